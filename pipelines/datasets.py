@@ -1,0 +1,157 @@
+"""Batches for training and evaluation, each a pure function of its place in the run.
+
+The batch of step t is a function of (seed, t): position p of the endless stream of
+training images is image `index_shuffle(p mod n)` of epoch p // n, shuffled with a hash of
+(seed, epoch). No shuffle buffer, no iterator state; resuming at t is starting a range at t.
+Batches have a fixed shape and run on across epoch boundaries.
+"""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from pipelines.render import render_graph, render_opencv
+from pipelines.sampling import scene_table
+from pipelines.targets import heatmap_targets_numpy, make_targets
+from rectloc_tf.config import RunConfig, SceneConfig, TargetConfig
+
+Batch = dict[str, tf.Tensor]
+
+
+@dataclass(frozen=True)
+class BatchSlices:
+    """Which slices of every global batch one input pipeline makes.
+
+    A global batch is cut into `num_slices` equal slices, one a replica; this pipeline makes
+    `count` of them from number `first` on, one an element. The default makes whole batches.
+    """
+
+    num_slices: int = 1
+    first: int = 0
+    count: int = 1
+
+
+def make_batch(
+    indices: tf.Tensor, scene: SceneConfig, targets: TargetConfig, renderer: str = "graph"
+) -> Batch:
+    """Renders the scenes `indices` (int64 [B]) with their targets.
+
+    Returns a dict:
+        index: int64 [B];
+        rectangles: int32 [B, n, 4], (x0, y0, x1, y1) in working pixels, largest first;
+        images: uint8 [B, S, S, 1];
+        targets: float32, [B, 2k] in pixels of the 224 frame or [B, S, S, 1] in 0-255.
+    """
+    rectangles = tf.gather(tf.constant(scene_table(scene)), indices)
+    if renderer == "opencv":
+        images, target = _make_opencv(rectangles, scene, targets)
+    else:
+        images = render_graph(rectangles, scene.image_size, scene.solid)
+        target = make_targets(rectangles, scene.image_size, targets)
+    return {"index": indices, "rectangles": rectangles, "images": images, "targets": target}
+
+
+def _make_opencv(rectangles: tf.Tensor, scene: SceneConfig, targets: TargetConfig):
+    """Pictures by OpenCV and maps by NumPy, through `tf.numpy_function`: for comparison."""
+    size = scene.image_size
+
+    def draw(boxes):
+        images = render_opencv(boxes, size, scene.solid)
+        if not targets.is_heatmap:
+            return [images]
+        return [images, heatmap_targets_numpy(boxes, size, targets)]
+
+    types = [tf.uint8, tf.float32] if targets.is_heatmap else [tf.uint8]
+    drawn = tf.numpy_function(draw, [rectangles], types)
+    for tensor in drawn:
+        tensor.set_shape([rectangles.shape[0], size, size, 1])
+    return (*drawn, make_targets(rectangles, size, targets))[:2]
+
+
+def training_indices(positions: tf.Tensor, num_train: int, seed: int) -> tf.Tensor:
+    """Scene indices at consecutive `positions` (int64 [B], B static) of the training stream."""
+    epochs = positions // num_train
+    max_epochs = (positions.shape[0] - 1) // num_train + 2  # that one batch can touch
+    # index_shuffle is biased for small raw seeds: each epoch's key is a Philox draw instead.
+    keys = tf.map_fn(
+        lambda epoch: tf.random.stateless_uniform(
+            [3], tf.stack([tf.constant(seed, tf.int64), epoch]), None, None, tf.uint32, alg="philox"
+        ),
+        epochs[0] + tf.range(max_epochs, dtype=tf.int64),
+        fn_output_signature=tf.TensorSpec([3], tf.uint32),
+    )
+    # The raw op takes a key per element, which the public wrapper does not.
+    return tf.raw_ops.RandomIndexShuffle(
+        index=positions % num_train,
+        seed=tf.gather(keys, epochs - epochs[0]),
+        max_index=tf.constant(num_train - 1, tf.int64),
+    )
+
+
+def training_batches(
+    config: RunConfig,
+    start_step: int = 0,
+    slices: BatchSlices = BatchSlices(),  # noqa: B008 (frozen)
+    renderer: str = "graph",
+) -> tf.data.Dataset:
+    """The batches of steps start_step ... total_steps - 1 (see `make_batch`), prefetched.
+
+    With `slices`, an element is one slice of a global batch, of shape
+    [batch_size / num_slices, ...]; the global batches are the same however they are cut.
+    """
+    size = config.batch_size // slices.num_slices
+
+    def batch(number):
+        step, part = number // slices.count, slices.first + number % slices.count
+        start = step * config.batch_size + part * size
+        positions = start + tf.range(size, dtype=tf.int64)
+        indices = training_indices(positions, config.num_train, config.seed)
+        return make_batch(indices, config.scene, config.targets, renderer)
+
+    numbers = tf.data.Dataset.range(start_step * slices.count, config.total_steps * slices.count)
+    return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_batches(
+    scene: SceneConfig,
+    targets: TargetConfig,
+    indices: range,
+    batch_size: int,
+    renderer: str = "graph",
+) -> tf.data.Dataset:
+    """All scenes of `indices` once, in order, in batches of one fixed shape.
+
+    The last batch is filled up with its last scene; `valid` (bool [B]) tells which count.
+    """
+
+    def batch(start):
+        numbers = start + tf.range(batch_size, dtype=tf.int64)
+        valid = numbers < len(indices)
+        numbers = tf.minimum(numbers, len(indices) - 1)
+        made = make_batch(indices.start + numbers * indices.step, scene, targets, renderer)
+        return {**made, "valid": valid}
+
+    starts = tf.data.Dataset.range(0, len(indices), batch_size)
+    return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def make_dataset(config: RunConfig, split: str = "train") -> tf.data.Dataset:
+    """(images, targets) pairs for `model.fit` and `model.evaluate`.
+
+    `train` yields every batch of the whole run, `config.total_steps` of them, shuffled by
+    (seed, epoch): fit it with `epochs=1`, or with `steps_per_epoch`. `validation` and `test`
+    yield the split once; their last batch may be smaller.
+    """
+    if split == "train":
+        batches = training_batches(config)
+        return batches.map(_as_pair)
+    indices = config.split_indices(split)
+    numbers = tf.data.Dataset.range(indices.start, indices.stop).batch(config.batch_size)
+    return numbers.map(
+        lambda index: _as_pair(make_batch(index, config.scene, config.targets)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    ).prefetch(tf.data.AUTOTUNE)
+
+
+def _as_pair(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    return batch["images"], batch["targets"]

@@ -1,0 +1,27 @@
+"""Errors that end a command: what the user reads, and the code the shell gets."""
+
+# Documented in README.md, "Exit codes".
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_SIGINT = 130
+EXIT_SIGTERM = 143
+
+
+class UserError(Exception):
+    """Something the user can put right; its text is one line that says how."""
+
+    exit_code = EXIT_ERROR
+
+
+class ConfigError(UserError, ValueError):
+    """A flag (or config field) has a value that cannot work; the text names it."""
+
+    exit_code = EXIT_USAGE
+
+
+class Interrupted(Exception):
+    """A signal asked a run to stop; its state is saved and `exit_code` says which signal."""
+
+    def __init__(self, exit_code: int):
+        super().__init__(f"interrupted (exit code {exit_code})")
+        self.exit_code = exit_code
