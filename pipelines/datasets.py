@@ -91,7 +91,7 @@ def training_indices(positions: tf.Tensor, num_train: int, seed: int) -> tf.Tens
 def training_batches(
     config: RunConfig,
     start_step: int = 0,
-    slices: BatchSlices = BatchSlices(),  # noqa: B008 (frozen)
+    slices: BatchSlices = BatchSlices(),
     renderer: str = "graph",
 ) -> tf.data.Dataset:
     """The batches of steps start_step ... total_steps - 1 (see `make_batch`), prefetched.

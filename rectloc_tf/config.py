@@ -274,10 +274,10 @@ class RunConfig:
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in skip}
 
     @property
-    def run_name(self) -> str:
-        """Default folder name: `<arch>-d<domain>-<hash of the identity>`."""
+    def default_folder(self) -> str:
+        """Default run folder: `runs/<arch>-d<domain>-<hash of the identity>`."""
         text = json.dumps(self.identity(), sort_keys=True)
-        return f"{self.arch}-d{self.domain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return f"runs/{self.arch}-d{self.domain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values."""

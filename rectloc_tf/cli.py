@@ -1,0 +1,185 @@
+"""The command line: the only module that defines and reads absl flags.
+
+All entry points share these flags, so one flagfile serves them all. `main` turns flags into
+configs before anything slow is imported: a typing mistake is answered at once.
+"""
+
+import contextlib
+import dataclasses
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags, logging
+
+from rectloc_tf import config
+from rectloc_tf.errors import EXIT_ERROR, EXIT_SIGINT, EXIT_USAGE, Interrupted, UserError
+from rectloc_tf.rundir import RunFolder
+
+FLAGS = flags.FLAGS
+_RUN, _HOW = config.RunConfig(), config.ExecutionConfig()
+
+# What the run is.
+flags.DEFINE_enum("arch", _RUN.arch, config.ARCHS, "Head: coordinates or a heatmap.")
+flags.DEFINE_integer("depth", _RUN.depth, "ResNet depth: 18, 34 or 50.")
+flags.DEFINE_integer("domain", _RUN.domain, "Rectangles in each picture, 1 to 20.")
+flags.DEFINE_integer("image_size", _RUN.image_size, "Working size, a multiple of 16, 64 to 1024.")
+flags.DEFINE_integer("min_side", _RUN.min_side, "Shortest side of a rectangle, px of 224.")
+flags.DEFINE_integer("max_side", _RUN.max_side, "Longest side of a rectangle, px of 224.")
+flags.DEFINE_bool("solid", _RUN.solid, "Fill the rectangles.")
+flags.DEFINE_enum("labels", _RUN.labels, config.LABELS, "Which rectangles are labelled.")
+flags.DEFINE_enum("target", _RUN.target, config.TARGETS, "Heatmap shape (deconv only).")
+flags.DEFINE_float("radius", _RUN.radius, "Radius of the disc, px of 224.")
+flags.DEFINE_float("sigma", _RUN.sigma, "Sigma of the Gaussian, px of 224.")
+flags.DEFINE_integer("data_seed", _RUN.data_seed, "Seed of the scenes.")
+flags.DEFINE_integer("num_images", _RUN.num_images, "Image pool; 80 % of it is trained on.")
+flags.DEFINE_integer("batch_size", _RUN.batch_size, "Global batch size.")
+flags.DEFINE_float("learning_rate", _RUN.learning_rate, "Adam's learning rate, at its peak.")
+flags.DEFINE_enum("schedule", _RUN.schedule, config.SCHEDULES, "Learning rate over the run.")
+flags.DEFINE_integer("epochs", None, "Epochs; 40 for xy and 100 for deconv if left out.")
+flags.DEFINE_integer("validate_every", _RUN.validate_every, "Epochs between validations.")
+flags.DEFINE_integer("seed", _RUN.seed, "Seed of the weights and of the order of images.")
+flags.DEFINE_enum("precision", _RUN.precision, config.PRECISIONS, "Keras dtype policy.")
+
+# How it is carried out.
+flags.DEFINE_enum("strategy", _HOW.strategy, config.STRATEGIES, "tf.distribute strategy.")
+flags.DEFINE_enum("jit", _HOW.jit, config.JITS, "Compile with XLA; auto: on GPU and TPU.")
+flags.DEFINE_enum("renderer", _HOW.renderer, config.RENDERERS, "What draws the pictures.")
+flags.DEFINE_bool("deterministic", _HOW.deterministic, "Bitwise repeatable training.")
+flags.DEFINE_float(
+    "checkpoint_minutes", _HOW.checkpoint_minutes, "Minutes between checkpoints inside an epoch."
+)
+flags.DEFINE_string(
+    "run_dir", None, "Run folder; runs/<arch>-d<domain>-<hash of the run's flags> if left out."
+)
+
+# evaluate, predict and export.
+flags.DEFINE_enum("weights", "best", ("best", "final"), "Which of the run's two models to use.")
+flags.DEFINE_list("domains", None, "evaluate: domains to test on; the run's own if left out.")
+flags.DEFINE_enum("split", "test", config.SPLITS, "evaluate, predict: the split of the scenes.")
+flags.DEFINE_string("output", None, "evaluate: JSON file; predict: CSV file.")
+flags.DEFINE_string("images", None, "predict: pattern of PNG and JPEG files (quote it).")
+flags.DEFINE_integer("num", 16, "predict: number of synthetic scenes.", lower_bound=1)
+flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the answers.")
+flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
+
+
+def run_config() -> config.RunConfig:
+    """The run that the flags describe."""
+    return _from_flags(config.RunConfig)
+
+
+def execution_config() -> config.ExecutionConfig:
+    """How the flags say it is to be carried out."""
+    return _from_flags(config.ExecutionConfig)
+
+
+def _from_flags(cls: type) -> Any:
+    return cls(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(cls)})
+
+
+def option(name: str) -> Any:
+    """The value of one of the other flags."""
+    return FLAGS[name].value
+
+
+def is_given(name: str) -> bool:
+    """Whether a flag was set on the command line or in a flagfile."""
+    return bool(FLAGS[name].present)
+
+
+def open_run() -> tuple[RunFolder, config.RunConfig]:
+    """The run to use: --run_dir, or else the one that the training command's flags name.
+
+    Loads TensorFlow.
+
+    Raises:
+        UserError: if there is no such run.
+    """
+    run_dir = option("run_dir")
+    if run_dir:
+        folder = RunFolder(run_dir)
+        run = folder.run_config()  # before TensorFlow is loaded
+        load_tensorflow()
+        return folder, run
+    run, execution = run_config(), execution_config()
+    load_tensorflow()
+    from rectloc_tf import runtime
+
+    run, _ = runtime.resolve(run, execution)
+    folder = RunFolder(run.default_folder)
+    return folder, folder.run_config()
+
+
+def main(command: Callable[[], int | None]) -> None:
+    """Parses the flags, runs `command` and exits; mistakes end in one line on stderr.
+
+    Exit codes: 0 done, 1 an error, 2 a wrong flag, 130 Ctrl-C, 143 SIGTERM.
+    """
+    # TensorFlow's start-up log is not for people who want to find rectangles.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    code = 0
+    try:
+        app.run(lambda argv: _run(command, argv), flags_parser=_parse)
+    except SystemExit as exit_:
+        code = exit_.code
+    sys.exit(code)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return FLAGS(argv)
+    except (flags.Error, OSError) as error:
+        _fail(" ".join(str(error).split()).removeprefix("FATAL "), EXIT_USAGE)
+        raise  # unreachable
+
+
+def _run(command: Callable[[], int | None], argv: list[str]) -> None:
+    if not is_given("verbosity"):
+        logging.set_verbosity(logging.WARNING)
+    try:
+        if len(argv) > 1:
+            message = f"unexpected argument {argv[1]!r}: options are written --name=value"
+            _fail(message, EXIT_USAGE)
+        sys.exit(command() or 0)
+    except UserError as error:
+        _fail(str(error), error.exit_code)
+    except Interrupted as error:
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_SIGINT)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); the rest would only raise again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_ERROR)
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}", EXIT_ERROR)
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(code)
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow without its start-up messages, which no log level silences.
+
+    They go to a file that is shown only if the import fails.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as messages:
+        try:
+            os.dup2(messages.fileno(), 2)
+            import tensorflow  # noqa: F401
+        except BaseException:
+            os.dup2(saved, 2)
+            messages.seek(0)
+            with contextlib.suppress(OSError):
+                os.write(2, messages.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,128 @@
+"""Predicts on image files or synthetic scenes, and writes CSV and overlays."""
+
+import contextlib
+import csv
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipelines.datasets import make_batch
+from rectloc_tf import plots
+from rectloc_tf.config import SceneConfig, TargetConfig
+from rectloc_tf.errors import UserError
+from rectloc_tf.geometry import centers
+from rectloc_tf.image_files import read_image_bytes
+from rectloc_tf.rundir import atomic_path
+from rectloc_tf.serving import decode_image, make_answer_encoded, make_answer_images
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one picture.
+
+    Attributes:
+        name: the file's path, or the scene's name.
+        point: (x, y) in the picture's own pixels, float32 [2].
+        confidence: 0-1, or NaN for models that answer with coordinates.
+        image: uint8 [H, W] or [H, W, 3].
+        heatmap: float32 [S, S] at working size, 0-255, or None.
+        truth: true centre (x, y), or None where it is not known.
+    """
+
+    name: str
+    point: np.ndarray
+    confidence: float
+    image: np.ndarray
+    heatmap: np.ndarray | None = None
+    truth: np.ndarray | None = None
+
+
+def predict_files(
+    model: keras.Model, paths: list[Path], on_error: Callable[[str], None]
+) -> Iterator[Prediction]:
+    """Answers for image files of any size; `on_error` is told of each that cannot be read."""
+    answer = make_answer_encoded(model)
+    for start in range(0, len(paths), BATCH_SIZE):
+        readable = []
+        for path in paths[start : start + BATCH_SIZE]:
+            try:
+                data = read_image_bytes(path)
+                image = decode_image(tf.constant(data)).numpy()
+            except UserError as error:
+                on_error(str(error))
+            except (tf.errors.OpError, ValueError) as error:
+                reason = str(error).splitlines()[0][:100]
+                on_error(f"{path}: truncated or damaged image ({reason})")
+            else:
+                readable.append((path, data, image))
+        if readable:
+            answers = answer(tf.constant([data for _, data, _ in readable]))
+            for row, (path, _, image) in enumerate(readable):
+                yield _prediction(str(path), answers, row, image)
+
+
+def predict_scenes(model: keras.Model, scene: SceneConfig, indices: range) -> Iterator[Prediction]:
+    """Answers for synthetic scenes."""
+    answer = make_answer_images(model)
+    for start in range(indices.start, indices.stop, BATCH_SIZE):
+        numbers = range(start, min(start + BATCH_SIZE, indices.stop))
+        batch = make_batch(tf.constant(numbers, tf.int64), scene, TargetConfig(kind="xy"))
+        answers = answer(batch["images"])
+        truths = centers(batch["rectangles"][:, 0].numpy().astype(np.float64))
+        for row, number in enumerate(numbers):
+            name = f"domain{scene.domain}_{number:05d}"
+            image = batch["images"][row, ..., 0].numpy()
+            yield _prediction(name, answers, row, image, truths[row])
+
+
+def _prediction(name, answers, row, image, truth=None) -> Prediction:
+    heatmap = answers["heatmap"][row].numpy() if "heatmap" in answers else None
+    point, confidence = answers["center_xy"][row].numpy(), float(answers["confidence"][row])
+    return Prediction(name, point, confidence, image, heatmap, truth)
+
+
+@contextlib.contextmanager
+def csv_writer(path: Path) -> Iterator[Callable[[Prediction], None]]:
+    """Yields a function that adds a row `file,x,y,confidence`; the file appears at the end.
+
+    x and y are in the picture's own pixels; confidence is empty where there is none.
+    """
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["file", "x", "y", "confidence"])
+
+        def write(prediction: Prediction) -> None:
+            x, y = (f"{value:.3f}" for value in prediction.point)
+            known = math.isfinite(prediction.confidence)
+            writer.writerow(
+                [prediction.name, x, y, f"{prediction.confidence:.4f}" if known else ""]
+            )
+
+        yield write
+
+
+class OverlayWriter:
+    """Writes a picture with the answer drawn on it for each prediction, as `<name>.png`."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._names: dict[str, int] = {}
+
+    def __call__(self, prediction: Prediction) -> None:
+        """Draws one; pictures of the same name are numbered."""
+        stem = Path(prediction.name).stem
+        self._names[stem] = self._names.get(stem, 0) + 1
+        if self._names[stem] > 1:
+            stem = f"{stem}-{self._names[stem]}"
+        figure = plots.overlay(
+            prediction.image, prediction.point, prediction.heatmap, prediction.truth
+        )
+        with atomic_path(self._folder / f"{stem}.png") as temporary:
+            figure.savefig(temporary, dpi=100)

@@ -1,0 +1,45 @@
+"""Progress on a terminal, or as an occasional line in a log."""
+
+import sys
+import time
+from typing import TextIO
+
+
+def format_seconds(seconds: float) -> str:
+    """3725 -> '1:02:05', 65 -> '1:05'."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+class ProgressLine:
+    """One line that is rewritten on a terminal; elsewhere printed every `log_seconds`."""
+
+    def __init__(self, stream: TextIO | None = None, log_seconds: float = 30.0):
+        self._stream = stream or sys.stdout
+        self._is_terminal = self._stream.isatty()
+        self._pause = 0.2 if self._is_terminal else log_seconds
+        self._next = time.monotonic() + (0.0 if self._is_terminal else log_seconds)
+        self._width = 0
+
+    def due(self) -> bool:
+        """Whether it is time for an update; ask before making the text."""
+        return time.monotonic() >= self._next
+
+    def update(self, text: str) -> None:
+        """Shows `text` in place of the last update."""
+        self._next = time.monotonic() + self._pause
+        if self._is_terminal:
+            self._stream.write("\r" + text.ljust(self._width))
+            self._width = len(text)
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def print(self, text: str) -> None:
+        """Prints a line that stays."""
+        if self._is_terminal:
+            self._stream.write("\r" + " " * self._width + "\r")
+            self._width = 0
+        self._stream.write(text + "\n")
+        self._stream.flush()

@@ -1,0 +1,222 @@
+"""The run folder: its only reader and writer. Imports no TensorFlow.
+
+    config.json  flags.flags   what the run is: as JSON, and as a flagfile
+    environment.json           how and on what each session ran
+    history.csv                a row a validation
+    checkpoints/               training state, see `checkpoints`
+    best.keras  final.keras    models: best by validation, and last
+    result.json                metrics of best.keras; its presence means "finished"
+    snapshots/epoch_*.npz      predictions on a few validation scenes, as training went
+    *.png  tensorboard/        pictures of the run
+
+Every file is written under a temporary name and renamed, so a reader or a kill never meets
+half a file.
+"""
+
+import contextlib
+import csv
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rectloc_tf.config import RunConfig
+from rectloc_tf.errors import UserError
+
+History = list[dict[str, float]]
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary name beside `path` (same suffix); renames it when the block succeeds.
+
+    Raises:
+        UserError: if the folder cannot be written or the disk is full; `path` is untouched.
+    """
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{path}: cannot be written ({reason})") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes strict JSON (no NaN), whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        UserError: if it is missing, unreadable or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise UserError(f"{path}: damaged, not valid JSON ({error})") from error
+
+
+class RunFolder:
+    """One run's folder, `path`."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.best_model = self.path / "best.keras"
+        self.final_model = self.path / "final.keras"
+        self.result = self.path / "result.json"
+        self._config = self.path / "config.json"
+        self._history = self.path / "history.csv"
+        self._environment = self.path / "environment.json"
+        self._snapshots = self.path / "snapshots"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the folder for this process; the lock goes with the process, however it ends.
+
+        Raises:
+            UserError: if the folder cannot be made, or another process holds it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = open(self.path / ".lock", "a")  # noqa: SIM115 (held for the block)
+        except OSError as error:
+            reason = error.strerror
+            raise UserError(f"--run_dir={self.path}: cannot be written ({reason})") from error
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                message = f"--run_dir={self.path}: another process is training in this folder"
+                raise UserError(message) from error
+            yield
+
+    def claim(self, run: RunConfig) -> None:
+        """Makes the folder this run's, or checks that it already is.
+
+        Raises:
+            UserError: if it holds another run (naming the flags that differ), or files that are
+                no run at all.
+        """
+        if self._config.exists():
+            theirs, ours = self.run_config().identity(), run.identity()
+            names = [n for n in {**theirs, **ours} if theirs.get(n) != ours.get(n)]
+            if names:
+                differences = ", ".join(
+                    f"--{name}={theirs.get(name, '-')} there, {ours.get(name, '-')} here"
+                    for name in names
+                )
+                raise UserError(
+                    f"--run_dir={self.path}: holds another run ({differences}); "
+                    "choose another folder, or leave --run_dir out"
+                )
+            return
+        others = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
+        if others:
+            raise UserError(
+                f"--run_dir={self.path}: not a run folder, but not empty ({others[0]} ...); "
+                "choose an empty or a new one"
+            )
+        flags = [f"--{name}={_flag_value(value)}" for name, value in run.to_json().items()]
+        write_text(self.path / "flags.flags", "\n".join(flags) + "\n")
+        write_json(self._config, run.to_json())
+
+    def run_config(self) -> RunConfig:
+        """What this run is.
+
+        Raises:
+            UserError: if there is no run here, or its config is damaged.
+        """
+        if not self._config.exists():
+            raise UserError(f"--run_dir={self.path}: no run here (config.json is missing)")
+        values = read_json(self._config)
+        if not isinstance(values, dict):
+            raise UserError(f"{self._config}: damaged, not a JSON object")
+        return RunConfig.from_json(values)
+
+    def is_finished(self) -> bool:
+        """Whether training ended and was measured."""
+        return self.result.exists()
+
+    def read_result(self) -> dict[str, Any]:
+        """The contents of `result.json`."""
+        return read_json(self.result)
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Writes `result.json`: the run is finished."""
+        write_json(self.result, result)
+
+    def add_session(self, environment: dict[str, Any]) -> None:
+        """Appends the description of a training session to `environment.json`."""
+        sessions = read_json(self._environment) if self._environment.exists() else []
+        write_json(self._environment, [*sessions, environment])
+
+    def read_history(self) -> History:
+        """The rows of `history.csv`, in order; none if there is no file."""
+        if not self._history.exists():
+            return []
+        try:
+            with open(self._history, newline="", encoding="utf-8") as handle:
+                return [
+                    {name: float(value) for name, value in row.items()}
+                    for row in csv.DictReader(handle)
+                ]
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{self._history}: damaged ({error})") from error
+
+    def write_history(self, history: History) -> None:
+        """Writes all rows; numbers keep every bit."""
+        lines = [",".join(history[0])] if history else []
+        lines += [",".join(_csv_value(v) for v in row.values()) for row in history]
+        write_text(self._history, "\n".join(lines) + "\n")
+
+    def write_snapshot(self, epoch: int, arrays: dict[str, np.ndarray]) -> None:
+        """Keeps predictions of an epoch (see `training`)."""
+        with atomic_path(self._snapshots / f"epoch_{epoch:08d}.npz") as temporary:
+            np.savez_compressed(temporary, **arrays)
+
+    def read_snapshots(self) -> dict[int, dict[str, np.ndarray]]:
+        """All snapshots by epoch, in order."""
+        found = {}
+        for path in sorted(self._snapshots.glob("epoch_*.npz")):
+            with np.load(path) as arrays:
+                found[int(path.stem.removeprefix("epoch_"))] = dict(arrays)
+        return found
+
+    def save_figure(self, name: str, figure) -> None:
+        """Writes a Matplotlib figure as `<name>.png`."""
+        with atomic_path(self.path / f"{name}.png") as temporary:
+            figure.savefig(temporary, dpi=100)
+
+    def save_model(self, model, path: Path) -> None:
+        """Saves a Keras model as `path` (`.keras`), whole or not at all."""
+        with atomic_path(path) as temporary:
+            model.save(temporary)
+
+
+def _flag_value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _csv_value(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(float(value))

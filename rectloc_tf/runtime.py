@@ -1,0 +1,143 @@
+"""What this machine offers: precision, devices and compilation, each with its reason."""
+
+import dataclasses
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rectloc_tf.config import ExecutionConfig, RunConfig
+from rectloc_tf.errors import ConfigError
+
+_CPU_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Devices and compilation of a training session.
+
+    Attributes:
+        strategy: how steps are spread over devices.
+        jit: whether steps are compiled by XLA.
+        description: one line for people.
+    """
+
+    strategy: tf.distribute.Strategy
+    jit: bool
+    description: str
+
+
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """Instruction sets of this processor as Linux names them; empty where it does not say."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return set()
+    return {
+        flag
+        for line in lines
+        if line.startswith(("flags", "Features"))
+        for flag in line.split(":", 1)[1].split()
+    }
+
+
+def gpu_precision(capability: tuple[int, int]) -> tuple[str, str]:
+    """The best precision for a CUDA compute capability, and why."""
+    version = ".".join(map(str, capability))
+    if capability >= (8, 0):
+        return "mixed_bfloat16", f"GPU of compute capability {version} has bfloat16 units"
+    if capability >= (7, 0):
+        return "mixed_float16", f"GPU of compute capability {version} has float16 units"
+    return "float32", f"GPU of compute capability {version} has no fast 16-bit units"
+
+
+def _has_tpu() -> bool:
+    return bool(tf.config.list_logical_devices("TPU")) or "TPU_NAME" in os.environ
+
+
+def choose_precision(requested: str, strategy: str = "auto") -> tuple[str, str]:
+    """Resolves `--precision`; returns the Keras dtype policy's name and the reason."""
+    if requested != "auto":
+        return requested, "as asked"
+    if strategy == "tpu" or (strategy == "auto" and _has_tpu()):
+        return "mixed_bfloat16", "TPUs compute in bfloat16"
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        return gpu_precision(min(d.get("compute_capability", (0, 0)) for d in details))
+    found = sorted(_CPU_BFLOAT16_FLAGS & cpu_flags())
+    if found:
+        return "mixed_bfloat16", f"this CPU has {found[0]}"
+    return "float32", "this CPU has no bfloat16 instructions"
+
+
+def resolve(run: RunConfig, execution: ExecutionConfig) -> tuple[RunConfig, str]:
+    """The run with its precision settled, and the reason for it."""
+    precision, reason = choose_precision(run.precision, execution.strategy)
+    return dataclasses.replace(run, precision=precision), reason
+
+
+def _make_strategy(requested: str) -> tf.distribute.Strategy:
+    gpus = tf.config.list_logical_devices("GPU")
+    if requested == "tpu" or (requested == "auto" and _has_tpu()):
+        try:
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
+            tf.config.experimental_connect_to_cluster(resolver)
+            tf.tpu.experimental.initialize_tpu_system(resolver)
+        except (ValueError, tf.errors.OpError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"--strategy=tpu: no TPU can be reached ({reason})") from error
+        return tf.distribute.TPUStrategy(resolver)
+    if requested == "mirrored" or (requested == "auto" and len(gpus) > 1):
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def make_runtime(
+    execution: ExecutionConfig, batch_size: int, strategy: tf.distribute.Strategy | None = None
+) -> Runtime:
+    """Picks devices and compilation for a run.
+
+    Args:
+        execution: what was asked for.
+        batch_size: global batch size, which the replicas share.
+        strategy: used instead of the one that `execution` names, if given.
+
+    Raises:
+        ConfigError: if the replicas cannot share the batch evenly, a TPU was asked for and
+            there is none, or XLA was asked for where it cannot work.
+    """
+    strategy = strategy or _make_strategy(execution.strategy)
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise ConfigError(
+            f"--batch_size={batch_size}: must be a multiple of the {replicas} devices in use"
+        )
+    devices = sorted({d.device_type for d in tf.config.list_logical_devices()})
+    accelerated = "GPU" in devices or "TPU" in devices
+    if execution.jit == "on" and replicas > 1 and not accelerated:
+        raise ConfigError("--jit=on: XLA does not work with several replicas on a CPU; use off")
+    jit = execution.jit == "on" or (execution.jit == "auto" and accelerated)
+    kind = "TPU" if "TPU" in devices else "GPU" if "GPU" in devices else "CPU"
+    names = f"{replicas} x {kind}" if replicas > 1 else kind
+    return Runtime(strategy, jit, f"{names}, XLA {'on' if jit else 'off'}")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions and devices, for `environment.json`."""
+    return {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "devices": [device.name for device in tf.config.list_logical_devices()],
+        "command": sys.argv,
+    }

@@ -1,0 +1,40 @@
+"""Train one run: `python -m rectloc_tf.train --arch=deconv --domain=1`.
+
+The same command goes on after an interruption, and tells the result of a finished run.
+"""
+
+from rectloc_tf import cli
+from rectloc_tf.report import format_result
+from rectloc_tf.rundir import RunFolder
+
+
+def train() -> None:
+    """Trains the run that the flags describe, in its folder."""
+    run, execution = cli.run_config(), cli.execution_config()
+    cli.load_tensorflow()
+    from pipelines.sampling import scene_table
+    from rectloc_tf import runtime, training
+    from rectloc_tf.interrupts import stop_on_signals
+    from rectloc_tf.progress import ProgressLine
+
+    run, reason = runtime.resolve(run, execution)
+    folder = RunFolder(cli.option("run_dir") or run.default_folder)
+    progress = ProgressLine()
+    with folder.lock(), stop_on_signals() as stop:
+        folder.claim(run)
+        if folder.is_finished():
+            progress.print(f"{folder.path}: this run is finished")
+            print(format_result(folder.read_result()))
+            return
+        scene_table(run.scene)  # refuses scenes that cannot be drawn before anything else
+        session = runtime.make_runtime(execution, run.batch_size)
+        folder.add_session(runtime.describe_environment() | {"session": session.description})
+        progress.print(f"run folder {folder.path}")
+        progress.print(f"precision {run.precision} ({reason}); {session.description}")
+        result = training.train(run, execution, folder, session, stop, progress)
+        print(format_result(result))
+        print(f"pictures: {folder.path}/predictions.png, epochs.png, history.png")
+
+
+if __name__ == "__main__":
+    cli.main(train)

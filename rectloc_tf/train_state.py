@@ -1,0 +1,122 @@
+"""What changes during training, and the compiled step that changes it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from pipelines.datasets import BatchSlices, training_batches
+from rectloc_tf.config import RunConfig
+from rectloc_tf.losses import mse_per_example
+from rectloc_tf.models import build_model
+from rectloc_tf.runtime import Runtime
+
+
+def make_optimizer(run: RunConfig) -> keras.optimizers.Optimizer:
+    """Adam with the run's schedule, scaling the loss under mixed_float16."""
+    rate = run.learning_rate
+    if run.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, run.total_steps)
+    optimizer = keras.optimizers.Adam(rate)
+    if run.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def average_statistics(strategy: tf.distribute.Strategy, model: keras.Model) -> None:
+    """Makes the replicas agree on batch normalisation's moving statistics: their mean."""
+    if strategy.num_replicas_in_sync == 1:
+        return
+    for variable in model.non_trainable_variables:
+        parts = strategy.experimental_local_results(variable.value)
+        variable.value.assign(tf.reduce_mean(tf.stack([p.numpy() for p in parts]), axis=0))
+
+
+class TrainState:
+    """Everything that changes during training, and so all that a checkpoint holds.
+
+    Attributes:
+        model, optimizer: with their variables built.
+        step: steps done.
+        loss_sum, zero_map_sum, row_steps: sums over the steps since the last history row.
+        timed_steps, step_seconds: steps since the last row, without the first of a session
+            (which compiles), and the time they took; seconds: all time spent on the run.
+    """
+
+    def __init__(self, run: RunConfig, strategy: tf.distribute.Strategy):
+        with strategy.scope():
+            self.model = build_model(run.model)
+            self.optimizer = make_optimizer(run)
+            self.optimizer.build(self.model.trainable_variables)
+        self.step = tf.Variable(0, dtype=tf.int64)
+        self.row_steps = tf.Variable(0, dtype=tf.int64)
+        self.timed_steps = tf.Variable(0, dtype=tf.int64)
+        self.loss_sum, self.zero_map_sum, self.step_seconds, self.seconds = (
+            tf.Variable(0.0, dtype=tf.float64) for _ in range(4)
+        )
+
+    def add_step(self, loss: float, zero_map_loss: float, seconds: float | None) -> None:
+        """Counts a step; `seconds` is None if it is not to be timed."""
+        self.step.assign_add(1)
+        self.row_steps.assign_add(1)
+        self.loss_sum.assign_add(loss)
+        self.zero_map_sum.assign_add(zero_map_loss)
+        if seconds is not None:
+            self.timed_steps.assign_add(1)
+            self.step_seconds.assign_add(seconds)
+
+    def start_row(self) -> None:
+        """Forgets the sums: a history row has been made of them."""
+        for variable in (self.row_steps, self.timed_steps):
+            variable.assign(0)
+        for variable in (self.loss_sum, self.zero_map_sum, self.step_seconds):
+            variable.assign(0.0)
+
+    def images_per_second(self, batch_size: int) -> float:
+        """Training speed since the last row; NaN if no step was timed."""
+        steps = int(self.timed_steps)
+        return steps * batch_size / float(self.step_seconds) if steps else float("nan")
+
+
+def make_train_step(
+    run: RunConfig, state: TrainState, strategy: tf.distribute.Strategy, jit: bool
+) -> Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]:
+    """The compiled step: (images, targets) -> (loss, the zero map's loss), over all replicas.
+
+    The loss is the mean over the global batch; each replica contributes its examples' share,
+    and the optimiser adds the gradients up.
+    """
+    model, optimizer = state.model, state.optimizer
+
+    def replica_step(images, targets):
+        with tf.GradientTape() as tape:
+            outputs = model(images, training=True)
+            loss = tf.reduce_sum(mse_per_example(outputs, targets)) / run.batch_size
+            scaled = optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        zero_map = mse_per_example(tf.zeros_like(targets), targets)
+        return loss, tf.reduce_sum(zero_map) / run.batch_size
+
+    @tf.function(jit_compile=jit or None)
+    def step(images, targets):
+        losses = strategy.run(replica_step, (images, targets))
+        return tuple(strategy.reduce("SUM", loss, axis=None) for loss in losses)
+
+    return step
+
+
+def distributed_batches(run: RunConfig, runtime: Runtime, renderer: str, start_step: int):
+    """The training batches from `start_step` on, spread over the strategy's replicas."""
+    strategy = runtime.strategy
+    if strategy.num_replicas_in_sync == 1:
+        return training_batches(run, start_step, renderer=renderer)
+
+    def make(context):
+        count = context.num_replicas_in_sync // context.num_input_pipelines
+        first = context.input_pipeline_id * count
+        slices = BatchSlices(context.num_replicas_in_sync, first, count)
+        return training_batches(run, start_step, slices, renderer)
+
+    return strategy.distribute_datasets_from_function(make)

@@ -1,0 +1,306 @@
+"""The training loop: one for every strategy, resumable at every step.
+
+A run is a pure function of its `RunConfig`: weights start from the seed, the batch of step t
+is a function of (seed, t), and the state saved in a checkpoint is all there is.
+"""
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rectloc_tf import plots
+from rectloc_tf.checkpoints import Checkpointer
+from rectloc_tf.config import SPLITS, ExecutionConfig, RunConfig
+from rectloc_tf.errors import UserError
+from rectloc_tf.evaluation import Evaluator, make_report
+from rectloc_tf.interrupts import StopRequest
+from rectloc_tf.pictures import predict_scenes, snapshot_epochs
+from rectloc_tf.progress import ProgressLine, format_seconds
+from rectloc_tf.rundir import RunFolder
+from rectloc_tf.runtime import Runtime
+from rectloc_tf.train_state import (
+    TrainState,
+    average_statistics,
+    distributed_batches,
+    make_train_step,
+)
+
+NUM_SNAPSHOT_SCENES = 4
+NUM_PICTURED_SCENES = 16
+# A heatmap whose loss is this near the all-black map's has learnt nothing.
+COLLAPSED = 0.98
+
+
+class Trainer:
+    """Trains one run in one folder; `train` is the way in."""
+
+    def __init__(
+        self,
+        run: RunConfig,
+        execution: ExecutionConfig,
+        folder: RunFolder,
+        runtime: Runtime,
+        stop: StopRequest,
+        progress: ProgressLine,
+    ):
+        self.run, self.execution, self.folder = run, execution, folder
+        self.runtime, self.stop, self.progress = runtime, stop, progress
+        self.state = TrainState(run, runtime.strategy)
+        self.checkpointer = Checkpointer(folder.checkpoints, **vars(self.state))
+        self.evaluator = Evaluator(
+            self.state.model,
+            runtime.strategy,
+            runtime.jit,
+            execution.renderer,
+            self.while_measuring,
+        )
+        self.writer = tf.summary.create_file_writer(str(folder.tensorboard))
+        self.history = []
+        self._clock = time.monotonic()
+
+    def restore(self) -> None:
+        """Takes up the newest readable checkpoint and drops what came after it."""
+        restored = self.checkpointer.restore_latest(
+            lambda message: self.progress.print(f"warning: {message}")
+        )
+        step = int(self.state.step)
+        history = self.folder.read_history()
+        self.history = [row for row in history if row["step"] <= step]
+        if restored:
+            if self.history and self.history[-1]["step"] == step:
+                self.state.start_row()  # the row came after the checkpoint
+            epoch = self.run.epochs_done(step)
+            self.progress.print(f"resuming after step {step}, epoch {epoch} of {self.run.epochs}")
+        else:
+            self.snapshot(0)
+
+    def fit(self) -> None:
+        """Runs the remaining steps, with a history row after each `validate_every` epochs."""
+        run, state = self.run, self.state
+        # A run killed between its checkpoint and the row that belongs to it makes the row now.
+        self.finish_row_if_due()
+        step_function = make_train_step(run, state, self.runtime.strategy, self.runtime.jit)
+        start = int(state.step)
+        batches = distributed_batches(run, self.runtime, self.execution.renderer, start)
+        last_save, mark = time.monotonic(), None  # the first step compiles: not timed
+        for batch in batches:
+            losses = step_function(batch["images"], batch["targets"])
+            loss, zero_map_loss = (float(value) for value in losses)
+            now = time.monotonic()
+            state.add_step(loss, zero_map_loss, mark and now - mark)
+            mark = now
+            step = int(state.step)
+            if not np.isfinite(loss):
+                raise UserError(
+                    f"{self.folder.path}: the loss is {loss} at step {step}; stopped, the last "
+                    "good checkpoint is kept. A lower --learning_rate usually helps"
+                )
+            if self.progress.due():
+                self.show_progress(loss, zero_map_loss)
+            if self.row_is_due():
+                self.save()
+                self.finish_row_if_due()
+                last_save = mark = time.monotonic()
+            elif self.stop or now - last_save > 60 * self.execution.checkpoint_minutes:
+                self.save()
+                last_save = mark = time.monotonic()
+            self.stop.check()
+
+    def save(self) -> None:
+        """Writes a checkpoint."""
+        now = time.monotonic()
+        self.state.seconds.assign_add(now - self._clock)
+        self._clock = now
+        average_statistics(self.runtime.strategy, self.state.model)
+        self.checkpointer.save(int(self.state.step))
+
+    def row_is_due(self) -> bool:
+        """Whether the state stands where a history row belongs, and that row is missing."""
+        step, run = int(self.state.step), self.run
+        last = int(self.history[-1]["step"]) if self.history else 0
+        if step == last:
+            return False
+        rows = run.epochs_done(step) // run.validate_every
+        return step == run.total_steps or rows > run.epochs_done(last) // run.validate_every
+
+    def finish_row_if_due(self) -> None:
+        """Validates and writes a history row, a snapshot and, if it is the best, the model."""
+        if not self.row_is_due():
+            return
+        run, state = self.run, self.state
+        step, epoch = int(state.step), run.epochs_done(int(state.step))
+        metrics = self.evaluator(run.scene, run.targets, run.split_indices("validation"))
+        row = self.make_row(step, epoch, metrics)
+        error = row["val_mean_px"]
+        if error < min((r["val_mean_px"] for r in self.history), default=float("inf")):
+            self.folder.save_model(state.model, self.folder.best_model)
+        before = self.history[-1]["epoch"] if self.history else 0
+        if any(before < chosen <= epoch for chosen in snapshot_epochs(run.epochs)):
+            self.snapshot(epoch)
+        self.history.append(row)
+        self.folder.write_history(self.history)
+        state.start_row()
+        self.report_row(row)
+
+    def make_row(self, step: int, epoch: int, metrics: dict[str, Any]) -> dict[str, float]:
+        """A row of `history.csv`; errors in px of the 224 frame."""
+        state, steps = self.state, int(self.state.row_steps)
+        heatmap = self.run.targets.is_heatmap
+        errors = metrics["center_error_px"]
+        return {
+            "epoch": epoch,
+            "step": step,
+            "learning_rate": float(state.optimizer.learning_rate),
+            "train_loss": float(state.loss_sum) / steps,
+            "zero_map_loss": float(state.zero_map_sum) / steps if heatmap else float("nan"),
+            "val_loss": _number(metrics["mse"]),
+            "val_zero_map_loss": _number(metrics.get("zero_map_mse")),
+            "val_r2": _number(metrics["r2"]),
+            "val_median_px": _number(errors["median"]),
+            "val_mean_px": _number(errors["mean"]),
+            "val_p95_px": _number(errors["p95"]),
+            "val_right_rate": metrics["right_rate"],
+            "val_wrong_rate": metrics["wrong_rate"],
+            "val_nowhere_rate": metrics["nowhere_rate"],
+            "seconds": float(state.seconds),
+            "images_per_second": state.images_per_second(self.run.batch_size),
+        }
+
+    def show_progress(self, loss: float, zero_map_loss: float) -> None:
+        """The line that is rewritten while an epoch runs."""
+        run, state = self.run, self.state
+        step = int(state.step)
+        rate = state.images_per_second(run.batch_size)
+        if not rate > 0:
+            return
+        seen = step * run.batch_size
+        epoch = min(seen // run.num_train + 1, run.epochs)
+        in_epoch = (epoch * run.num_train - seen) / rate
+        in_run = (run.total_steps - step) * run.batch_size / rate
+        zero_map = f" (all-black map {zero_map_loss:.1f})" if run.targets.is_heatmap else ""
+        self.progress.update(
+            f"epoch {epoch}/{run.epochs}  step {step}/{run.total_steps}  loss {loss:.1f}{zero_map}"
+            f"  {rate:.0f} images/s  epoch ends in {format_seconds(max(in_epoch, 0))}"
+            f"  run in {format_seconds(in_run)}"
+        )
+
+    def report_row(self, row: dict[str, float]) -> None:
+        """Tells the terminal and TensorBoard; warns once if a heatmap stays black."""
+        run, epoch = self.run, int(row["epoch"])
+        zero_map = ""
+        if run.targets.is_heatmap:
+            zero_map = f" (all-black map {row['zero_map_loss']:.1f})"
+        self.progress.print(
+            f"epoch {epoch}/{run.epochs}: loss {row['train_loss']:.1f}{zero_map}, "
+            f"validation {row['val_loss']:.1f}, centre error {row['val_median_px']:.1f} px "
+            f"median, {row['val_mean_px']:.1f} px mean, right {row['val_right_rate']:.1%}, "
+            f"{row['images_per_second']:.0f} images/s"
+        )
+        with self.writer.as_default(step=int(row["step"])):
+            for name, value in row.items():
+                if name not in ("step", "seconds"):
+                    tf.summary.scalar(name, value)
+        third = next((r for r in self.history if r["epoch"] >= run.epochs / 3), None)
+        if row is third and run.targets.is_heatmap and is_collapsed(row):
+            self.progress.print(
+                "warning: the heatmap has not left the all-black map after a third of the epochs "
+                f"(loss {row['train_loss']:.1f}, all-black {row['zero_map_loss']:.1f}); if it "
+                "stays there, try more images or epochs, another --learning_rate or --seed, a "
+                "smaller --batch_size or a larger --radius (README, 'When a heatmap stays black')"
+            )
+
+    def snapshot(self, epoch: int) -> None:
+        """Keeps the predictions on a few validation scenes, also for TensorBoard."""
+        pictured = predict_scenes(self.state.model, self.run, NUM_SNAPSHOT_SCENES)
+        arrays = {"points": pictured["points"]}
+        if "heatmaps" in pictured:
+            arrays["heatmaps"] = np.clip(pictured["heatmaps"], 0, 255).round().astype(np.uint8)
+        self.folder.write_snapshot(epoch, arrays)
+        with self.writer.as_default(step=int(self.state.step)):
+            figure = plots.prediction_grid(**pictured, columns=NUM_SNAPSHOT_SCENES)
+            tf.summary.image("predictions", plots.figure_to_rgb(figure)[None])
+
+    def finish(self) -> dict[str, Any]:
+        """Measures the best model on all splits, draws, and writes `result.json` last."""
+        run, folder = self.run, self.folder
+        folder.save_model(self.state.model, folder.final_model)
+        model = keras.saving.load_model(folder.best_model, compile=False)
+        self.draw(model)
+        measure = Evaluator(
+            model, None, self.runtime.jit, self.execution.renderer, self.while_measuring
+        )
+        splits = {}
+        for split in SPLITS:
+            self.progress.print(f"measuring {folder.best_model.name} on the {split} split")
+            metrics = measure(run.scene, run.targets, run.split_indices(split))
+            splits[split] = {str(run.domain): metrics}
+        rates = [row["images_per_second"] for row in self.history]
+        rates = [rate for rate in rates if np.isfinite(rate)]
+        progress = {
+            "epochs": run.epochs,
+            "seconds": float(self.state.seconds),
+            "images_per_second": float(np.median(rates)) if rates else None,
+        }
+        result = make_report(run, splits, progress)
+        folder.write_result(result)
+        self.checkpointer.prune()
+        return result
+
+    def draw(self, model: keras.Model) -> None:
+        """Writes the run's pictures, from a model, the history and the snapshots."""
+        run, folder = self.run, self.folder
+        pictured = predict_scenes(model, run, NUM_PICTURED_SCENES)
+        folder.save_figure("predictions", plots.prediction_grid(**pictured))
+        folder.save_figure("history", plots.history_curves(self.history, run.targets.is_heatmap))
+        few = {name: pictured[name][:NUM_SNAPSHOT_SCENES] for name in ("images", "rectangles")}
+        strip = plots.epoch_strip(**few, snapshots=folder.read_snapshots())
+        folder.save_figure("epochs", strip)
+
+    def while_measuring(self, done: int, total: int) -> None:
+        """Between the batches of an evaluation: stops if asked to, and tells how far it is."""
+        self.stop.check()
+        if self.progress.due():
+            self.progress.update(f"measured {done} of {total} images")
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def is_collapsed(row: dict[str, float]) -> bool:
+    """Whether a heatmap's training loss is no better than that of an all-black map."""
+    return row["train_loss"] > COLLAPSED * row["zero_map_loss"]
+
+
+def train(
+    run: RunConfig,
+    execution: ExecutionConfig,
+    folder: RunFolder,
+    runtime: Runtime,
+    stop: StopRequest,
+    progress: ProgressLine,
+) -> dict[str, Any]:
+    """Trains, or goes on training, a claimed and locked folder; returns its result.
+
+    Args:
+        run: what to train, precision resolved.
+        execution: how.
+        folder: where; locked and claimed by the caller.
+        runtime: devices and compilation.
+        stop: polled at every step and between validation batches.
+        progress: where to tell how it goes.
+
+    Raises:
+        Interrupted: after a signal, with the state saved.
+        UserError: if the loss is not finite, the disk is full or all checkpoints are damaged.
+    """
+    if execution.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(run.seed)
+    trainer = Trainer(run, execution, folder, runtime, stop, progress)
+    trainer.restore()
+    trainer.fit()
+    return trainer.finish()
