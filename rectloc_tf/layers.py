@@ -15,6 +15,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     The fused op returns the variance with Bessel's correction, Keras averages the one
     without it: hence the factor (N - 1) / N, N = B H W.
 
+    Replicas normalise by their own batch, but share the moving statistics: each averages the
+    mean over replicas, so that their copies never drift apart.
+
     Defaults are those of the original's framework (momentum 0.9, epsilon 1e-5).
 
     Raises:
@@ -47,9 +50,17 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             inputs, gamma, beta, epsilon=self.epsilon, is_training=True
         )
         count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
+        mean, variance = _mean_over_replicas([mean, variance * ((count - 1) / count)])
         self._average(self.moving_mean, mean)
-        self._average(self.moving_variance, variance * ((count - 1) / count))
+        self._average(self.moving_variance, variance)
         return outputs
 
     def _average(self, moving, value):
         moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+
+
+def _mean_over_replicas(tensors):
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return tensors
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, tensors)

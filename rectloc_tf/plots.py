@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import ScalarFormatter
 
 from rectloc_tf.geometry import centers
 
@@ -82,6 +83,9 @@ def epoch_strip(
 ) -> Figure:
     """A row a scene: the scene, then the prediction after up to MAX_STRIP of the epochs.
 
+    Heatmaps share one grey scale, from 0 to the brightest of them all, so that their growth
+    shows.
+
     Args:
         images: uint8 [N, S, S].
         rectangles: [N, n, 4], largest first, in working pixels.
@@ -92,6 +96,9 @@ def epoch_strip(
     places = np.linspace(0, len(epochs) - 1, min(MAX_STRIP, len(epochs))).round().astype(int)
     figure, axes = _grid(len(images), len(places) + 1, tile=1.8)
     truth = centers(rectangles[:, 0].astype(np.float64))
+    brightest = max(
+        int(s["heatmaps"].max()) if "heatmaps" in s else 255 for s in snapshots.values()
+    )
     axes[0, 0].set_title("scene", fontsize=9)
     for i, image in enumerate(images):
         _show(axes[i, 0], image, truth=truth[i])
@@ -100,7 +107,8 @@ def epoch_strip(
         axes[0, column].set_title(f"epoch {epoch}", fontsize=9)
         for i, image in enumerate(images):
             shown = snapshot["heatmaps"][i] if "heatmaps" in snapshot else image
-            _show(axes[i, column], shown, snapshot["points"][i : i + 1], truth[i])
+            point = snapshot["points"][i : i + 1]
+            _show(axes[i, column], shown, point, truth[i], vmax=max(brightest, 1))
     _legend(figure)
     return figure
 
@@ -119,11 +127,15 @@ def history_curves(history: Sequence[dict[str, float]], is_heatmap: bool) -> Fig
     plot(loss, "val_loss", "validation", color="#d55e00")
     if is_heatmap:
         plot(loss, "val_zero_map_loss", "all-black map", color="0.5", linestyle="--")
-    loss.set(title="MSE", ylabel=unit, yscale="log")
+    # A heatmap's loss stays near the all-black map's; coordinates fall over decades.
+    loss.set(title="MSE", ylabel=unit, yscale="linear" if is_heatmap else "log")
     plot(error, "val_median_px", "median", color="#0072b2")
     plot(error, "val_mean_px", "mean", color="#d55e00")
     plot(error, "val_p95_px", "95th percentile", color="0.5", linestyle=":")
     error.set(title="Centre error, validation", ylabel="px of 224", yscale="log")
+    error.yaxis.set_major_formatter(ScalarFormatter())
+    error.yaxis.set_minor_formatter(ScalarFormatter())
+    error.tick_params(axis="y", which="minor", labelsize=7)
     plot(rates, "val_right_rate", "right (within 16 px)", color="#009e73")
     plot(rates, "val_wrong_rate", "another rectangle", color="#d55e00")
     plot(rates, "val_nowhere_rate", "nowhere", color="0.5")

@@ -24,15 +24,6 @@ def make_optimizer(run: RunConfig) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-def average_statistics(strategy: tf.distribute.Strategy, model: keras.Model) -> None:
-    """Makes the replicas agree on batch normalisation's moving statistics: their mean."""
-    if strategy.num_replicas_in_sync == 1:
-        return
-    for variable in model.non_trainable_variables:
-        parts = strategy.experimental_local_results(variable.value)
-        variable.value.assign(tf.reduce_mean(tf.stack([p.numpy() for p in parts]), axis=0))
-
-
 class TrainState:
     """Everything that changes during training, and so all that a checkpoint holds.
 

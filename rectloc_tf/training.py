@@ -23,7 +23,6 @@ from rectloc_tf.rundir import RunFolder
 from rectloc_tf.runtime import Runtime
 from rectloc_tf.train_state import (
     TrainState,
-    average_statistics,
     distributed_batches,
     make_train_step,
 )
@@ -114,7 +113,6 @@ class Trainer:
         now = time.monotonic()
         self.state.seconds.assign_add(now - self._clock)
         self._clock = now
-        average_statistics(self.runtime.strategy, self.state.model)
         self.checkpointer.save(int(self.state.step))
 
     def row_is_due(self) -> bool:
@@ -153,7 +151,7 @@ class Trainer:
         return {
             "epoch": epoch,
             "step": step,
-            "learning_rate": float(state.optimizer.learning_rate),
+            "learning_rate": float(tf.convert_to_tensor(state.optimizer.learning_rate)),
             "train_loss": float(state.loss_sum) / steps,
             "zero_map_loss": float(state.zero_map_sum) / steps if heatmap else float("nan"),
             "val_loss": _number(metrics["mse"]),

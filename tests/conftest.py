@@ -1,0 +1,58 @@
+"""Shared helpers: entry points run for real, in their own process, on tiny settings."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ("--image_size=64", "--num_images=40", "--batch_size=8", "--epochs=3", "--deterministic")
+
+
+def start(module: str, *flags: str, **options) -> subprocess.Popen:
+    """Starts `python -m rectloc_tf.<module>` from the repository's root."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"rectloc_tf.{module}", *flags],
+        cwd=options.pop("cwd", ROOT),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def run(module: str, *flags: str, **options) -> subprocess.CompletedProcess:
+    """Runs an entry point to its end."""
+    process = start(module, *flags, **options)
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def run_ok(module: str, *flags: str, **options) -> str:
+    """Runs an entry point that must succeed, quietly; returns what it printed."""
+    done = run(module, *flags, **options)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def _trained(arch: str, folder: Path) -> Path:
+    run_ok("train", f"--arch={arch}", "--domain=2", *TINY, f"--run_dir={folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def deconv_run(tmp_path_factory) -> Path:
+    """A finished tiny deconv run; read only."""
+    return _trained("deconv", tmp_path_factory.mktemp("deconv") / "run")
+
+
+@pytest.fixture(scope="session")
+def xy_run(tmp_path_factory) -> Path:
+    """A finished tiny xy run; read only."""
+    return _trained("xy", tmp_path_factory.mktemp("xy") / "run")

@@ -1,0 +1,186 @@
+"""evaluate, predict and export for real, and what they say to bad input."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import run, run_ok
+
+
+def read_csv(path):
+    with open(path, newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_evaluate_agrees_with_the_run_and_writes_the_same_schema(deconv_run, tmp_path):
+    output = tmp_path / "e.json"
+    flags = (f"--run_dir={deconv_run}", "--domains=1,2", f"--output={output}")
+    out = run_ok("evaluate", *flags)
+    written = json.loads(output.read_text())
+    result = json.loads((deconv_run / "result.json").read_text())
+    assert written.keys() == result.keys()
+    assert written["config"] == result["config"]
+    assert set(written["splits"]) == {"test"}
+    assert set(written["splits"]["test"]) == {"1", "2"}
+    ours, theirs = written["splits"]["test"]["2"], result["splits"]["test"]["2"]
+    assert ours["mse"] == pytest.approx(theirs["mse"], rel=1e-5)
+    assert ours["center_error_px"]["median"] == pytest.approx(
+        theirs["center_error_px"]["median"], rel=1e-3
+    )
+    assert re.search(r"^test +1 +1000 ", out, re.MULTILINE)
+
+
+def test_evaluate_takes_other_labels_and_splits(deconv_run, tmp_path):
+    output = tmp_path / "e.json"
+    out = run_ok(
+        "evaluate", f"--run_dir={deconv_run}", "--labels=all", "--split=train", f"--output={output}"
+    )
+    metrics = json.loads(output.read_text())["splits"]["train"]["2"]
+    trained = json.loads((deconv_run / "result.json").read_text())["splits"]["train"]["2"]
+    assert metrics["num_images"] == 32
+    assert metrics["zero_map_mse"] > 1.1 * trained["zero_map_mse"]  # a second, darker disc
+    assert "train" in out
+
+
+def test_predict_on_files_of_any_size(deconv_run, tmp_path):
+    images = tmp_path / "in"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for name, shape in {"a.png": (64, 64), "b.jpg": (50, 120, 3), "c.png": (300, 90, 3)}.items():
+        cv2.imwrite(str(images / name), rng.integers(0, 255, shape, np.uint8))
+    output, overlays = tmp_path / "p.csv", tmp_path / "overlays"
+    flags = (f"--images={images}/*", f"--output={output}", f"--overlay_dir={overlays}")
+    run_ok("predict", f"--run_dir={deconv_run}", *flags)
+    rows = read_csv(output)
+    assert list(rows[0]) == ["file", "x", "y", "confidence"]
+    assert [row["file"].rsplit("/", 1)[1] for row in rows] == ["a.png", "b.jpg", "c.png"]
+    for row, (height, width) in zip(rows, ((64, 64), (50, 120), (300, 90)), strict=True):
+        assert 0 <= float(row["x"]) <= width
+        assert 0 <= float(row["y"]) <= height
+        assert 0 <= float(row["confidence"]) <= 1
+    assert sorted(p.name for p in overlays.iterdir()) == ["a.png", "b.png", "c.png"]
+
+
+def test_predict_names_bad_files_and_answers_the_others(xy_run, tmp_path):
+    good, whole = tmp_path / "good.png", tmp_path / "whole.jpg"
+    noise = np.random.default_rng(0).integers(0, 255, (80, 80), np.uint8)
+    cv2.imwrite(str(good), noise)
+    cv2.imwrite(str(whole), noise)
+    (tmp_path / "cut.jpg").write_bytes(whole.read_bytes()[:600])
+    (tmp_path / "cut.png").write_bytes(good.read_bytes()[:600])
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_text("not a picture")
+    header = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (40_000).to_bytes(4, "big") * 2
+    (tmp_path / "giant.png").write_bytes(header + b"\x08\x00\x00\x00\x00")
+    output = tmp_path / "p.csv"
+    flags = (f"--run_dir={xy_run}", f"--images={tmp_path}/*.[pj][np]g", f"--output={output}")
+    done = run("predict", *flags)
+    assert done.returncode == 1
+    assert [row["file"].rsplit("/", 1)[1] for row in read_csv(output)] == ["good.png", "whole.jpg"]
+    assert all(row["confidence"] == "" for row in read_csv(output))
+    lines = done.stderr.splitlines()
+    for name in ("cut.jpg", "cut.png", "empty.png", "text.png", "giant.png"):
+        assert sum(f"{tmp_path}/{name}: " in line for line in lines) == 1
+    assert len(lines) == 5
+
+
+def test_predict_on_scenes_and_missing_files(deconv_run, tmp_path):
+    output = tmp_path / "p.csv"
+    run_ok("predict", f"--run_dir={deconv_run}", "--domain=3", "--num=5", f"--output={output}")
+    assert [row["file"] for row in read_csv(output)] == [f"domain3_0900{i}" for i in range(5)]
+    done = run("predict", f"--run_dir={deconv_run}", "--images=nothing/*.png")
+    assert (done.returncode, done.stderr) == (1, "error: --images=nothing/*.png: no such file\n")
+
+
+def test_exported_predicted_and_live_agree(deconv_run, tmp_path):
+    picture = tmp_path / "a.png"
+    cv2.imwrite(str(picture), np.random.default_rng(1).integers(0, 255, (90, 150), np.uint8))
+    for version in (1, 2):
+        out = run_ok("export", f"--run_dir={deconv_run}", f"--export_dir={tmp_path / 'served'}")
+        assert out.strip().endswith(f"served/{version}")
+    script = (
+        "import sys, tensorflow as tf\n"
+        "served = tf.saved_model.load(sys.argv[1])\n"
+        "data = open(sys.argv[2], 'rb').read()\n"
+        "one = served.signatures['encoded'](image_bytes=tf.constant([data]))\n"
+        "image = tf.io.decode_image(data)[None]\n"
+        "other = served.signatures['serving_default'](images=image)\n"
+        "for answer in (one, other):\n"
+        "    print(*answer['center_xy'].numpy()[0], *answer['confidence'].numpy(),"
+        " *answer['heatmap'].shape)\n"
+    )
+    arguments = [str(tmp_path / "served" / "2"), str(picture)]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    answers = np.array([line.split() for line in done.stdout.splitlines()], float)
+    np.testing.assert_allclose(answers[0], answers[1], rtol=1e-5)
+    assert answers[0, 3:].tolist() == [1, 64, 64]
+    output = tmp_path / "p.csv"
+    run_ok("predict", f"--run_dir={deconv_run}", f"--images={picture}", f"--output={output}")
+    row = read_csv(output)[0]
+    predicted = [float(row[name]) for name in ("x", "y", "confidence")]
+    np.testing.assert_allclose(answers[0, :3], predicted, atol=1e-3)
+
+
+BAD_COMMANDS = {
+    "an unknown flag": (("train", "--ach=xy"), 2, "'ach'"),
+    "a value outside the choices": (("train", "--arch=unet"), 2, "--arch=unet"),
+    "a depth that is none": (("train", "--depth=19"), 2, "--depth=19: must be one of 18, 34, 50"),
+    "no number": (("train", "--epochs=many"), 2, "--epochs=many"),
+    "a batch of none": (("train", "--batch_size=0"), 2, "--batch_size=0"),
+    "too many images": (("train", "--num_images=10001"), 2, "--num_images=10001"),
+    "a domain too far": (("train", "--domain=21"), 2, "--domain=21"),
+    "an odd size": (("train", "--image_size=100"), 2, "--image_size=100: must be a multiple of 16"),
+    "a negative rate": (("train", "--learning_rate=-1"), 2, "--learning_rate=-1.0"),
+    "sides the wrong way": (("train", "--min_side=50", "--max_side=40"), 2, "--min_side=50"),
+    "too few areas": (("train", "--domain=5", "--min_side=30", "--max_side=30"), 2, "areas"),
+    "a stray argument": (("train", "domain=3"), 2, "unexpected argument 'domain=3'"),
+    "a missing flagfile": (("train", "--flagfile=nowhere.flags"), 2, "nowhere.flags"),
+    "no run": (("evaluate", "--run_dir=nowhere"), 1, "--run_dir=nowhere: no run here"),
+    "domains in words": (("evaluate", "--domains=one"), 2, "--domains=one"),
+    "a test domain too far": (("evaluate", "--domains=1,99"), 2, "--domain=99"),
+    "no place to export": (("export",), 2, "--export_dir"),
+    "no scenes": (("predict", "--num=0"), 2, "--num"),
+    "a folder that cannot be": (("train", "--run_dir=/dev/null/run"), 1, "--run_dir=/dev/null/run"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_COMMANDS)
+def test_bad_input_is_one_line_at_once(case):
+    (module, *flags), code, words = BAD_COMMANDS[case]
+    began = time.monotonic()
+    done = run(module, *flags)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert time.monotonic() - began < 10
+
+
+def test_an_xy_model_refuses_labels_it_does_not_answer(xy_run):
+    done = run("evaluate", f"--run_dir={xy_run}", "--labels=all")
+    assert done.returncode == 2
+    assert "--labels=all: this model answers 1 points" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_damaged_model_is_named(xy_run, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.json").write_text((xy_run / "config.json").read_text())
+    done = run("predict", f"--run_dir={folder}", "--num=1")
+    assert done.returncode == 1
+    assert f"{folder}/best.keras: no model here yet" in done.stderr
+    (folder / "best.keras").write_bytes((xy_run / "best.keras").read_bytes()[:5000])
+    done = run("predict", f"--run_dir={folder}", "--num=1")
+    assert done.returncode == 1
+    assert f"error: {folder}/best.keras: damaged" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,77 @@
+"""The flagfiles and the flags module."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rectloc_tf.config import ExecutionConfig, RunConfig
+from tests.conftest import ROOT
+
+FLAGFILES = sorted((ROOT / "flags").glob("*.flags"))
+SHOW = (
+    "import dataclasses, json, sys\n"
+    "from rectloc_tf import cli\n"
+    "cli.FLAGS(sys.argv)\n"
+    "print(json.dumps(dataclasses.asdict(cli.run_config())))\n"
+    "print(json.dumps(dataclasses.asdict(cli.execution_config())))\n"
+    "assert 'tensorflow' not in sys.modules, 'flags must parse before TensorFlow loads'\n"
+)
+
+
+def parse(*flags):
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW, *flags], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_without_flags_the_configs_are_the_defaults():
+    run, how = parse()
+    assert run == dataclasses.asdict(RunConfig())
+    assert how == dataclasses.asdict(ExecutionConfig())
+
+
+def test_profiles():
+    names = [path.stem for path in FLAGFILES]
+    assert {"base", "quick", "reduced", "full"} <= set(names)
+
+
+@pytest.mark.parametrize("path", FLAGFILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("arch", ["xy", "deconv"])
+def test_each_flagfile_parses(path, arch):
+    run, _ = parse(f"--flagfile={path}", f"--arch={arch}")
+    config = RunConfig(**run)
+    assert config.arch == arch
+    expected = {"quick": 112, "reduced": 112}.get(path.stem, 224)
+    assert config.image_size == expected
+
+
+def test_each_flagfile_says_how_to_use_it_and_what_to_expect():
+    for path in FLAGFILES:
+        header = [line for line in path.read_text().splitlines() if line.startswith("#")]
+        text = "\n".join(header)
+        assert f"--flagfile=flags/{path.name}" in text, path
+        assert "Cost:" in text, path
+        assert "Expect:" in text, path
+
+
+def test_a_flag_after_the_flagfile_wins():
+    run, _ = parse("--flagfile=flags/quick.flags", "--epochs=3")
+    assert run["epochs"] == 3
+
+
+def test_every_field_of_a_config_has_its_flag():
+    run, how = parse(
+        "--solid",
+        "--labels=all",
+        "--sigma=3.5",
+        "--radius=4",
+        "--jit=off",
+        "--checkpoint_minutes=1",
+    )  # fmt: skip
+    assert (run["solid"], run["labels"], run["sigma"], run["radius"]) == (True, "all", 3.5, 4.0)
+    assert (how["jit"], how["checkpoint_minutes"]) == ("off", 1.0)

@@ -1,0 +1,75 @@
+"""The table that train and evaluate print."""
+
+import copy
+
+import pytest
+
+from rectloc_tf.report import format_result
+
+METRICS = {
+    "num_images": 1000,
+    "mse": 123.456,
+    "r2": 0.98765,
+    "center_error_px": {"median": 1.234, "mean": 2.345, "p95": 7.891, "rmse": 3.0},
+    "right_rate": 0.912,
+    "wrong_rate": 0.0634,
+    "nowhere_rate": 0.0246,
+}
+
+
+@pytest.fixture
+def result():
+    return {
+        "splits": {"test": {"1": copy.deepcopy(METRICS), "3": copy.deepcopy(METRICS)}},
+        "epochs": 40,
+        "seconds": 321.4,
+        "images_per_second": 1234.4,
+    }
+
+
+def test_a_line_a_split_and_domain_holds_the_numbers(result):
+    result["splits"]["validation"] = {"1": METRICS}
+    header, *rows = format_result(result).splitlines()[:4]
+    assert header.split() == (
+        "split domain images MSE R2 median px mean px p95 px right wrong nowhere".split()
+    )
+    numbers = "1000 123.46 0.988 1.23 2.35 7.89 91.2% 6.3% 2.5%".split()
+    assert [row.split() for row in rows] == [
+        ["test", "1", *numbers],
+        ["test", "3", *numbers],
+        ["validation", "1", *numbers],
+    ]
+
+
+def test_columns_line_up_with_their_names(result):
+    header, row = format_result(result).splitlines()[:2]
+    assert len(row) == len(header)
+    for name, value in (("images", "1000"), ("MSE", "123.46"), ("nowhere", "2.5%")):
+        assert row[: header.index(name) + len(name)].endswith(value)
+
+
+def test_numbers_that_do_not_exist_are_dashes(result):
+    metrics = result["splits"]["test"]["1"]
+    metrics["mse"] = metrics["r2"] = None
+    metrics["center_error_px"] = dict.fromkeys(metrics["center_error_px"])
+    row = format_result(result).splitlines()[1]
+    assert row.split() == ["test", "1", "1000", *"-----", "91.2%", "6.3%", "2.5%"]
+    assert "None" not in row
+
+
+def test_last_line_tells_of_the_training(result):
+    text = format_result(result)
+    assert text.splitlines()[-1] == "trained for 40 epochs in 321 s at 1234 images/s"
+
+
+def test_unknown_speed_is_left_out(result):
+    result["images_per_second"] = None
+    assert format_result(result).splitlines()[-1] == "trained for 40 epochs in 321 s"
+
+
+def test_a_run_that_is_not_finished_has_no_line_of_training(result):
+    result |= {"epochs": None, "seconds": None, "images_per_second": None}
+    text = format_result(result)
+    assert "trained" not in text
+    assert "None" not in text
+    assert "123.46" in text

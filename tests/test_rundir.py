@@ -1,0 +1,399 @@
+"""The run folder: whole files, one owner, and what is read back."""
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from rectloc_tf import rundir
+from rectloc_tf.config import RunConfig
+from rectloc_tf.errors import UserError
+from rectloc_tf.rundir import RunFolder, atomic_path, read_json, write_json
+
+ROOT = Path(__file__).parents[1]
+RUN = RunConfig(arch="deconv", domain=3, solid=True, precision="float32")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = RunFolder(tmp_path / "runs" / "one")
+    with folder.lock():
+        folder.claim(RUN)
+    return folder
+
+
+def names_in(path):
+    return sorted(p.name for p in path.iterdir())
+
+
+# Files, whole or not at all.
+
+
+def test_atomic_path_writes_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "deep" / "er" / "file.png"
+    with atomic_path(path) as temporary:
+        assert temporary.suffix == ".png"
+        assert temporary.parent == path.parent
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert names_in(path.parent) == ["file.png"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, UserError])
+def test_atomic_path_keeps_the_old_file_on_any_error(tmp_path, error):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(error), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert names_in(tmp_path) == ["file.txt"]
+
+
+def test_atomic_path_tells_which_file_the_disk_had_no_room_for(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(UserError) as caught, atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert str(caught.value) == f"{path}: cannot be written (No space left on device)"
+    assert path.read_text() == "old"
+    assert names_in(tmp_path) == ["file.txt"]
+
+
+def test_atomic_path_tells_which_folder_cannot_be_made(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    path = tmp_path / "taken" / "file.txt"
+    with pytest.raises(UserError) as caught, atomic_path(path):
+        pytest.fail("the block must not run")
+    assert str(path) in str(caught.value)
+    assert (tmp_path / "taken").read_text() == "a file"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_write_json_refuses_what_is_not_json(tmp_path, value):
+    path = tmp_path / "file.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": [value]})
+    assert read_json(path) == {"a": 1}
+    assert names_in(tmp_path) == ["file.json"]
+
+
+@pytest.mark.parametrize("data", [b"", b'{"a": ', b"\xff\xfe\x00", b"\0" * 100])
+def test_read_json_names_the_damaged_file(tmp_path, data):
+    path = tmp_path / "file.json"
+    path.write_bytes(data)
+    with pytest.raises(UserError) as caught:
+        read_json(path)
+    assert str(caught.value).startswith(f"{path}: damaged")
+
+
+def test_read_json_names_the_missing_file(tmp_path):
+    with pytest.raises(UserError, match="missing.json: cannot be read"):
+        read_json(tmp_path / "missing.json")
+
+
+# Whose folder it is.
+
+
+def test_a_new_folder_becomes_the_runs(folder):
+    assert folder.run_config() == RUN
+    assert names_in(folder.path) == [".lock", "config.json", "flags.flags"]
+
+
+def test_claiming_again_changes_nothing(folder):
+    before = {name: (folder.path / name).read_bytes() for name in names_in(folder.path)}
+    folder.claim(RUN)
+    assert {name: (folder.path / name).read_bytes() for name in names_in(folder.path)} == before
+
+
+def test_another_run_is_refused_and_the_differences_are_named(folder):
+    other = dataclasses.replace(RUN, learning_rate=0.5, domain=4)
+    with pytest.raises(UserError) as caught:
+        folder.claim(other)
+    message = str(caught.value)
+    assert "--domain=3 there, 4 here" in message
+    assert "--learning_rate=0.001 there, 0.5 here" in message
+    assert message.count(" there, ") == 2
+    assert str(folder.path) in message
+    assert folder.run_config() == RUN
+
+
+def test_a_field_that_only_one_of_two_runs_has_is_named(folder):
+    with pytest.raises(UserError) as caught:
+        folder.claim(dataclasses.replace(RUN, arch="xy", epochs=RUN.epochs))
+    message = str(caught.value)
+    assert "--arch=deconv there, xy here" in message
+    assert "--radius=7.0 there, - here" in message
+
+
+@pytest.mark.parametrize(
+    ("run", "changes"),
+    [
+        (RunConfig(arch="xy"), {"radius": 9.0, "sigma": 3.0, "target": "gaussian"}),
+        (RunConfig(arch="deconv", target="disc"), {"sigma": 3.0}),
+        (RunConfig(arch="deconv", target="gaussian"), {"radius": 9.0}),
+    ],
+)
+def test_fields_that_a_run_ignores_do_not_matter(tmp_path, run, changes):
+    folder = RunFolder(tmp_path)
+    folder.claim(run)
+    folder.claim(dataclasses.replace(run, **changes))
+    assert folder.run_config() == run
+
+
+def test_a_folder_of_other_files_is_refused_and_untouched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(UserError, match="not empty") as caught:
+        RunFolder(tmp_path).claim(RUN)
+    assert "thesis.tex" in str(caught.value)
+    assert names_in(tmp_path) == ["thesis.tex"]
+
+
+def test_hidden_files_do_not_make_a_folder_full(tmp_path):
+    (tmp_path / ".tmp-1-config.json").write_text("left by a kill")
+    RunFolder(tmp_path).claim(RUN)
+    assert RunFolder(tmp_path).run_config() == RUN
+
+
+def test_a_claim_cut_short_by_a_full_disk_can_be_repeated(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+
+    def fail(path, value):
+        raise UserError(f"{path}: cannot be written (No space left on device)")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="No space"):
+        patch.setattr(rundir, "write_json", fail)
+        folder.claim(RUN)
+    folder.claim(RUN)
+    assert folder.run_config() == RUN
+    assert (tmp_path / "flags.flags").exists()
+
+
+def test_no_run_here(tmp_path):
+    with pytest.raises(UserError, match="no run here") as caught:
+        RunFolder(tmp_path / "nowhere").run_config()
+    assert str(tmp_path / "nowhere") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"arch": "xy", ',
+        "[1, 2]",
+        '{"arch": "xyz"}',
+        '{"domain": "three"}',
+        '{"radius": "wide"}',
+        '{"sigma": null}',
+        '{"no_such_field": 1}',
+    ],
+)
+def test_a_damaged_config_is_named(folder, text):
+    (folder.path / "config.json").write_text(text)
+    with pytest.raises(UserError) as caught:
+        folder.run_config()
+    assert str(folder.path / "config.json") in str(caught.value)
+
+
+def test_flagfile_lists_every_field_once(folder):
+    lines = (folder.path / "flags.flags").read_text().splitlines()
+    values = dict(line.removeprefix("--").split("=", 1) for line in lines)
+    assert len(lines) == len(values)
+    assert list(values) == [field.name for field in dataclasses.fields(RunConfig)]
+    assert values["arch"] == "deconv"
+    assert values["domain"] == "3"
+    assert values["solid"] == "true"
+    assert values["epochs"] == "100"
+
+
+def test_flagfile_means_the_same_run_to_the_command_line(folder):
+    script = (
+        "import json; from rectloc_tf import cli;"
+        "cli.main(lambda: print(json.dumps(cli.run_config().to_json())))"
+    )
+    flagfile = f"--flagfile={folder.path / 'flags.flags'}"
+    command = [sys.executable, "-c", script, flagfile]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert RunConfig.from_json(json.loads(done.stdout)) == RUN
+
+
+# The lock.
+
+HOLD = """
+import sys
+from rectloc_tf.rundir import RunFolder
+with RunFolder(sys.argv[1]).lock():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_process_is_refused_until_the_first_is_done(tmp_path, holder):
+    folder = RunFolder(tmp_path)
+    with pytest.raises(UserError, match="another process") as caught, folder.lock():
+        pytest.fail("the block must not run")
+    assert f"--run_dir={tmp_path}" in str(caught.value)
+    holder.stdin.close()
+    assert holder.wait(30) == 0
+    with folder.lock():
+        pass
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path, holder):
+    os.kill(holder.pid, signal.SIGKILL)
+    assert holder.wait(30) == -signal.SIGKILL
+    with RunFolder(tmp_path).lock():
+        assert (tmp_path / ".lock").exists()
+
+
+def test_a_lock_is_free_again_after_an_error_in_its_block(tmp_path):
+    folder = RunFolder(tmp_path)
+    with pytest.raises(RuntimeError), folder.lock():
+        raise RuntimeError
+    with folder.lock():
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    for path in (tmp_path / "taken", tmp_path / "taken" / "run"):
+        with pytest.raises(UserError) as caught, RunFolder(path).lock():
+            pytest.fail("the block must not run")
+        assert f"--run_dir={path}: cannot be written" in str(caught.value)
+
+
+# What is read back.
+
+
+def bits(value):
+    return "nan" if math.isnan(value) else struct.pack("<d", value)
+
+
+@settings(deadline=None)
+@given(rows=st.lists(st.tuples(st.integers(0, 2**53), st.floats(), st.floats()), max_size=4))
+@example(rows=[(0, -0.0, 5e-324), (2**53, 1e300, 0.1 + 0.2)])
+def test_history_keeps_every_bit(tmp_path_factory, rows):
+    history = [dict(zip(("epoch", "loss", "rate"), row, strict=True)) for row in rows]
+    folder = RunFolder(tmp_path_factory.mktemp("history"))
+    folder.write_history(history)
+    read = folder.read_history()
+    assert [list(row) for row in read] == [list(row) for row in history]
+    for ours, theirs in zip(history, read, strict=True):
+        assert [bits(v) for v in theirs.values()] == [bits(v) for v in ours.values()]
+
+
+def test_history_is_a_plain_table(folder):
+    folder.write_history([{"epoch": 1, "loss": 0.1}, {"epoch": 2.0, "loss": math.nan}])
+    assert (folder.path / "history.csv").read_text() == "epoch,loss\n1,0.1\n2,nan\n"
+
+
+def test_no_history_is_empty(folder):
+    assert folder.read_history() == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"epoch,loss\n1\n",  # a row cut off
+        b"epoch,loss\n1,0.5,3\n",
+        b"epoch,loss\n1,x\n",
+        b"epoch,loss\n1,0.5\n2,\n",
+        b"epoch,loss\n\xff\xfe,1\n",
+        b"\0" * 100,  # as some file systems leave it behind a power cut
+        b"\0" * 200_000,
+    ],
+    ids=["cut off", "too long", "no number", "empty cell", "no text", "zeros", "many zeros"],
+)
+def test_damaged_history_is_named(folder, data):
+    (folder.path / "history.csv").write_bytes(data)
+    with pytest.raises(UserError, match="damaged") as caught:
+        folder.read_history()
+    assert str(folder.path / "history.csv") in str(caught.value)
+
+
+def test_snapshots_come_back_in_the_order_of_epochs(folder):
+    rng = np.random.default_rng(0)
+    written = {}
+    for epoch in (100, 2, 0, 10_000_000, 13):
+        written[epoch] = {
+            "points": rng.normal(size=(4, 2)).astype(np.float32),
+            "heatmaps": rng.integers(0, 256, (4, 8, 8), np.uint8),
+        }
+        folder.write_snapshot(epoch, written[epoch])
+    read = folder.read_snapshots()
+    assert list(read) == [0, 2, 13, 100, 10_000_000]
+    for epoch, arrays in read.items():
+        assert list(arrays) == ["points", "heatmaps"]
+        for name, array in arrays.items():
+            assert array.dtype == written[epoch][name].dtype
+            np.testing.assert_array_equal(array, written[epoch][name])
+
+
+def test_no_snapshots_are_none(folder):
+    assert folder.read_snapshots() == {}
+
+
+def test_a_damaged_snapshot_is_named(folder):
+    folder.write_snapshot(3, {"points": np.zeros((4, 2), np.float32)})
+    path = folder.path / "snapshots" / "epoch_00000003.npz"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(UserError) as caught:
+        folder.read_snapshots()
+    assert str(path) in str(caught.value)
+
+
+def test_sessions_are_appended(folder):
+    folder.add_session({"cores": 2})
+    folder.add_session({"cores": 4})
+    assert read_json(folder.path / "environment.json") == [{"cores": 2}, {"cores": 4}]
+
+
+def test_the_result_makes_a_run_finished(folder):
+    assert not folder.is_finished()
+    folder.write_result({"schema": 1, "mse": None})
+    assert folder.is_finished()
+    assert folder.read_result() == {"schema": 1, "mse": None}
+
+
+def test_a_figure_becomes_a_png(folder):
+    folder.save_figure("history", Figure(figsize=(1, 1)))
+    assert (folder.path / "history.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_that_cannot_be_saved_leaves_the_old_one(folder):
+    folder.best_model.write_bytes(b"old")
+
+    class Model:
+        def save(self, path):
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="No space left"):
+        folder.save_model(Model(), folder.best_model)
+    assert folder.best_model.read_bytes() == b"old"
+    assert [n for n in names_in(folder.path) if n.startswith(".tmp")] == []

@@ -1,0 +1,108 @@
+"""Several replicas, and the three precisions, through the one training step."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines.datasets import training_batches
+from rectloc_tf.config import RunConfig
+from rectloc_tf.train_state import TrainState, make_train_step
+from tests.conftest import ROOT
+
+# Two logical CPUs must be set up before TensorFlow starts, hence a process of its own.
+MIRRORED = """
+import json, sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import numpy as np
+from rectloc_tf.config import ExecutionConfig, RunConfig
+from rectloc_tf.interrupts import StopRequest
+from rectloc_tf.progress import ProgressLine
+from rectloc_tf.rundir import RunFolder
+from rectloc_tf.runtime import make_runtime
+from rectloc_tf import training
+from rectloc_tf.errors import Interrupted
+
+class Stopping(StopRequest):  # asks for a stop after step 6, in mid-epoch
+    polls = 0
+    def __bool__(self):
+        Stopping.polls += 1
+        if Stopping.polls == 5:
+            self.exit_code = 143
+        return super().__bool__()
+
+run = RunConfig(arch="deconv", domain=2, image_size=64, num_images=40, batch_size=8, epochs=2,
+                precision="float32")
+how = ExecutionConfig(deterministic=True)
+weights = []
+for name, stops in (("whole", [StopRequest()]), ("cut", [Stopping(), StopRequest()])):
+    for stop in stops:
+        folder = RunFolder(f"{sys.argv[1]}/{name}")
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        session = make_runtime(how, run.batch_size, strategy)
+        with folder.lock():
+            folder.claim(run)
+            try:
+                result = training.train(run, how, folder, session, stop, ProgressLine())
+            except Interrupted:
+                pass
+    import keras
+    model = keras.saving.load_model(folder.final_model, compile=False)
+    weights.append(model.get_weights())
+same = all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+print(json.dumps({"same": same, "replicas": strategy.num_replicas_in_sync,
+                  "mse": result["splits"]["test"]["2"]["mse"], "session": session.description}))
+"""
+
+
+def test_two_replicas_train_measure_and_resume_bitwise(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", MIRRORED, str(tmp_path)],
+        capture_output=True, text=True, cwd=ROOT, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "resuming after step 6," in done.stdout
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["replicas"] == 2
+    assert report["session"] == "2 x CPU, XLA off"
+    assert report["same"]
+    assert 150 < report["mse"] < 250  # about the all-black map's, after eight steps
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_the_loss_falls_under_every_precision(precision):
+    run = RunConfig(
+        arch="xy",
+        image_size=64,
+        num_images=10,
+        batch_size=8,
+        epochs=30,
+        learning_rate=0.01,
+        precision=precision,
+    )
+    strategy = tf.distribute.get_strategy()
+    state = TrainState(run, strategy)
+    step = make_train_step(run, state, strategy, jit=False)
+    losses = [float(step(batch["images"], batch["targets"])[0]) for batch in training_batches(run)]
+    assert np.isfinite(losses).all()
+    assert losses[0] > 5000  # the network starts near (0, 0), far from any centre
+    assert np.mean(losses[-3:]) < 0.5 * losses[0]
+    assert {v.dtype for v in state.model.trainable_variables} == {"float32"}
+
+
+def test_the_step_is_gradient_descent_on_the_mean_squared_error():
+    run = RunConfig(arch="xy", image_size=64, batch_size=4, precision="float32")
+    strategy = tf.distribute.get_strategy()
+    state = TrainState(run, strategy)
+    batch = next(iter(training_batches(run)))
+    outputs = state.model(batch["images"], training=True).numpy()
+    expected = np.square(outputs - batch["targets"].numpy()).mean()
+    zero_map = np.square(batch["targets"].numpy()).mean()
+    losses = make_train_step(run, state, strategy, jit=False)(batch["images"], batch["targets"])
+    np.testing.assert_allclose(losses, [expected, zero_map], rtol=1e-4)
+    assert int(state.optimizer.iterations) == 1

@@ -1,0 +1,184 @@
+"""The train entry point: what a finished run leaves, and how it is taken up again."""
+
+import csv
+import json
+import os
+import random
+import re
+import signal
+import time
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+import rectloc_tf.models  # noqa: F401 (registers the layers of saved models)
+from rectloc_tf.rundir import RunFolder
+from tests.conftest import ROOT, TINY, run, run_ok, start
+
+TIME_COLUMNS = {"seconds", "images_per_second"}
+# Ten for the long check: RECTLOC_KILLS=10 python3 bootstrap.py test -k kill
+KILLS = int(os.environ.get("RECTLOC_KILLS", "2"))
+
+
+def weights(folder):
+    return keras.saving.load_model(folder / "final.keras", compile=False).get_weights()
+
+
+def history(folder):
+    with open(folder / "history.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    return [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in rows]
+
+
+def assert_same_run(one, other):
+    assert history(one) == history(other)
+    for ours, theirs in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def wait_for_rows(folder, number, process):
+    """Waits until the run has written so many history rows."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if (folder / "history.csv").exists() and len(history(folder)) >= number:
+            return
+        time.sleep(0.05)
+    pytest.fail("the run wrote no history in time")
+
+
+@pytest.mark.parametrize("arch", ["deconv", "xy"])
+def test_a_finished_run_is_complete(arch, request):
+    folder = request.getfixturevalue(f"{arch}_run")
+    result = json.loads((folder / "result.json").read_text())
+    assert result["schema"] == 1
+    assert result["config"]["arch"] == arch
+    assert result["epochs"] == 3
+    assert result["seconds"] > 0
+    assert [int(row["epoch"]) for row in history(folder)] == [1, 2, 3]
+    assert [int(row["step"]) for row in history(folder)] == [4, 8, 12]
+    sizes = {"train": 32, "validation": 1000, "test": 1000}
+    for split, size in sizes.items():
+        metrics = result["splits"][split]["2"]
+        assert metrics["num_images"] == size
+        rates = [metrics[f"{name}_rate"] for name in ("right", "wrong", "nowhere")]
+        assert sum(rates) == pytest.approx(1)
+        assert metrics["ln_mse"] == pytest.approx(np.log(metrics["mse"]))
+        assert ("zero_map_mse" in metrics) == (arch == "deconv")
+        assert len(metrics.get("r2_per_coordinate", [0, 0])) == 2
+    for name in ("predictions", "epochs", "history"):
+        assert cv2.imread(str(folder / f"{name}.png")).std() > 5
+    assert list((folder / "tensorboard").iterdir())
+    assert json.loads((folder / "environment.json").read_text())[0]["tensorflow"]
+    assert len(RunFolder(folder).read_snapshots()) == 4  # epochs 0, 1, 2, 3
+    assert not [p for p in folder.rglob("*") if p.name.startswith(".tmp")]
+
+
+def test_result_is_of_the_best_validated_model(deconv_run):
+    best = min(float(row["val_mean_px"]) for row in history(deconv_run))
+    result = json.loads((deconv_run / "result.json").read_text())
+    measured = result["splits"]["validation"]["2"]["center_error_px"]["mean"]
+    assert measured == pytest.approx(best, rel=1e-6)
+
+
+def test_a_finished_run_is_not_trained_again(xy_run):
+    before = (xy_run / "final.keras").stat().st_mtime_ns
+    flagfile = f"--flagfile={xy_run / 'flags.flags'}"
+    out = run_ok("train", flagfile, f"--run_dir={xy_run}")
+    assert "this run is finished" in out
+    assert re.search(r"^test +2 +1000 ", out, re.MULTILINE)
+    assert (xy_run / "final.keras").stat().st_mtime_ns == before
+
+
+def test_another_run_in_the_same_folder_is_refused(xy_run):
+    flagfile = f"--flagfile={xy_run / 'flags.flags'}"
+    done = run("train", flagfile, "--seed=3", "--learning_rate=0.01", f"--run_dir={xy_run}")
+    assert done.returncode == 1
+    assert "--learning_rate=0.001 there, 0.01 here" in done.stderr
+    assert "--seed=0 there, 3 here" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_signals_save_and_the_run_goes_on_bitwise(deconv_run, tmp_path):
+    folder = tmp_path / "run"
+    flags = ("--arch=deconv", "--domain=2", *TINY, f"--run_dir={folder}")
+    for rows, number, code in ((1, signal.SIGTERM, 143), (2, signal.SIGINT, 130)):
+        process = start("train", *flags)
+        wait_for_rows(folder, rows, process)
+        if number == signal.SIGTERM:
+            second = run("train", *flags)
+            assert second.returncode == 1
+            assert "another process" in second.stderr
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == code
+        assert "Traceback" not in err
+        assert not (folder / "result.json").exists()
+    out = run_ok("train", *flags)
+    assert re.search(r"resuming after step (8|9|10|11|12),", out)
+    assert_same_run(folder, deconv_run)
+
+
+def test_kill_at_random_moments_changes_nothing(xy_run, tmp_path):
+    folder = tmp_path / "run"
+    flags = ("--arch=xy", "--domain=2", *TINY, "--checkpoint_minutes=0.01", f"--run_dir={folder}")
+    rng = random.Random()
+    done_steps = 0
+    for _ in range(KILLS):
+        process = start("train", *flags)
+        try:
+            process.wait(timeout=rng.uniform(3, 16))
+        except Exception:  # still running: that is the point
+            process.kill()
+        out, _ = process.communicate()
+        resumed = re.search(r"resuming after step (\d+)", out)
+        if resumed:  # no finished epoch is trained again
+            assert int(resumed[1]) >= done_steps
+        if (folder / "history.csv").exists():
+            done_steps = int(history(folder)[-1]["step"])
+    run_ok("train", *flags)
+    assert_same_run(folder, xy_run)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    folder = tmp_path / "run"
+    flags = ("--arch=xy", *TINY, "--learning_rate=1e30", f"--run_dir={folder}")
+    done = run("train", *flags)
+    assert done.returncode == 1
+    assert re.search(r"the loss is (nan|inf) at step \d+", done.stderr)
+    assert not (folder / "result.json").exists()
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(xy_run, tmp_path):
+    folder = tmp_path / "run"
+    flags = ("--arch=xy", "--domain=2", *TINY, f"--run_dir={folder}")
+    process = start("train", *flags)
+    wait_for_rows(folder, 2, process)
+    process.kill()
+    process.communicate()
+    newest = max(
+        (folder / "checkpoints").glob("ckpt-*.data*"), key=lambda p: int(p.name.split("-")[1][:-5])
+    )
+    newest.write_bytes(newest.read_bytes()[:1000])
+    done = run("train", *flags)
+    assert done.returncode == 0, done.stderr
+    assert f"warning: {folder / 'checkpoints'}/{newest.name.split('.')[0]}: damaged" in done.stdout
+    assert_same_run(folder, xy_run)
+
+
+def test_a_black_heatmap_is_called_black(tmp_path):
+    # One step an epoch at a tiny learning rate cannot leave the all-black map.
+    flags = ("--arch=deconv", *TINY, "--learning_rate=1e-9", f"--run_dir={tmp_path / 'run'}")
+    out = run_ok("train", *flags)
+    assert out.count("has not left the all-black map") == 1
+
+
+def test_default_folder_is_found_by_the_other_entry_points(tmp_path):
+    flags = ("--arch=xy", "--image_size=64", "--num_images=1", "--batch_size=2", "--epochs=1")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    out = run_ok("train", *flags, cwd=tmp_path, env=environment)
+    folder = re.search(r"runs/xy-d1-[0-9a-f]{8}", out)[0]
+    assert (tmp_path / folder / "result.json").exists()
+    out = run_ok("predict", *flags, "--num=2", cwd=tmp_path, env=environment)
+    assert "2 predictions" in out
