@@ -6,6 +6,8 @@ brighter wins. The NumPy versions are the definition, slow and plain; tests hold
 versions to them.
 """
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -13,7 +15,7 @@ from rectloc_tf.config import TargetConfig
 from rectloc_tf.geometry import cell_centers, centers, frame_to_working, working_to_frame
 
 PEAK = 255.0
-GAUSSIAN_REACH = 5.0  # sigma; exp(-5^2 / 2) is 4e-6
+GAUSSIAN_REACH = 4.0  # in sigma, where a Gaussian has fallen to 0.03 % of its peak
 
 
 def labelled_centers(rectangles: tf.Tensor, config: TargetConfig) -> tf.Tensor:
@@ -38,7 +40,7 @@ def heatmap_targets(rectangles: tf.Tensor, image_size: int, config: TargetConfig
 
     disc: a cell is lit if its centre lies within the radius of the rectangle's centre.
     gaussian: exp(-d^2 / (2 sigma^2)), d the distance of the two centres; 0 where |dx| or |dy|
-    exceeds GAUSSIAN_REACH sigma, which takes less than 0.001 off any cell.
+    exceeds GAUSSIAN_REACH sigma, which takes less than 0.1 off any cell.
     """
     points = labelled_centers(rectangles, config)
     heatmap = None
@@ -56,7 +58,7 @@ def _blob(points: tf.Tensor, image_size: int, config: TargetConfig, peak: float)
     1/2) are computed, up to the first that is empty, and each row of the map is fetched there.
     """
     reach = _reach(config, image_size)
-    num_rows = int(reach) + 2
+    num_rows = math.ceil(reach) + 2
     cells = cell_centers(image_size)
     distances = tf.abs(cells - points[:, 1, None])  # of every row, [B, S]
     fraction = distances[:, :1] - tf.floor(distances[:, :1])

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from rectloc_tf.geometry import centers
 
@@ -133,9 +133,9 @@ def history_curves(history: Sequence[dict[str, float]], is_heatmap: bool) -> Fig
     plot(error, "val_mean_px", "mean", color="#d55e00")
     plot(error, "val_p95_px", "95th percentile", color="0.5", linestyle=":")
     error.set(title="Centre error, validation", ylabel="px of 224", yscale="log")
+    error.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     error.yaxis.set_major_formatter(ScalarFormatter())
-    error.yaxis.set_minor_formatter(ScalarFormatter())
-    error.tick_params(axis="y", which="minor", labelsize=7)
+    error.yaxis.set_minor_formatter(NullFormatter())
     plot(rates, "val_right_rate", "right (within 16 px)", color="#009e73")
     plot(rates, "val_wrong_rate", "another rectangle", color="#d55e00")
     plot(rates, "val_nowhere_rate", "nowhere", color="0.5")

@@ -1,0 +1,213 @@
+"""Checkpoints: the newest that can be read, and what happens to damaged ones."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rectloc_tf.checkpoints import Checkpointer
+from rectloc_tf.errors import UserError
+
+SIZE = 1000
+
+
+class State:
+    """Two variables whose values tell the step."""
+
+    def __init__(self, folder):
+        self.noise = tf.Variable(np.zeros(SIZE))
+        self.step = tf.Variable(0, dtype=tf.int64)
+        self.checkpointer = Checkpointer(folder, noise=self.noise, step=self.step)
+        self.warnings = []
+
+    def at(self, step):
+        return np.random.default_rng(step).normal(size=SIZE)
+
+    def save(self, *steps):
+        for step in steps:
+            self.noise.assign(self.at(step))
+            self.step.assign(step)
+            self.checkpointer.save(step)
+
+    def restore(self):
+        return self.checkpointer.restore_latest(self.warnings.append)
+
+    def assert_is_at(self, step):
+        assert int(self.step) == step
+        np.testing.assert_array_equal(self.noise.numpy(), self.at(step))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "checkpoints"
+    State(folder).save(9, 10, 100)
+    return folder
+
+
+def data_file(folder, step):
+    return folder / f"ckpt-{step}.data-00000-of-00001"
+
+
+def truncate(path, share):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+
+
+def flip_middle(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+DAMAGES = {
+    "data cut in half": lambda folder, step: truncate(data_file(folder, step), 0.5),
+    "data nearly whole": lambda folder, step: truncate(data_file(folder, step), 0.99),
+    "data empty": lambda folder, step: truncate(data_file(folder, step), 0),
+    "data missing": lambda folder, step: data_file(folder, step).unlink(),
+    "one byte of data wrong": lambda folder, step: flip_middle(data_file(folder, step)),
+    "index cut in half": lambda folder, step: truncate(folder / f"ckpt-{step}.index", 0.5),
+    "index nearly whole": lambda folder, step: truncate(folder / f"ckpt-{step}.index", 0.99),
+    "index empty": lambda folder, step: truncate(folder / f"ckpt-{step}.index", 0),
+    "one byte of index wrong": lambda folder, step: flip_middle(folder / f"ckpt-{step}.index"),
+}
+
+
+def test_the_newest_is_restored_by_number_and_not_by_name(folder):
+    state = State(folder)
+    assert state.restore() is True
+    state.assert_is_at(100)
+    assert state.warnings == []
+
+
+def test_the_last_three_are_kept(folder):
+    State(folder).save(101)
+    steps = {path.name.split("-")[1].split(".")[0] for path in folder.glob("ckpt-*")}
+    assert steps == {"10", "100", "101"}
+
+
+def test_no_checkpoint(tmp_path):
+    state = State(tmp_path / "checkpoints")
+    assert state.restore() is False
+    assert int(state.step) == 0
+    assert state.warnings == []
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_newest_falls_back_to_the_one_before(folder, damage):
+    DAMAGES[damage](folder, 100)
+    state = State(folder)
+    assert state.restore() is True
+    state.assert_is_at(10)
+    (warning,) = state.warnings
+    assert str(folder / "ckpt-100") in warning
+    assert "\n" not in warning
+
+
+def test_a_save_cut_short_by_a_kill_is_no_checkpoint(folder):
+    (folder / "ckpt-100.index").unlink()  # it is written last
+    state = State(folder)
+    assert state.restore() is True
+    state.assert_is_at(10)
+    assert state.warnings == []
+
+
+def test_two_damaged_fall_back_twice(folder):
+    DAMAGES["data cut in half"](folder, 100)
+    DAMAGES["index empty"](folder, 10)
+    state = State(folder)
+    assert state.restore() is True
+    state.assert_is_at(9)
+    assert [w.split(":")[0] for w in state.warnings] == [
+        str(folder / "ckpt-100"),
+        str(folder / "ckpt-10"),
+    ]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_all_damaged(folder, damage):
+    for step in (9, 10, 100):
+        DAMAGES[damage](folder, step)
+    state = State(folder)
+    with pytest.raises(UserError, match="none of the checkpoints can be read") as caught:
+        state.restore()
+    assert str(folder) in str(caught.value)
+    assert len(state.warnings) == 3
+
+
+@pytest.mark.parametrize("text", ["", "\0\1garbage", 'model_checkpoint_path: "ckpt-999"\n'])
+def test_a_damaged_list_of_checkpoints_does_not_matter(folder, text):
+    (folder / "checkpoint").write_text(text)
+    state = State(folder)
+    assert state.restore() is True
+    state.assert_is_at(100)
+    state.save(101)
+    again = State(folder)
+    assert again.restore() is True
+    again.assert_is_at(101)
+
+
+def test_a_missing_list_of_checkpoints_does_not_matter(folder):
+    (folder / "checkpoint").unlink()
+    state = State(folder)
+    assert state.restore() is True
+    state.assert_is_at(100)
+
+
+def test_a_checkpoint_of_other_objects_is_no_checkpoint(folder):
+    warnings = []
+    other = Checkpointer(folder, another=tf.Variable(0.0))
+    with pytest.raises(UserError, match="none of the checkpoints"):
+        other.restore_latest(warnings.append)
+    assert len(warnings) == 3
+
+
+def test_saving_goes_on_after_a_fall_back(folder):
+    DAMAGES["data cut in half"](folder, 100)
+    state = State(folder)
+    assert state.restore() is True
+    state.save(100)
+    again = State(folder)
+    assert again.restore() is True
+    again.assert_is_at(100)
+    assert again.warnings == []
+
+
+def test_prune_leaves_the_newest(folder):
+    state = State(folder)
+    state.checkpointer.prune()
+    assert sorted(path.name for path in folder.glob("ckpt-*")) == [
+        "ckpt-100.data-00000-of-00001",
+        "ckpt-100.index",
+    ]
+    assert state.restore() is True
+    state.assert_is_at(100)
+
+
+def test_prune_of_one_and_of_none(tmp_path):
+    state = State(tmp_path / "checkpoints")
+    state.checkpointer.prune()
+    state.save(3)
+    state.checkpointer.prune()
+    assert state.restore() is True
+    state.assert_is_at(3)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    state = State(tmp_path / "checkpoints")
+    (tmp_path / "checkpoints").write_text("a file")
+    with pytest.raises(UserError, match="checkpoint cannot be written") as caught:
+        state.save(1)
+    assert str(tmp_path / "checkpoints") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_keeps_the_older_ones(folder, monkeypatch):
+    state = State(folder)
+
+    def fail(*args, **kwargs):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device\nmore")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left"):
+        patch.setattr(tf.train.Checkpoint, "_write", fail)
+        state.save(101)
+    assert state.restore() is True
+    state.assert_is_at(100)
