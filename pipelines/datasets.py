@@ -62,7 +62,7 @@ def _make_opencv(rectangles: tf.Tensor, scene: SceneConfig, targets: TargetConfi
         return [images, heatmap_targets_numpy(boxes, size, targets)]
 
     types = [tf.uint8, tf.float32] if targets.is_heatmap else [tf.uint8]
-    drawn = tf.numpy_function(draw, [rectangles], types)
+    drawn = tf.nest.flatten(tf.numpy_function(draw, [rectangles], types))
     for tensor in drawn:
         tensor.set_shape([rectangles.shape[0], size, size, 1])
     return (*drawn, make_targets(rectangles, size, targets))[:2]

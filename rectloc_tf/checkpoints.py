@@ -1,12 +1,13 @@
 """Checkpoints of a training state, with a way back when one is damaged."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
 
-from rectloc_tf.errors import UserError
+from rectloc_tf.errors import UserError, reason
 
 KEEP = 3
 
@@ -28,14 +29,19 @@ class Checkpointer:
         try:
             self._manager.save(checkpoint_number=step)
         except (tf.errors.OpError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{self._folder}: checkpoint cannot be written ({reason})") from error
+            self._remove_unfinished()
+            message = f"{self._folder}: checkpoint cannot be written ({reason(error)})"
+            raise UserError(message) from error
 
     def prune(self) -> None:
         """Leaves only the newest checkpoint: the run is finished."""
         for number in self._numbers()[1:]:
             for path in self._folder.glob(f"ckpt-{number}.*"):
                 path.unlink()
+
+    def _remove_unfinished(self) -> None:
+        for path in self._folder.glob("ckpt-*_temp"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def _numbers(self) -> list[int]:
         # Newest first; by file name rather than by the manager's index, which may be damaged.
@@ -51,13 +57,14 @@ class Checkpointer:
         Raises:
             UserError: if it holds some, and none can be read.
         """
+        self._remove_unfinished()
         numbers = self._numbers()
         for number in numbers:
             path = self._folder / f"ckpt-{number}"
             try:
                 self._checkpoint.restore(str(path)).assert_existing_objects_matched()
-            except (tf.errors.OpError, AssertionError, ValueError, OSError) as error:
-                warn(f"{path}: damaged, trying the one before ({str(error).splitlines()[0][:100]})")
+            except Exception as error:  # TensorFlow raises many kinds at a damaged file
+                warn(f"{path}: damaged, trying the one before ({reason(error)})")
             else:
                 return True
         if numbers:

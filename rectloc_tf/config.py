@@ -113,8 +113,10 @@ class TargetConfig:
     def __post_init__(self):
         _require_one_of("target", self.kind, ("xy", *TARGETS))
         _require_one_of("labels", self.labels, LABELS)
-        _require(0.5 <= self.radius <= 112, "radius", self.radius, "from 0.5 to 112 (px of 224)")
-        _require(0.5 <= self.sigma <= 112, "sigma", self.sigma, "from 0.5 to 112 (px of 224)")
+        for name in ("radius", "sigma"):
+            value = getattr(self, name)
+            ok = isinstance(value, (int, float)) and 0.5 <= value <= 112
+            _require(ok, name, value, "a number from 0.5 to 112 (px of 224)")
 
     def ranks(self, num_rectangles: int) -> tuple[int, ...]:
         """Ranks by area (0 = largest) of the labelled rectangles, largest first."""
@@ -212,6 +214,8 @@ class RunConfig:
         _require_int("seed", self.seed, 0, 2**31 - 1)
         _require_one_of("precision", self.precision, PRECISIONS)
         _ = self.scene, self.targets  # they check the rest
+        for name in ("radius", "sigma", "learning_rate"):  # 7 and 7.0 are the same run
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
     def scene(self) -> SceneConfig:
@@ -315,5 +319,5 @@ class ExecutionConfig:
         _require_one_of("strategy", self.strategy, STRATEGIES)
         _require_one_of("jit", self.jit, JITS)
         _require_one_of("renderer", self.renderer, RENDERERS)
-        ok = self.checkpoint_minutes > 0
+        ok = isinstance(self.checkpoint_minutes, (int, float)) and self.checkpoint_minutes > 0
         _require(ok, "checkpoint_minutes", self.checkpoint_minutes, "a number above 0")

@@ -86,19 +86,25 @@ def decode_peaks(
 ) -> Peaks:
     """Finds up to `max_peaks` peaks: the brightest cell, then the brightest far from it, ...
 
-    Greedy non-maximum suppression: each time, all cells nearer than `min_distance` to the peak
-    just found are put out of play.
+    Greedy non-maximum suppression among the local maxima (cells that none of their eight
+    neighbours exceeds): each time, all nearer than `min_distance` to the peak just found are
+    put out of play.
 
     Args:
         heatmaps: float32 [B, H, W] or [B, H, W, 1], brightness 0-255.
         max_peaks: how many peaks to look for, P.
         threshold: least brightness of a valid peak; the first peak is valid whatever it has.
-        min_distance: least distance of two peaks, as a share of the map's width.
+        min_distance: least distance of a peak's cell from the peaks before it, as a share of
+            the map's width.
         refine: sub-pixel refinement by `refine_points`; otherwise centres of cells.
     """
+    heatmaps = tf.convert_to_tensor(heatmaps)
     if len(heatmaps.shape) == 4:
         heatmaps = heatmaps[..., 0]
     in_play = heatmaps
+    if max_peaks > 1:  # the brightest cell of all is a local maximum anyway
+        neighbourhood = tf.nn.max_pool2d(heatmaps[..., None], 3, 1, "SAME")[..., 0]
+        in_play = tf.where(heatmaps >= neighbourhood, heatmaps, heatmaps.dtype.min)
     x, y = cell_centers(heatmaps.shape[2]), cell_centers(heatmaps.shape[1])
     points, values = [], []
     for peak in range(max_peaks):
@@ -114,4 +120,5 @@ def decode_peaks(
             in_play = tf.where(near, in_play.dtype.min, in_play)
     values = tf.stack(values, axis=1)
     first = tf.range(max_peaks) == 0
-    return Peaks(tf.stack(points, axis=1), values, first | (values >= threshold))
+    valid = (values >= threshold) & (values > values.dtype.min)
+    return Peaks(tf.stack(points, axis=1), values, first | valid)

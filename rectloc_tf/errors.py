@@ -1,5 +1,7 @@
 """Errors that end a command: what the user reads, and the code the shell gets."""
 
+import re
+
 # Documented in README.md, "Exit codes".
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -25,3 +27,13 @@ class Interrupted(Exception):
     def __init__(self, exit_code: int):
         super().__init__(f"interrupted (exit code {exit_code})")
         self.exit_code = exit_code
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, in one line for people."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    # TensorFlow wraps the reason in the names of its ops and of temporary files.
+    text = re.sub(r"\{\{.*?\}\}\s*|\s*\[Op:.*?\]", "", text)
+    return text.rsplit("; ", 1)[-1][:120]

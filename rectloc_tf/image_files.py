@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from rectloc_tf.errors import UserError
+from rectloc_tf.errors import UserError, reason
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 2**20
@@ -58,7 +58,7 @@ def read_image_bytes(path: Path) -> bytes:
             raise UserError(f"{path}: {size / 2**20:.0f} MiB; the limit is {MAX_BYTES >> 20} MiB")
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
     if not data:
         raise UserError(f"{path}: empty file")
     try:

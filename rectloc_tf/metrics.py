@@ -66,12 +66,13 @@ def error_summary(errors: np.ndarray) -> dict[str, float | None]:
     """median, mean, p95 and rmse of errors [N] in px; None each where there are none."""
     if errors.size == 0:
         return dict.fromkeys(("median", "mean", "p95", "rmse"))
-    summary = {
-        "median": np.median(errors),
-        "mean": errors.mean(),
-        "p95": np.percentile(errors, 95),
-        "rmse": np.sqrt(np.square(errors).mean()),
-    }
+    with np.errstate(invalid="ignore"):  # of errors that are not finite
+        summary = {
+            "median": np.median(errors),
+            "mean": errors.mean(),
+            "p95": np.percentile(errors, 95),
+            "rmse": np.sqrt(np.square(errors).mean()),
+        }
     return {name: finite_or_none(value) for name, value in summary.items()}
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from pipelines.datasets import make_batch
 from rectloc_tf import plots
 from rectloc_tf.config import SceneConfig, TargetConfig
-from rectloc_tf.errors import UserError
+from rectloc_tf.errors import UserError, reason
 from rectloc_tf.geometry import centers
 from rectloc_tf.image_files import read_image_bytes
 from rectloc_tf.rundir import atomic_path
@@ -58,8 +58,7 @@ def predict_files(
             except UserError as error:
                 on_error(str(error))
             except (tf.errors.OpError, ValueError) as error:
-                reason = str(error).splitlines()[0][:100]
-                on_error(f"{path}: truncated or damaged image ({reason})")
+                on_error(f"{path}: truncated or damaged image ({reason(error)})")
             else:
                 readable.append((path, data, image))
         if readable:

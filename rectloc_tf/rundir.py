@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from rectloc_tf.config import RunConfig
-from rectloc_tf.errors import UserError
+from rectloc_tf.errors import UserError, reason
 
 History = list[dict[str, float]]
 
@@ -43,8 +43,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"{path}: cannot be written ({reason})") from error
+        raise UserError(f"{path}: cannot be written ({reason(error)})") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -70,7 +69,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
     except ValueError as error:
         raise UserError(f"{path}: damaged, not valid JSON ({error})") from error
 
@@ -101,8 +100,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = open(self.path / ".lock", "a")  # noqa: SIM115 (held for the block)
         except OSError as error:
-            reason = error.strerror
-            raise UserError(f"--run_dir={self.path}: cannot be written ({reason})") from error
+            message = f"--run_dir={self.path}: cannot be written ({reason(error)})"
+            raise UserError(message) from error
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

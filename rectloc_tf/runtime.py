@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rectloc_tf.config import ExecutionConfig, RunConfig
-from rectloc_tf.errors import ConfigError
+from rectloc_tf.errors import ConfigError, reason
 
 _CPU_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
@@ -79,8 +79,8 @@ def choose_precision(requested: str, strategy: str = "auto") -> tuple[str, str]:
 
 def resolve(run: RunConfig, execution: ExecutionConfig) -> tuple[RunConfig, str]:
     """The run with its precision settled, and the reason for it."""
-    precision, reason = choose_precision(run.precision, execution.strategy)
-    return dataclasses.replace(run, precision=precision), reason
+    precision, why = choose_precision(run.precision, execution.strategy)
+    return dataclasses.replace(run, precision=precision), why
 
 
 def _make_strategy(requested: str) -> tf.distribute.Strategy:
@@ -91,8 +91,8 @@ def _make_strategy(requested: str) -> tf.distribute.Strategy:
             tf.config.experimental_connect_to_cluster(resolver)
             tf.tpu.experimental.initialize_tpu_system(resolver)
         except (ValueError, tf.errors.OpError) as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError(f"--strategy=tpu: no TPU can be reached ({reason})") from error
+            message = f"--strategy=tpu: no TPU can be reached ({reason(error)})"
+            raise ConfigError(message) from error
         return tf.distribute.TPUStrategy(resolver)
     if requested == "mirrored" or (requested == "auto" and len(gpus) > 1):
         return tf.distribute.MirroredStrategy()

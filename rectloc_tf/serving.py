@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from rectloc_tf.errors import UserError
+from rectloc_tf.errors import UserError, reason
 from rectloc_tf.evaluation import decode_centers
 from rectloc_tf.geometry import FRAME
 from rectloc_tf.models import is_heatmap_model
@@ -34,8 +34,7 @@ def load_model(folder: RunFolder, weights: str = "best") -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise UserError(f"{path}: damaged, cannot be loaded ({reason})") from error
+        raise UserError(f"{path}: damaged, cannot be loaded ({reason(error)})") from error
 
 
 def _to_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
@@ -148,7 +147,8 @@ def export_model(model: keras.Model, export_dir: Path) -> Path:
         target = export_dir / str(max(versions, default=0) + 1)
         temporary = export_dir / f".tmp-{os.getpid()}-{target.name}"
     except OSError as error:
-        raise UserError(f"--export_dir={export_dir}: {error.strerror}") from error
+        message = f"--export_dir={export_dir}: cannot be written ({reason(error)})"
+        raise UserError(message) from error
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serving_default", make_answer_images(model))
@@ -157,8 +157,8 @@ def export_model(model: keras.Model, export_dir: Path) -> Path:
         archive.write_out(str(temporary), verbose=False)
         os.rename(temporary, target)
     except (OSError, tf.errors.OpError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--export_dir={export_dir}: cannot be written ({reason})") from error
+        message = f"--export_dir={export_dir}: cannot be written ({reason(error)})"
+        raise UserError(message) from error
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(temporary, ignore_errors=True)

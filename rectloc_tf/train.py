@@ -17,7 +17,10 @@ def train() -> None:
     from rectloc_tf.interrupts import stop_on_signals
     from rectloc_tf.progress import ProgressLine
 
-    run, reason = runtime.resolve(run, execution)
+    run, why = runtime.resolve(run, execution)
+    # Both refuse what cannot work, before anything is written.
+    scene_table(run.scene)
+    session = runtime.make_runtime(execution, run.batch_size)
     folder = RunFolder(cli.option("run_dir") or run.default_folder)
     progress = ProgressLine()
     with folder.lock(), stop_on_signals() as stop:
@@ -26,11 +29,9 @@ def train() -> None:
             progress.print(f"{folder.path}: this run is finished")
             print(format_result(folder.read_result()))
             return
-        scene_table(run.scene)  # refuses scenes that cannot be drawn before anything else
-        session = runtime.make_runtime(execution, run.batch_size)
         folder.add_session(runtime.describe_environment() | {"session": session.description})
         progress.print(f"run folder {folder.path}")
-        progress.print(f"precision {run.precision} ({reason}); {session.description}")
+        progress.print(f"precision {run.precision} ({why}); {session.description}")
         result = training.train(run, execution, folder, session, stop, progress)
         print(format_result(result))
         print(f"pictures: {folder.path}/predictions.png, epochs.png, history.png")

@@ -110,6 +110,16 @@ def test_a_save_cut_short_by_a_kill_is_no_checkpoint(folder):
     assert state.warnings == []
 
 
+def test_what_a_killed_save_left_behind_goes_away(folder):
+    left = folder / "ckpt-101_temp"
+    left.mkdir()
+    (left / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
+    state = State(folder)
+    assert state.restore() is True
+    state.assert_is_at(100)
+    assert not left.exists()
+
+
 def test_two_damaged_fall_back_twice(folder):
     DAMAGES["data cut in half"](folder, 100)
     DAMAGES["index empty"](folder, 10)
@@ -146,7 +156,7 @@ def test_a_damaged_list_of_checkpoints_does_not_matter(folder, text):
 
 
 def test_a_missing_list_of_checkpoints_does_not_matter(folder):
-    (folder / "checkpoint").unlink()
+    (folder / "checkpoint").unlink(missing_ok=True)
     state = State(folder)
     assert state.restore() is True
     state.assert_is_at(100)

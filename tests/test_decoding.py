@@ -187,8 +187,16 @@ def test_a_map_without_light_keeps_its_first_cell(level):
     assert points.tolist() == [[[0.5, 0.5]]]
 
 
+def test_a_peak_without_light_is_not_drawn_to_the_light_beside_it():
+    heatmap = np.zeros((224, 224), np.float32)
+    heatmap[5, 5] = 255
+    points, values, _ = _decode(heatmap, max_peaks=2, min_distance=3 / 224)
+    assert points.tolist() == [[[5.5, 5.5], [0.5, 0.5]]]
+    assert values.tolist() == [[255, 0]]
+
+
 def test_more_peaks_than_places_stay_finite_and_are_not_valid():
-    heatmap = np.random.default_rng(0).uniform(1, 255, (16, 16)).astype(np.float32)
+    heatmap = np.random.default_rng(0).uniform(1, 255, (64, 64)).astype(np.float32)
     points, values, valid = _decode(heatmap, max_peaks=5, min_distance=2.0)
     assert np.isfinite(points).all()
     assert np.isfinite(values).all()
@@ -212,13 +220,13 @@ def test_suppression_reaches_no_further_than_the_distance():
     assert points.tolist() == [[[50.5, 50.5], [40.5, 50.5]]]
 
 
-def test_refined_peaks_keep_their_distance():
-    # On a blob much wider than the window, refinement draws later peaks towards its middle.
+def test_a_blob_wider_than_the_window_is_one_peak():
+    # Its flanks lie beyond the least distance, but are no local maxima.
     wide = _blob("gaussian", (112, 112), scale=4)
-    noise = np.random.default_rng(0).uniform(0, 255, (224, 224)).astype(np.float32)
-    points, _, valid = _decode(wide, noise, max_peaks=4)
-    assert valid.all()
-    assert _gaps(points).min() >= 2 * WINDOW * 224
+    points, values, valid = _decode(wide, max_peaks=4)
+    assert valid.tolist() == [[True, False, False, False]]
+    np.testing.assert_allclose(points[0, 0], (112, 112), atol=0.05)
+    assert values[0, 0] > 250
 
 
 @pytest.mark.parametrize("shape", [(64, 160), (160, 64)])
@@ -282,6 +290,17 @@ def test_refining_leaves_other_blobs_out():
         tf.constant(heatmap[None]), tf.constant([[57.5, 62.5]]), tf.constant([100.0])
     )
     np.testing.assert_allclose(point, [[60, 60]], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("step", "moved"), [((0, 9), (0, 4.5)), ((0, 10), (0, 0)), ((2, 0), (0, 0))]
+)
+def test_the_window_is_a_share_of_each_side(step, moved):
+    # 200 rows by 40 columns: the window reaches 9.4 rows and 1.9 columns.
+    heatmap = np.zeros((1, 200, 40), np.float32)
+    heatmap[0, 100, 20] = heatmap[0, 100 + step[1], 20 + step[0]] = 255
+    point = refine_points(tf.constant(heatmap), tf.constant([[20.5, 100.5]]), tf.constant([255.0]))
+    np.testing.assert_allclose(point, [np.add((20.5, 100.5), moved)], atol=1e-3)
 
 
 def test_in_a_graph_with_an_unknown_batch_size():

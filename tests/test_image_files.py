@@ -116,10 +116,10 @@ def test_other_files_and_cut_off_headers_are_refused(data, message):
 def test_any_bytes_have_a_size_or_are_refused(start, rest):
     try:
         width, height = image_size_in_header(start + rest)
-    except ValueError as error:
-        assert str(error)
-    else:
-        assert min(width, height) >= 0
+    except ValueError:
+        return
+    assert start
+    assert min(width, height) >= 0
 
 
 # Reading.

@@ -106,10 +106,6 @@ def test_signals_save_and_the_run_goes_on_bitwise(deconv_run, tmp_path):
     for rows, number, code in ((1, signal.SIGTERM, 143), (2, signal.SIGINT, 130)):
         process = start("train", *flags)
         wait_for_rows(folder, rows, process)
-        if number == signal.SIGTERM:
-            second = run("train", *flags)
-            assert second.returncode == 1
-            assert "another process" in second.stderr
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
         assert process.returncode == code
@@ -118,6 +114,14 @@ def test_signals_save_and_the_run_goes_on_bitwise(deconv_run, tmp_path):
     out = run_ok("train", *flags)
     assert re.search(r"resuming after step (8|9|10|11|12),", out)
     assert_same_run(folder, deconv_run)
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    with RunFolder(tmp_path).lock():
+        done = run("train", *TINY, f"--run_dir={tmp_path}")
+    assert done.returncode == 1
+    assert "another process" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_kill_at_random_moments_changes_nothing(xy_run, tmp_path):
