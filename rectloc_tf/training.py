@@ -5,7 +5,7 @@ is a function of (seed, t), and the state saved in a checkpoint is all there is.
 """
 
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -93,10 +93,7 @@ class Trainer:
             mark = now
             step = int(state.step)
             if not np.isfinite(loss):
-                raise UserError(
-                    f"{self.folder.path}: the loss is {loss} at step {step}; stopped, the last "
-                    "good checkpoint is kept. A lower --learning_rate usually helps"
-                )
+                self.fail(f"the loss is {loss} at step {step}")
             if self.progress.due():
                 self.show_progress(loss, zero_map_loss)
             if self.row_is_due():
@@ -108,8 +105,18 @@ class Trainer:
                 last_save = mark = time.monotonic()
             self.stop.check()
 
+    def fail(self, what: str) -> NoReturn:
+        """Ends a run that has diverged."""
+        raise UserError(
+            f"{self.folder.path}: {what}; stopped, the last good checkpoint is kept. "
+            "A lower --learning_rate usually helps"
+        )
+
     def save(self) -> None:
-        """Writes a checkpoint."""
+        """Writes a checkpoint, of a state that is worth it: finite weights."""
+        # The loss tells of a bad update only at the next step.
+        if not all(np.isfinite(weights).all() for weights in self.state.model.get_weights()):
+            self.fail(f"the weights are not finite after step {int(self.state.step)}")
         now = time.monotonic()
         self.state.seconds.assign_add(now - self._clock)
         self._clock = now
@@ -133,7 +140,7 @@ class Trainer:
         metrics = self.evaluator(run.scene, run.targets, run.split_indices("validation"))
         row = self.make_row(step, epoch, metrics)
         error = row["val_mean_px"]
-        if error < min((r["val_mean_px"] for r in self.history), default=float("inf")):
+        if not self.history or error < min(r["val_mean_px"] for r in self.history):
             self.folder.save_model(state.model, self.folder.best_model)
         before = self.history[-1]["epoch"] if self.history else 0
         if any(before < chosen <= epoch for chosen in snapshot_epochs(run.epochs)):

@@ -151,6 +151,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     done = run("train", *flags)
     assert done.returncode == 1
     assert re.search(r"the loss is (nan|inf) at step \d+", done.stderr)
+    assert done.stderr.count("\n") == 1
     assert not (folder / "result.json").exists()
 
 
