@@ -18,7 +18,6 @@ class Checkpointer:
     def __init__(self, folder: Path, **objects):
         self._folder = folder
         self._checkpoint = tf.train.Checkpoint(**objects)
-        self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=KEEP)
 
     def save(self, step: int) -> None:
         """Saves the state after `step` steps.
@@ -27,7 +26,9 @@ class Checkpointer:
             UserError: if the disk is full or the folder cannot be written; older ones stay.
         """
         try:
-            self._manager.save(checkpoint_number=step)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._checkpoint.write(str(self._folder / f"ckpt-{step}"))
+            self._keep_newest(KEEP)
         except (tf.errors.OpError, OSError) as error:
             self._remove_unfinished()
             message = f"{self._folder}: checkpoint cannot be written ({reason(error)})"
@@ -35,7 +36,10 @@ class Checkpointer:
 
     def prune(self) -> None:
         """Leaves only the newest checkpoint: the run is finished."""
-        for number in self._numbers()[1:]:
+        self._keep_newest(1)
+
+    def _keep_newest(self, count: int) -> None:
+        for number in self._numbers()[count:]:
             for path in self._folder.glob(f"ckpt-{number}.*"):
                 path.unlink()
 
@@ -44,7 +48,7 @@ class Checkpointer:
             shutil.rmtree(path, ignore_errors=True)
 
     def _numbers(self) -> list[int]:
-        # Newest first; by file name rather than by the manager's index, which may be damaged.
+        # Newest first.
         matches = (re.fullmatch(r"ckpt-(\d+)\.index", p.name) for p in self._folder.glob("*"))
         return sorted((int(match[1]) for match in matches if match), reverse=True)
 
@@ -62,7 +66,7 @@ class Checkpointer:
         for number in numbers:
             path = self._folder / f"ckpt-{number}"
             try:
-                self._checkpoint.restore(str(path)).assert_existing_objects_matched()
+                self._checkpoint.read(str(path)).assert_existing_objects_matched()
             except Exception as error:  # TensorFlow raises many kinds at a damaged file
                 warn(f"{path}: damaged, trying the one before ({reason(error)})")
             else:

@@ -21,7 +21,8 @@ def find_images(pattern: str) -> list[Path]:
     Raises:
         UserError: if there are none.
     """
-    paths = sorted(path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file())
+    found = {Path(name) for name in glob.glob(pattern, recursive=True)}  # ** may name one twice
+    paths = sorted(path for path in found if path.is_file())
     if not paths:
         raise UserError(f"--images={pattern}: no such file")
     return paths

@@ -96,9 +96,8 @@ def epoch_strip(
     places = np.linspace(0, len(epochs) - 1, min(MAX_STRIP, len(epochs))).round().astype(int)
     figure, axes = _grid(len(images), len(places) + 1, tile=1.8)
     truth = centers(rectangles[:, 0].astype(np.float64))
-    brightest = max(
-        int(s["heatmaps"].max()) if "heatmaps" in s else 255 for s in snapshots.values()
-    )
+    peaks = [int(s["heatmaps"].max()) if "heatmaps" in s else 255 for s in snapshots.values()]
+    brightest = max(peaks, default=255)
     axes[0, 0].set_title("scene", fontsize=9)
     for i, image in enumerate(images):
         _show(axes[i, 0], image, truth=truth[i])

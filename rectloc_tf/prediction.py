@@ -21,6 +21,7 @@ from rectloc_tf.rundir import atomic_path
 from rectloc_tf.serving import decode_image, make_answer_encoded, make_answer_images
 
 BATCH_SIZE = 32
+MAX_GROUP_PIXELS = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,39 @@ def predict_files(
 ) -> Iterator[Prediction]:
     """Answers for image files of any size; `on_error` is told of each that cannot be read."""
     answer = make_answer_encoded(model)
-    for start in range(0, len(paths), BATCH_SIZE):
-        readable = []
-        for path in paths[start : start + BATCH_SIZE]:
-            try:
-                data = read_image_bytes(path)
-                image = decode_image(tf.constant(data)).numpy()
-            except UserError as error:
-                on_error(str(error))
-            except (tf.errors.OpError, ValueError) as error:
-                on_error(f"{path}: truncated or damaged image ({reason(error)})")
-            else:
-                readable.append((path, data, image))
-        if readable:
-            answers = answer(tf.constant([data for _, data, _ in readable]))
-            for row, (path, _, image) in enumerate(readable):
-                yield _prediction(str(path), answers, row, image)
+    for group in _groups(_read_images(paths, on_error)):
+        answers = answer(tf.constant([data for _, data, _ in group]))
+        for row, (path, _, image) in enumerate(group):
+            yield _prediction(str(path), answers, row, image)
+
+
+_Read = tuple[Path, bytes, np.ndarray]
+
+
+def _read_images(paths: list[Path], on_error: Callable[[str], None]) -> Iterator[_Read]:
+    for path in paths:
+        try:
+            data = read_image_bytes(path)
+            image = decode_image(tf.constant(data)).numpy()
+        except UserError as error:
+            on_error(str(error))
+        except (tf.errors.OpError, ValueError) as error:
+            on_error(f"{path}: truncated or damaged image ({reason(error)})")
+        else:
+            yield path, data, image
+
+
+def _groups(images: Iterator[_Read]) -> Iterator[list[_Read]]:
+    """Batches of pictures, smaller where the pictures are large: they are held in memory."""
+    group, pixels = [], 0
+    for read in images:
+        group.append(read)
+        pixels += read[2].shape[0] * read[2].shape[1]
+        if len(group) == BATCH_SIZE or pixels > MAX_GROUP_PIXELS:
+            yield group
+            group, pixels = [], 0
+    if group:
+        yield group
 
 
 def predict_scenes(model: keras.Model, scene: SceneConfig, indices: range) -> Iterator[Prediction]:
@@ -93,7 +111,9 @@ def csv_writer(path: Path) -> Iterator[Callable[[Prediction], None]]:
 
     x and y are in the picture's own pixels; confidence is empty where there is none.
     """
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as handle:
+    # Names of files need not be text: they come out as the bytes they are.
+    how = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+    with atomic_path(path) as temporary, open(temporary, "w", **how) as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["file", "x", "y", "confidence"])
 
@@ -112,16 +132,18 @@ class OverlayWriter:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._names: dict[str, int] = {}
+        self._names: set[str] = set()
 
     def __call__(self, prediction: Prediction) -> None:
         """Draws one; pictures of the same name are numbered."""
-        stem = Path(prediction.name).stem
-        self._names[stem] = self._names.get(stem, 0) + 1
-        if self._names[stem] > 1:
-            stem = f"{stem}-{self._names[stem]}"
+        stem = name = Path(prediction.name).stem
+        number = 1
+        while name in self._names:
+            number += 1
+            name = f"{stem}-{number}"
+        self._names.add(name)
         figure = plots.overlay(
             prediction.image, prediction.point, prediction.heatmap, prediction.truth
         )
-        with atomic_path(self._folder / f"{stem}.png") as temporary:
+        with atomic_path(self._folder / f"{name}.png") as temporary:
             figure.savefig(temporary, dpi=100)

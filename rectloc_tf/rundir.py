@@ -18,6 +18,8 @@ import csv
 import fcntl
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from rectloc_tf.config import RunConfig
-from rectloc_tf.errors import UserError, reason
+from rectloc_tf.errors import ConfigError, UserError, reason
 
 History = list[dict[str, float]]
 
@@ -85,6 +87,7 @@ class RunFolder:
         self.final_model = self.path / "final.keras"
         self.result = self.path / "result.json"
         self._config = self.path / "config.json"
+        self._flags = self.path / "flags.flags"  # written before the config, so maybe alone
         self._history = self.path / "history.csv"
         self._environment = self.path / "environment.json"
         self._snapshots = self.path / "snapshots"
@@ -130,14 +133,16 @@ class RunFolder:
                     "choose another folder, or leave --run_dir out"
                 )
             return
-        others = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
+        others = [
+            p.name for p in self.path.iterdir() if not p.name.startswith(".") and p != self._flags
+        ]
         if others:
             raise UserError(
                 f"--run_dir={self.path}: not a run folder, but not empty ({others[0]} ...); "
                 "choose an empty or a new one"
             )
         flags = [f"--{name}={_flag_value(value)}" for name, value in run.to_json().items()]
-        write_text(self.path / "flags.flags", "\n".join(flags) + "\n")
+        write_text(self._flags, "\n".join(flags) + "\n")
         write_json(self._config, run.to_json())
 
     def run_config(self) -> RunConfig:
@@ -151,7 +156,10 @@ class RunFolder:
         values = read_json(self._config)
         if not isinstance(values, dict):
             raise UserError(f"{self._config}: damaged, not a JSON object")
-        return RunConfig.from_json(values)
+        try:
+            return RunConfig.from_json(values)
+        except (ConfigError, TypeError) as error:
+            raise UserError(f"{self._config}: {reason(error)}") from error
 
     def is_finished(self) -> bool:
         """Whether training ended and was measured."""
@@ -175,12 +183,14 @@ class RunFolder:
         if not self._history.exists():
             return []
         try:
-            with open(self._history, newline="", encoding="utf-8") as handle:
-                return [
-                    {name: float(value) for name, value in row.items()}
-                    for row in csv.DictReader(handle)
-                ]
-        except (OSError, ValueError, TypeError) as error:
+            text = self._history.read_text(encoding="utf-8")
+            if "\0" in text:
+                raise ValueError("zero bytes")
+            return [
+                {name: float(value) for name, value in row.items()}
+                for row in csv.DictReader(text.splitlines())
+            ]
+        except (OSError, ValueError, TypeError, csv.Error) as error:
             raise UserError(f"{self._history}: damaged ({error})") from error
 
     def write_history(self, history: History) -> None:
@@ -198,8 +208,12 @@ class RunFolder:
         """All snapshots by epoch, in order."""
         found = {}
         for path in sorted(self._snapshots.glob("epoch_*.npz")):
-            with np.load(path) as arrays:
-                found[int(path.stem.removeprefix("epoch_"))] = dict(arrays)
+            try:
+                # An open file, since NumPy does not close those that it finds damaged.
+                with open(path, "rb") as handle, np.load(handle) as arrays:
+                    found[int(path.stem.removeprefix("epoch_"))] = dict(arrays)
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                raise UserError(f"{path}: damaged ({reason(error)})") from error
         return found
 
     def save_figure(self, name: str, figure) -> None:
@@ -218,4 +232,4 @@ def _flag_value(value: Any) -> str:
 
 
 def _csv_value(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
+    return repr(float(value)).removesuffix(".0")

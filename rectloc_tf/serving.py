@@ -7,6 +7,8 @@ give the same answers.
 import contextlib
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +35,7 @@ def load_model(folder: RunFolder, weights: str = "best") -> keras.Model:
         raise UserError(f"{path}: no model here yet; train the run first")
     try:
         return keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, LookupError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: damaged, cannot be loaded ({reason(error)})") from error
 
 
@@ -143,7 +145,7 @@ def export_model(model: keras.Model, export_dir: Path) -> Path:
     """
     try:
         export_dir.mkdir(parents=True, exist_ok=True)
-        versions = [int(p.name) for p in export_dir.iterdir() if p.name.isdigit()]
+        versions = [int(p.name) for p in export_dir.iterdir() if p.name.isdecimal()]
         target = export_dir / str(max(versions, default=0) + 1)
         temporary = export_dir / f".tmp-{os.getpid()}-{target.name}"
     except OSError as error:
