@@ -139,7 +139,8 @@ def make_dataset(config: RunConfig, split: str = "train") -> tf.data.Dataset:
     """(images, targets) pairs for `model.fit` and `model.evaluate`.
 
     `train` yields every batch of the whole run, `config.total_steps` of them, shuffled by
-    (seed, epoch): fit it with `epochs=1` and `shuffle=False`. `validation` and `test` yield the split once; their last batch may be smaller.
+    (seed, epoch): fit it with `epochs=1` and `shuffle=False`. `validation` and `test` yield
+    the split once; their last batch may be smaller.
     """
     if split == "train":
         batches = training_batches(config)

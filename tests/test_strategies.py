@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 # Two logical CPUs must be set up before TensorFlow starts, hence a process of its own.
 MIRRORED = """
 import json, sys
+import keras
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -25,10 +26,10 @@ from rectloc_tf.interrupts import StopRequest
 from rectloc_tf.progress import ProgressLine
 from rectloc_tf.rundir import RunFolder
 from rectloc_tf.runtime import make_runtime
-from rectloc_tf import training
 from rectloc_tf.errors import Interrupted
+from rectloc_tf.training import Trainer
 
-class Stopping(StopRequest):  # asks for a stop after step 6, in mid-epoch
+class Stopping(StopRequest):  # asks for a stop after step 5, in mid-epoch
     polls = 0
     def __bool__(self):
         Stopping.polls += 1
@@ -37,41 +38,56 @@ class Stopping(StopRequest):  # asks for a stop after step 6, in mid-epoch
         return super().__bool__()
 
 run = RunConfig(arch="deconv", domain=2, image_size=64, num_images=40, batch_size=8, epochs=2,
-                precision="float32")
+                validate_every=2, precision="float32")
 how = ExecutionConfig(deterministic=True)
-weights = []
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+session = make_runtime(how, run.batch_size, strategy)
+tf.config.experimental.enable_op_determinism()
+finished = []
 for name, stops in (("whole", [StopRequest()]), ("cut", [Stopping(), StopRequest()])):
+    folder = RunFolder(f"{sys.argv[1]}/{name}")
+    folder.path.mkdir()
+    folder.claim(run)
     for stop in stops:
-        folder = RunFolder(f"{sys.argv[1]}/{name}")
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-        session = make_runtime(how, run.batch_size, strategy)
-        with folder.lock():
-            folder.claim(run)
-            try:
-                result = training.train(run, how, folder, session, stop, ProgressLine())
-            except Interrupted:
-                pass
-    import keras
-    model = keras.saving.load_model(folder.final_model, compile=False)
-    weights.append(model.get_weights())
-same = all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
-print(json.dumps({"same": same, "replicas": strategy.num_replicas_in_sync,
-                  "mse": result["splits"]["test"]["2"]["mse"], "session": session.description}))
+        keras.utils.set_random_seed(run.seed)
+        trainer = Trainer(run, how, folder, session, stop, ProgressLine())
+        trainer.restore()
+        try:
+            trainer.fit()
+        except Interrupted:
+            pass
+    finished.append(trainer)
+values = []
+for trainer in finished:
+    parts = [strategy.experimental_local_results(w.value) for w in trainer.state.model.weights]
+    values.append([[part.numpy() for part in pair] for pair in parts])
+print(json.dumps({
+    "session": session.description,
+    "replicas agree": all(np.array_equal(*pair) for pair in values[0]),
+    "resumed is whole": all(np.array_equal(a, b) for a, b in zip(*values, strict=True)),
+    "rows": [[row["step"], row["val_loss"]] for row in finished[0].history],
+    "same rows": finished[0].history[0]["val_loss"] == finished[1].history[0]["val_loss"],
+}))
 """
 
 
-def test_two_replicas_train_measure_and_resume_bitwise(tmp_path):
+def test_two_replicas_train_validate_and_resume_bitwise(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", MIRRORED, str(tmp_path)],
         capture_output=True, text=True, cwd=ROOT, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "resuming after step 6," in done.stdout
+    assert "resuming after step 5," in done.stdout
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report["replicas"] == 2
-    assert report["session"] == "2 x CPU, XLA off"
-    assert report["same"]
-    assert 150 < report["mse"] < 250  # about the all-black map's, after eight steps
+    ((step, loss),) = report.pop("rows")
+    assert step == 8
+    assert 150 < loss < 250  # about the all-black map's, after eight steps
+    assert report == {
+        "session": "2 x CPU, XLA off",
+        "replicas agree": True,
+        "resumed is whole": True,
+        "same rows": True,
+    }
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
