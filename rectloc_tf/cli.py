@@ -147,6 +147,7 @@ def _run(command: Callable[[], int | None], argv: list[str]) -> None:
     except UserError as error:
         _fail(str(error), error.exit_code)
     except Interrupted as error:
+        sys.stderr.write("stopped; the same command goes on from here\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_SIGINT)

@@ -1,11 +1,13 @@
 """The train entry point: what a finished run leaves, and how it is taken up again."""
 
+import contextlib
 import csv
 import json
 import os
 import random
 import re
 import signal
+import subprocess
 import time
 
 import cv2
@@ -129,25 +131,29 @@ def test_a_folder_in_use_is_refused(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_kill_at_random_moments_changes_nothing(xy_run, tmp_path):
-    folder = tmp_path / "run"
-    flags = ("--arch=xy", "--domain=2", *TINY, "--checkpoint_minutes=0.01", f"--run_dir={folder}")
+def test_kill_at_random_moments_changes_nothing(tmp_path):
+    # Long enough not to finish before the last kill; several checkpoints an epoch.
+    flags = ("--arch=xy", "--domain=2", *TINY, f"--epochs={2 + 2 * KILLS}", "--validate_every=2")
+    flags = (*flags, "--checkpoint_minutes=0.01")
+    folder = tmp_path / "killed"
     rng = random.Random()
-    done_steps = 0
-    for _ in range(KILLS):
-        process = start("train", *flags)
-        try:
-            process.wait(timeout=rng.uniform(3, 16))
-        except Exception:  # still running: that is the point
-            process.kill()
+    kills = done_steps = 0
+    while kills < KILLS:
+        process = start("train", *flags, f"--run_dir={folder}")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=rng.uniform(3, 13))
+        assert process.poll() is None, f"the run ended before kill {kills + 1}"
+        process.kill()
+        kills += 1
         out, _ = process.communicate()
         resumed = re.search(r"resuming after step (\d+)", out)
         if resumed:  # no finished epoch is trained again
             assert int(resumed[1]) >= done_steps
         if (folder / "history.csv").exists():
             done_steps = int(history(folder)[-1]["step"])
-    run_ok("train", *flags)
-    assert_same_run(folder, xy_run)
+    run_ok("train", *flags, f"--run_dir={folder}")
+    run_ok("train", *flags, f"--run_dir={tmp_path / 'whole'}")
+    assert_same_run(folder, tmp_path / "whole")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
