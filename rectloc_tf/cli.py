@@ -113,11 +113,19 @@ def open_run() -> tuple[RunFolder, config.RunConfig]:
     return folder, folder.run_config()
 
 
-def main(command: Callable[[], int | None]) -> None:
+def main(command: Callable[[], int | None], *own_flags: str) -> None:
     """Parses the flags, runs `command` and exits; mistakes end in one line on stderr.
+
+    Args:
+        command: what to run once the flags are parsed; returns the exit code, or None for 0.
+        own_flags: flags beside those of `train` that matter to it, for `--help`.
 
     Exit codes: 0 done, 1 an error, 2 a wrong flag, 130 Ctrl-C, 143 SIGTERM.
     """
+    configs = (config.RunConfig, config.ExecutionConfig)
+    fields = [field.name for cls in configs for field in dataclasses.fields(cls)]
+    for name in (*fields, "run_dir", *own_flags):
+        FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
     # TensorFlow's start-up log is not for people who want to find rectangles.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     code = 0

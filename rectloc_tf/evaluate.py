@@ -55,4 +55,4 @@ def _domains() -> list[int]:
 
 
 if __name__ == "__main__":
-    cli.main(evaluate)
+    cli.main(evaluate, "weights", "domains", "split", "output")

@@ -50,4 +50,4 @@ def predict() -> int:
 
 
 if __name__ == "__main__":
-    cli.main(predict)
+    cli.main(predict, "weights", "images", "num", "split", "output", "overlay_dir")
