@@ -59,11 +59,15 @@ flags.DEFINE_string(
 flags.DEFINE_enum("weights", "best", ("best", "final"), "Which of the run's two models to use.")
 flags.DEFINE_list("domains", None, "evaluate: domains to test on; the run's own if left out.")
 flags.DEFINE_enum("split", "test", config.SPLITS, "evaluate, predict: the split of the scenes.")
-flags.DEFINE_string("output", None, "evaluate: JSON file; predict: CSV file.")
+flags.DEFINE_string("output", None, "evaluate, benchmark: JSON file; predict: CSV file.")
 flags.DEFINE_string("images", None, "predict: pattern of PNG and JPEG files (quote it).")
 flags.DEFINE_integer("num", 16, "predict: number of synthetic scenes.", lower_bound=1)
 flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the answers.")
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
+
+# benchmark.
+flags.DEFINE_enum("suite", "all", ("input", "train", "all"), "benchmark: what to measure.")
+flags.DEFINE_integer("rounds", 5, "benchmark: turns of each worker.", lower_bound=1)
 
 
 def run_config() -> config.RunConfig:

@@ -1,0 +1,44 @@
+"""Measure speed against what a user would pick instead: `python -m rectloc_tf.benchmark`.
+
+`--suite=input` draws scenes, `--suite=train` runs training steps, `all` does both. Workers
+take turns, ratios are taken round by round. PyTorch takes part if the `[bench]` extra is
+installed, and peers only in a checkout (they are not in the wheel).
+"""
+
+import os
+import platform
+from pathlib import Path
+
+from rectloc_tf import cli
+from rectloc_tf.benchmarking import suites
+from rectloc_tf.progress import ProgressLine
+from rectloc_tf.rundir import write_json
+
+
+def benchmark() -> None:
+    """Measures the suites, prints the table, and writes it to --output."""
+    progress, rows, ratios = ProgressLine(), [], {}
+    names = list(suites.SUITES) if cli.option("suite") == "all" else [cli.option("suite")]
+    groups = [group for name in names for group in suites.SUITES[name](suites.has_torch())]
+    for number, group in enumerate(groups, start=1):
+        place = f"{number}/{len(groups)} {group.suite}: {group.work}"
+
+        def show(who: str, turn: int, place=place) -> None:
+            if progress.due():
+                progress.update(f"{place}: {who}, turn {turn}")
+
+        group_rows, group_ratios = suites.measure_group(group, cli.option("rounds"), show)
+        rows += group_rows
+        ratios |= group_ratios
+        progress.print(f"{place}: done")
+    machine = {"platform": platform.platform(), "cores": os.cpu_count()}
+    print(f"{machine['platform']}, {machine['cores']} cores\n\n{suites.as_markdown(rows)}\n")
+    for key, value in ratios.items():
+        print(f"{key}: {value:.2f}")
+    if cli.option("output"):
+        report = {"schema": 1, "machine": machine, "rows": rows, "ratios": ratios}
+        write_json(Path(cli.option("output")), report)
+
+
+if __name__ == "__main__":
+    cli.main(benchmark, "suite", "rounds", "output")
