@@ -1,6 +1,6 @@
 """Sets up .venv if it is missing or out of date, then runs a command in it.
 
-    python3 bootstrap.py train [flags]    the main job; without flags, the quick profile
+    python3 bootstrap.py train [flags]    the main job in the quick profile; flags override it
     python3 bootstrap.py test [options]   lint and tests (options go to pytest)
 
 Needs nothing but Python 3.11 to 3.13.
@@ -29,21 +29,23 @@ def ensure_environment(extras: str) -> None:
     wanted = hashlib.sha256()
     for name in ("setup.cfg", "pyproject.toml"):
         wanted.update((ROOT / name).read_bytes())
-    stamp = VENV / f".installed{extras}"  # written last: an interrupted installation is redone
-    if stamp.is_file() and stamp.read_text() == wanted.hexdigest() and venv_python().exists():
-        return
+    # Stamps are written last: an interrupted installation is done again. [test] holds it all.
+    stamps = {name: VENV / f".installed{name}" for name in EXTRAS.values()}
+    for stamp in {stamps[extras], stamps["[test]"]}:
+        if stamp.is_file() and stamp.read_text() == wanted.hexdigest():
+            return
     print(f"installing into {VENV.name}/ (some minutes, about 2 GB, once) ...", flush=True)
-    if not venv_python().exists():
+    if not any(stamp.is_file() for stamp in stamps.values()):
         venv.create(VENV, with_pip=True, clear=True)
     pip = [str(venv_python()), "-m", "pip", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "--quiet", "--editable", f".{extras}"], cwd=ROOT, check=True)
-    stamp.write_text(wanted.hexdigest())
+    stamps[extras].write_text(wanted.hexdigest())
 
 
 def commands(name: str, arguments: list[str]) -> list[list[str]]:
     """What to run in the environment, in order."""
     if name == "train":
-        return [["-m", "rectloc_tf.train", *(arguments or QUICK)]]
+        return [["-m", "rectloc_tf.train", *QUICK, *arguments]]
     lint = [] if arguments else [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check"]]
     return [*lint, ["-m", "pytest", *arguments]]
 
@@ -59,20 +61,18 @@ def main() -> int:
     name, arguments = sys.argv[1], sys.argv[2:]
     try:
         ensure_environment(EXTRAS[name])
+        os.chdir(ROOT)
+        *before, last = commands(name, arguments)
+        for command in before:
+            subprocess.run([venv_python(), *command], check=True)
     except subprocess.CalledProcessError as error:
-        print(
-            f"error: setting up .venv failed ({' '.join(map(str, error.cmd[:4]))} ...); see above"
-        )
+        print(f"error: {' '.join(map(str, error.cmd))} failed")
+        if "ensurepip" in error.cmd:
+            print("Debian and Ubuntu need the package python3-venv for it")
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on")
         return 130
-    os.chdir(ROOT)
-    *before, last = commands(name, arguments)
-    for command in before:
-        code = subprocess.run([venv_python(), *command]).returncode
-        if code:
-            return code
     return os.execv(venv_python(), [str(venv_python()), *last])  # signals go straight to it
 
 

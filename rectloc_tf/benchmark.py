@@ -12,12 +12,14 @@ from pathlib import Path
 from rectloc_tf import cli
 from rectloc_tf.benchmarking import suites
 from rectloc_tf.progress import ProgressLine
-from rectloc_tf.rundir import write_json
+from rectloc_tf.rundir import check_writable, write_json
 
 
 def benchmark() -> None:
     """Measures the suites, prints the table, and writes it to --output."""
-    progress, rows, ratios = ProgressLine(), [], {}
+    progress, rows, ratios, output = ProgressLine(), [], {}, cli.option("output")
+    if output:
+        check_writable("output", Path(output))
     names = list(suites.SUITES) if cli.option("suite") == "all" else [cli.option("suite")]
     groups = [group for name in names for group in suites.SUITES[name](suites.has_torch())]
     for number, group in enumerate(groups, start=1):
@@ -35,9 +37,9 @@ def benchmark() -> None:
     print(f"{machine['platform']}, {machine['cores']} cores\n\n{suites.as_markdown(rows)}\n")
     for key, value in ratios.items():
         print(f"{key}: {value:.2f}")
-    if cli.option("output"):
+    if output:
         report = {"schema": 1, "machine": machine, "rows": rows, "ratios": ratios}
-        write_json(Path(cli.option("output")), report)
+        write_json(Path(output), report)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,10 @@ class Checkpointer:
         self._keep_newest(1)
 
     def _keep_newest(self, count: int) -> None:
-        for number in self._numbers()[count:]:
+        self._remove(self._numbers()[count:])
+
+    def _remove(self, numbers: list[int]) -> None:
+        for number in numbers:
             for path in self._folder.glob(f"ckpt-{number}.*"):
                 path.unlink()
 
@@ -63,13 +66,16 @@ class Checkpointer:
         """
         self._remove_unfinished()
         numbers = self._numbers()
+        damaged = []
         for number in numbers:
             path = self._folder / f"ckpt-{number}"
             try:
                 self._checkpoint.read(str(path)).assert_existing_objects_matched()
             except Exception as error:  # TensorFlow raises many kinds at a damaged file
                 warn(f"{path}: damaged, trying the one before ({reason(error)})")
+                damaged.append(number)
             else:
+                self._remove(damaged)  # or they would be kept instead of good ones
                 return True
         if numbers:
             raise UserError(

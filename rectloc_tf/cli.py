@@ -10,12 +10,19 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
 from rectloc_tf import config
-from rectloc_tf.errors import EXIT_ERROR, EXIT_SIGINT, EXIT_USAGE, Interrupted, UserError
+from rectloc_tf.errors import (
+    EXIT_ERROR,
+    EXIT_SIGINT,
+    EXIT_USAGE,
+    Interrupted,
+    UserError,
+    reason,
+)
 from rectloc_tf.rundir import RunFolder
 
 FLAGS = flags.FLAGS
@@ -114,6 +121,8 @@ def open_run() -> tuple[RunFolder, config.RunConfig]:
 
     run, _ = runtime.resolve(run, execution)
     folder = RunFolder(run.default_folder)
+    if not folder.path.is_dir():
+        raise UserError(f"no run with these flags ({folder.path} is missing); give --run_dir")
     return folder, folder.run_config()
 
 
@@ -132,20 +141,16 @@ def main(command: Callable[[], int | None], *own_flags: str) -> None:
         FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
     # TensorFlow's start-up log is not for people who want to find rectangles.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    code = 0
-    try:
-        app.run(lambda argv: _run(command, argv), flags_parser=_parse)
-    except SystemExit as exit_:
-        code = exit_.code
-    sys.exit(code)
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave room for a second process
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    app.run(lambda argv: _run(command, argv), flags_parser=_parse)
 
 
 def _parse(argv: list[str]) -> list[str]:
     try:
         return FLAGS(argv)
-    except (flags.Error, OSError) as error:
-        _fail(" ".join(str(error).split()).removeprefix("FATAL "), EXIT_USAGE)
-        raise  # unreachable
+    except (flags.Error, OSError, UnicodeDecodeError) as error:
+        return _fail(" ".join(str(error).split()), EXIT_USAGE)
 
 
 def _run(command: Callable[[], int | None], argv: list[str]) -> None:
@@ -169,9 +174,14 @@ def _run(command: Callable[[], int | None], argv: list[str]) -> None:
         sys.exit(EXIT_ERROR)
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}", EXIT_ERROR)
+    except Exception as error:
+        # TensorFlow's own class, which is not imported here.
+        if type(error).__name__ != "ResourceExhaustedError":
+            raise
+        _fail(f"out of memory ({reason(error)}); a smaller --batch_size helps", EXIT_ERROR)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"error: {message}\n")
     sys.exit(code)
 
@@ -187,7 +197,7 @@ def load_tensorflow() -> None:
         try:
             os.dup2(messages.fileno(), 2)
             import tensorflow  # noqa: F401
-        except BaseException:
+        except Exception:
             os.dup2(saved, 2)
             messages.seek(0)
             with contextlib.suppress(OSError):

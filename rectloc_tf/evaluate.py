@@ -7,16 +7,20 @@ import dataclasses
 from pathlib import Path
 
 from rectloc_tf import cli
+from rectloc_tf.config import MAX_DOMAIN
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.report import format_result
-from rectloc_tf.rundir import write_json
+from rectloc_tf.rundir import check_writable, write_json
 
 
 def evaluate() -> None:
     """Prints the metrics of each domain, and writes them to --output."""
-    domains = _domains()
+    domains, output = _domains(), cli.option("output")
+    if output:
+        check_writable("output", Path(output))
     folder, run = cli.open_run()
-    from rectloc_tf.evaluation import Evaluator, make_report
+    from pipelines.sampling import scene_table
+    from rectloc_tf.evaluation import Evaluator, make_report, match_outputs
     from rectloc_tf.progress import ProgressLine
     from rectloc_tf.serving import load_model
 
@@ -29,17 +33,23 @@ def evaluate() -> None:
         if progress.due():
             progress.update(f"measured {done} of {total} images of {split}")
 
-    measure = Evaluator(load_model(folder, cli.option("weights")), on_batch=show)
-    metrics = {}
-    for domain in domains or [run.domain]:
-        scene = dataclasses.replace(run.scene, domain=domain)
-        metrics[str(domain)] = measure(scene, targets, run.split_indices(split))
     trained = folder.read_result() if folder.is_finished() else {}
     names = ("epochs", "seconds", "images_per_second")
-    report = make_report(run, {split: metrics}, {name: trained.get(name) for name in names})
+    about = {"weights": cli.option("weights"), "labels": targets.labels}
+    about |= {name: trained.get(name) for name in names}
+    model = load_model(folder, cli.option("weights"))
+    scenes = [dataclasses.replace(run.scene, domain=n) for n in domains or [run.domain]]
+    for scene in scenes:  # refuse what cannot be measured before anything is
+        scene_table(scene)
+        if not targets.is_heatmap:
+            match_outputs(model.output_shape[1], targets, scene)
+    measure, metrics = Evaluator(model, on_batch=show), {}
+    for scene in scenes:
+        metrics[str(scene.domain)] = measure(scene, targets, run.split_indices(split))
+    report = make_report(run, {split: metrics}, about)
     progress.print(format_result(report))
-    if cli.option("output"):
-        write_json(Path(cli.option("output")), report)
+    if output:
+        write_json(Path(output), report)
 
 
 def _domains() -> list[int]:
@@ -49,8 +59,9 @@ def _domains() -> list[int]:
     except ValueError as error:
         text = ",".join(cli.option("domains"))
         raise ConfigError(f"--domains={text}: must be numbers with commas, as 1,2,3") from error
-    for domain in domains:
-        dataclasses.replace(cli.run_config().scene, domain=domain)  # refuses what cannot be
+    if not all(1 <= domain <= MAX_DOMAIN for domain in domains):
+        text = ",".join(cli.option("domains"))
+        raise ConfigError(f"--domains={text}: must be from 1 to {MAX_DOMAIN}")
     return domains
 
 

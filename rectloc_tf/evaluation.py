@@ -143,6 +143,7 @@ def make_report(
     Args:
         run: what was trained.
         splits: split -> domain (a string) -> metrics.
-        progress: epochs, seconds and images_per_second of the training.
+        progress: weights and labels that were measured; epochs, seconds and images_per_second
+            of the training.
     """
     return {"schema": 1, "config": run.to_json(), "splits": splits, **progress}

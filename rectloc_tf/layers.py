@@ -49,7 +49,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs, gamma, beta, epsilon=self.epsilon, is_training=True
         )
-        count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
+        count = tf.cast(tf.reduce_prod(tf.shape(inputs, tf.int64)[:3]), tf.float32)
         mean, variance = _mean_over_replicas([mean, variance * ((count - 1) / count)])
         self._average(self.moving_mean, mean)
         self._average(self.moving_variance, variance)

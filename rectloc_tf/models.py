@@ -29,8 +29,9 @@ def build_model(config: ModelConfig) -> keras.Model:
     """Builds the network of a config, with fresh weights (Keras' global seed decides them).
 
     Returns:
-        An uncompiled functional model; inputs and outputs as in the module's docstring. Its
-        layers P2 ... P5 are found by name through `backbones.resnet_features`.
+        An uncompiled functional model; inputs and outputs as in the module's docstring. The
+        feature maps P2 ... P5 are the outputs of the last blocks of its four stacks, layers
+        `stack<i>_block<j>_out`.
     """
     shape = (config.image_size, config.image_size, config.channels)
     images = keras.Input(shape, dtype="uint8", name="images")

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from rectloc_tf import cli
-from rectloc_tf.errors import EXIT_ERROR, ConfigError
+from rectloc_tf.errors import EXIT_ERROR, ConfigError, UserError
+from rectloc_tf.rundir import check_writable
 
 
 def predict() -> int:
@@ -25,7 +26,12 @@ def predict() -> int:
         failed.append(message)
         sys.stderr.write(f"error: {message}\n")
 
+    output = Path(cli.option("output") or "predictions.csv")
+    overlays = cli.option("overlay_dir")
+    check_writable("output", output)
     paths = find_images(pattern) if pattern else []
+    if overlays and Path(overlays).resolve() in {path.resolve().parent for path in paths}:
+        raise ConfigError(f"--overlay_dir={overlays}: holds the pictures themselves; name another")
     model = load_model(folder, cli.option("weights"))
     if pattern:
         predictions = prediction.predict_files(model, paths, report)
@@ -34,8 +40,6 @@ def predict() -> int:
         scene = dataclasses.replace(run.scene, domain=domain)
         indices = run.split_indices(cli.option("split"))[: cli.option("num")]
         predictions = prediction.predict_scenes(model, scene, indices)
-    output = Path(cli.option("output") or "predictions.csv")
-    overlays = cli.option("overlay_dir")
     draw = prediction.OverlayWriter(Path(overlays)) if overlays else lambda _: None
     count = 0
     with prediction.csv_writer(output) as write:
@@ -44,7 +48,7 @@ def predict() -> int:
             draw(answer)
             count += 1
         if not count:
-            raise ConfigError(f"--images={pattern}: none of the {len(paths)} files can be read")
+            raise UserError(f"--images={pattern}: none of the {len(paths)} files can be read")
     print(f"{output}: {count} predictions" + (f"; pictures in {overlays}" if overlays else ""))
     return EXIT_ERROR if failed else 0
 

@@ -1,5 +1,6 @@
 """Progress on a terminal, or as an occasional line in a log."""
 
+import shutil
 import sys
 import time
 from typing import TextIO
@@ -30,6 +31,8 @@ class ProgressLine:
         """Shows `text` in place of the last update."""
         self._next = time.monotonic() + self._pause
         if self._is_terminal:
+            # A line that wraps cannot be written over.
+            text = text[: shutil.get_terminal_size().columns - 1]
             self._stream.write("\r" + text.ljust(self._width))
             self._width = len(text)
         else:

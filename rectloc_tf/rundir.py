@@ -51,6 +51,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(flag: str, path: Path) -> None:
+    """Refuses an output that cannot be written, before the work is done.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    probe = path.with_name(f".tmp-{os.getpid()}-probe")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"--{flag}={path}: cannot be written ({reason(error)})") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     with atomic_path(path) as temporary:
@@ -111,6 +128,8 @@ class RunFolder:
             except BlockingIOError as error:
                 message = f"--run_dir={self.path}: another process is training in this folder"
                 raise UserError(message) from error
+            for leftover in self.path.rglob(".tmp-*"):  # of a process that was killed
+                leftover.unlink()
             yield
 
     def claim(self, run: RunConfig) -> None:
@@ -166,8 +185,15 @@ class RunFolder:
         return self.result.exists()
 
     def read_result(self) -> dict[str, Any]:
-        """The contents of `result.json`."""
-        return read_json(self.result)
+        """The contents of `result.json`.
+
+        Raises:
+            UserError: if it is damaged.
+        """
+        result = read_json(self.result)
+        if not isinstance(result, dict) or not {"splits", "epochs"} <= result.keys():
+            raise UserError(f"{self.result}: damaged, not the result of a run")
+        return result
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Writes `result.json`: the run is finished."""
@@ -175,7 +201,11 @@ class RunFolder:
 
     def add_session(self, environment: dict[str, Any]) -> None:
         """Appends the description of a training session to `environment.json`."""
-        sessions = read_json(self._environment) if self._environment.exists() else []
+        try:
+            sessions = read_json(self._environment)
+        except UserError:  # none yet, or damaged: it only informs
+            sessions = []
+        sessions = sessions if isinstance(sessions, list) else []
         write_json(self._environment, [*sessions, environment])
 
     def read_history(self) -> History:
@@ -186,10 +216,13 @@ class RunFolder:
             text = self._history.read_text(encoding="utf-8")
             if "\0" in text:
                 raise ValueError("zero bytes")
-            return [
+            rows = [
                 {name: float(value) for name, value in row.items()}
                 for row in csv.DictReader(text.splitlines())
             ]
+            if not all("step" in row for row in rows):
+                raise ValueError("no column 'step'")
+            return rows
         except (OSError, ValueError, TypeError, csv.Error) as error:
             raise UserError(f"{self._history}: damaged ({error})") from error
 

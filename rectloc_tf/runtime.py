@@ -87,10 +87,11 @@ def _make_strategy(requested: str) -> tf.distribute.Strategy:
     gpus = tf.config.list_logical_devices("GPU")
     if requested == "tpu" or (requested == "auto" and _has_tpu()):
         try:
-            resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
+            name = os.environ.get("TPU_NAME", "local")
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver(name)
             tf.config.experimental_connect_to_cluster(resolver)
             tf.tpu.experimental.initialize_tpu_system(resolver)
-        except (ValueError, tf.errors.OpError) as error:
+        except (ValueError, OSError, tf.errors.OpError) as error:
             message = f"--strategy=tpu: no TPU can be reached ({reason(error)})"
             raise ConfigError(message) from error
         return tf.distribute.TPUStrategy(resolver)
@@ -120,10 +121,11 @@ def make_runtime(
             f"--batch_size={batch_size}: must be a multiple of the {replicas} devices in use"
         )
     devices = sorted({d.device_type for d in tf.config.list_logical_devices()})
-    accelerated = "GPU" in devices or "TPU" in devices
-    if execution.jit == "on" and replicas > 1 and not accelerated:
-        raise ConfigError("--jit=on: XLA does not work with several replicas on a CPU; use off")
-    jit = execution.jit == "on" or (execution.jit == "auto" and accelerated)
+    # A TPU's steps are compiled by the strategy itself.
+    possible = replicas == 1 and "TPU" not in devices
+    if execution.jit == "on" and not possible:
+        raise ConfigError("--jit=on: works with one CPU or GPU only; use auto or off")
+    jit = possible and (execution.jit == "on" or (execution.jit == "auto" and "GPU" in devices))
     kind = "TPU" if "TPU" in devices else "GPU" if "GPU" in devices else "CPU"
     names = f"{replicas} x {kind}" if replicas > 1 else kind
     return Runtime(strategy, jit, f"{names}, XLA {'on' if jit else 'off'}")

@@ -3,6 +3,8 @@
 The same command goes on after an interruption, and tells the result of a finished run.
 """
 
+import dataclasses
+
 from rectloc_tf import cli
 from rectloc_tf.report import format_result
 from rectloc_tf.rundir import RunFolder
@@ -29,7 +31,8 @@ def train() -> None:
             progress.print(f"{folder.path}: this run is finished")
             print(format_result(folder.read_result()))
             return
-        folder.add_session(runtime.describe_environment() | {"session": session.description})
+        how = {"session": session.description, **dataclasses.asdict(execution)}
+        folder.add_session(runtime.describe_environment() | how)
         progress.print(f"run folder {folder.path}")
         progress.print(f"precision {run.precision} ({why}); {session.description}")
         result = training.train(run, execution, folder, session, stop, progress)

@@ -70,6 +70,17 @@ class TrainState:
         return steps * batch_size / float(self.step_seconds) if steps else float("nan")
 
 
+def share_overflow(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Makes gradients that are not finite on one replica so on all of them.
+
+    Keras' loss scaling looks at its own replica only before it adds the gradients up, and
+    must come to the same decision everywhere.
+    """
+    zero_or_nan = tf.add_n([0.0 * tf.reduce_sum(gradient) for gradient in gradients])
+    shared = tf.distribute.get_replica_context().all_reduce("SUM", zero_or_nan)
+    return [gradients[0] + shared, *gradients[1:]]
+
+
 def make_train_step(
     run: RunConfig, state: TrainState, strategy: tf.distribute.Strategy, jit: bool
 ) -> Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]:
@@ -86,6 +97,8 @@ def make_train_step(
             loss = tf.reduce_sum(mse_per_example(outputs, targets)) / run.batch_size
             scaled = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_variables)
+        if run.precision == "mixed_float16" and strategy.num_replicas_in_sync > 1:
+            gradients = share_overflow(gradients)
         optimizer.apply(gradients, model.trainable_variables)
         zero_map = mse_per_example(tf.zeros_like(targets), targets)
         return loss, tf.reduce_sum(zero_map) / run.batch_size

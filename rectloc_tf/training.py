@@ -21,6 +21,7 @@ from rectloc_tf.pictures import predict_scenes, snapshot_epochs
 from rectloc_tf.progress import ProgressLine, format_seconds
 from rectloc_tf.rundir import RunFolder
 from rectloc_tf.runtime import Runtime
+from rectloc_tf.serving import load_model
 from rectloc_tf.train_state import (
     TrainState,
     distributed_batches,
@@ -96,14 +97,16 @@ class Trainer:
                 self.fail(f"the loss is {loss} at step {step}")
             if self.progress.due():
                 self.show_progress(loss, zero_map_loss)
+            stopping, waited = bool(self.stop), now - last_save
             if self.row_is_due():
                 self.save()
                 self.finish_row_if_due()
                 last_save = mark = time.monotonic()
-            elif self.stop or now - last_save > 60 * self.execution.checkpoint_minutes:
+            elif stopping or waited > 60 * self.execution.checkpoint_minutes:
                 self.save()
                 last_save = mark = time.monotonic()
-            self.stop.check()
+            if stopping:
+                self.stop.check()
 
     def fail(self, what: str) -> NoReturn:
         """Ends a run that has diverged."""
@@ -139,8 +142,8 @@ class Trainer:
         step, epoch = int(state.step), run.epochs_done(int(state.step))
         metrics = self.evaluator(run.scene, run.targets, run.split_indices("validation"))
         row = self.make_row(step, epoch, metrics)
-        error = row["val_mean_px"]
-        if not self.history or error < min(r["val_mean_px"] for r in self.history):
+        best = min((_nan_to_inf(r["val_mean_px"]) for r in self.history), default=np.inf)
+        if not self.history or _nan_to_inf(row["val_mean_px"]) < best:
             self.folder.save_model(state.model, self.folder.best_model)
         before = self.history[-1]["epoch"] if self.history else 0
         if any(before < chosen <= epoch for chosen in snapshot_epochs(run.epochs)):
@@ -206,14 +209,14 @@ class Trainer:
         )
         with self.writer.as_default(step=int(row["step"])):
             for name, value in row.items():
-                if name not in ("step", "seconds"):
+                if name not in ("step", "seconds") and np.isfinite(value):
                     tf.summary.scalar(name, value)
         third = next((r for r in self.history if r["epoch"] >= run.epochs / 3), None)
         if row is third and run.targets.is_heatmap and is_collapsed(row):
             self.progress.print(
                 "warning: the heatmap has not left the all-black map after a third of the epochs "
-                f"(loss {row['train_loss']:.1f}, all-black {row['zero_map_loss']:.1f}); if it "
-                "stays there, try more images or epochs, another --learning_rate or --seed, a "
+                f"(validation {row['val_loss']:.1f}, all-black {row['val_zero_map_loss']:.1f}); if "
+                "it stays there, try more images or epochs, another --learning_rate or --seed, a "
                 "smaller --batch_size or a larger --radius (README, 'When a heatmap stays black')"
             )
 
@@ -232,10 +235,12 @@ class Trainer:
         """Measures the best model on all splits, draws, and writes `result.json` last."""
         run, folder = self.run, self.folder
         folder.save_model(self.state.model, folder.final_model)
-        model = keras.saving.load_model(folder.best_model, compile=False)
+        strategy = self.runtime.strategy
+        with strategy.scope():
+            model = load_model(folder)
         self.draw(model)
         measure = Evaluator(
-            model, None, self.runtime.jit, self.execution.renderer, self.while_measuring
+            model, strategy, self.runtime.jit, self.execution.renderer, self.while_measuring
         )
         splits = {}
         for split in SPLITS:
@@ -245,6 +250,8 @@ class Trainer:
         rates = [row["images_per_second"] for row in self.history]
         rates = [rate for rate in rates if np.isfinite(rate)]
         progress = {
+            "weights": "best",
+            "labels": run.labels,
             "epochs": run.epochs,
             "seconds": float(self.state.seconds),
             "images_per_second": float(np.median(rates)) if rates else None,
@@ -275,9 +282,13 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
+def _nan_to_inf(value: float) -> float:
+    return value if value == value else np.inf
+
+
 def is_collapsed(row: dict[str, float]) -> bool:
-    """Whether a heatmap's training loss is no better than that of an all-black map."""
-    return row["train_loss"] > COLLAPSED * row["zero_map_loss"]
+    """Whether a heatmap's validation loss is no better than that of an all-black map."""
+    return row["val_loss"] > COLLAPSED * row["val_zero_map_loss"]
 
 
 def train(

@@ -29,7 +29,10 @@ def start(module: str, *flags: str, **options) -> subprocess.Popen:
 def run(module: str, *flags: str, **options) -> subprocess.CompletedProcess:
     """Runs an entry point to its end."""
     process = start(module, *flags, **options)
-    out, err = process.communicate(timeout=300)
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

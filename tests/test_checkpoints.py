@@ -221,3 +221,13 @@ def test_a_full_disk_keeps_the_older_ones(folder, monkeypatch):
         state.save(101)
     assert state.restore() is True
     state.assert_is_at(100)
+
+
+def test_damaged_ones_do_not_push_good_ones_out(folder):
+    for step in (10, 100):
+        truncate(data_file(folder, step), 0.5)
+    state = State(folder)
+    assert state.restore() is True
+    state.assert_is_at(9)
+    state.save(11)
+    assert {p.name for p in folder.glob("*.index")} == {"ckpt-9.index", "ckpt-11.index"}

@@ -147,10 +147,16 @@ BAD_COMMANDS = {
     "a missing flagfile": (("train", "--flagfile=nowhere.flags"), 2, "nowhere.flags"),
     "no run": (("evaluate", "--run_dir=nowhere"), 1, "--run_dir=nowhere: no run here"),
     "domains in words": (("evaluate", "--domains=one"), 2, "--domains=one"),
-    "a test domain too far": (("evaluate", "--domains=1,99"), 2, "--domain=99"),
+    "a test domain too far": (("evaluate", "--domains=1,99"), 2, "--domains=1,99"),
     "no place to export": (("export",), 2, "--export_dir"),
     "no scenes": (("predict", "--num=0"), 2, "--num"),
     "a folder that cannot be": (("train", "--run_dir=/dev/null/run"), 1, "--run_dir=/dev/null/run"),
+    "no room for the output": (
+        ("evaluate", "--run_dir=nowhere", "--output=/dev/null/a.json"),
+        1,
+        "--output=/dev/null/a.json",
+    ),
+    "a flagfile that is no text": (("train", f"--flagfile={sys.executable}"), 2, "codec"),
 }
 
 
@@ -163,6 +169,31 @@ def test_bad_input_is_one_line_at_once(case):
     assert words in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert time.monotonic() - began < 10
+
+
+def test_other_domains_are_checked_before_anything_is_measured(deconv_run, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    config = json.loads((deconv_run / "config.json").read_text())
+    config |= {"min_side": 30, "max_side": 32}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "best.keras").write_bytes((deconv_run / "best.keras").read_bytes())
+    done = run("evaluate", f"--run_dir={folder}", "--domains=2,6")
+    assert done.returncode == 2
+    assert "different areas" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_pictures_are_never_written_over(xy_run, tmp_path):
+    picture = tmp_path / "a.png"
+    cv2.imwrite(str(picture), np.zeros((64, 64), np.uint8))
+    before = picture.read_bytes()
+    flags = (f"--images={tmp_path}/*.png", f"--overlay_dir={tmp_path}")
+    done = run("predict", f"--run_dir={xy_run}", *flags, f"--output={tmp_path / 'p.csv'}")
+    assert done.returncode == 2
+    assert f"--overlay_dir={tmp_path}: holds the pictures themselves" in done.stderr
+    assert picture.read_bytes() == before
 
 
 def test_an_xy_model_refuses_labels_it_does_not_answer(xy_run):

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from rectloc_tf import rundir
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
-from rectloc_tf.rundir import RunFolder, atomic_path, read_json, write_json
+from rectloc_tf.rundir import RunFolder, atomic_path, check_writable, read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 RUN = RunConfig(arch="deconv", domain=3, solid=True, precision="float32")
@@ -298,7 +298,7 @@ def bits(value):
 @given(rows=st.lists(st.tuples(st.integers(0, 2**53), st.floats(), st.floats()), max_size=4))
 @example(rows=[(0, -0.0, 5e-324), (2**53, 1e300, 0.1 + 0.2)])
 def test_history_keeps_every_bit(tmp_path_factory, rows):
-    history = [dict(zip(("epoch", "loss", "rate"), row, strict=True)) for row in rows]
+    history = [dict(zip(("step", "loss", "rate"), row, strict=True)) for row in rows]
     folder = RunFolder(tmp_path_factory.mktemp("history"))
     folder.write_history(history)
     read = folder.read_history()
@@ -375,9 +375,48 @@ def test_sessions_are_appended(folder):
 
 def test_the_result_makes_a_run_finished(folder):
     assert not folder.is_finished()
-    folder.write_result({"schema": 1, "mse": None})
+    result = {"schema": 1, "splits": {}, "epochs": 3}
+    folder.write_result(result)
     assert folder.is_finished()
-    assert folder.read_result() == {"schema": 1, "mse": None}
+    assert folder.read_result() == result
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "3", "{"])
+def test_a_damaged_result_is_named(folder, text):
+    folder.result.write_text(text)
+    with pytest.raises(UserError, match="result.json: damaged"):
+        folder.read_result()
+
+
+@pytest.mark.parametrize("text", ["3", "{", "[{}]"])
+def test_a_damaged_environment_stops_nobody(folder, text):
+    (folder.path / "environment.json").write_text(text)
+    folder.add_session({"cores": 2})
+    sessions = json.loads((folder.path / "environment.json").read_text())
+    assert sessions[-1] == {"cores": 2}
+
+
+def test_a_history_without_steps_is_damaged(folder):
+    (folder.path / "history.csv").write_text("epoch,loss\n1,0.5\n")
+    with pytest.raises(UserError, match="history.csv: damaged"):
+        folder.read_history()
+
+
+def test_the_lock_clears_what_a_killed_process_left(folder):
+    (folder.path / "snapshots").mkdir()
+    leftovers = [folder.path / ".tmp-1-best.keras", folder.path / "snapshots" / ".tmp-1-x.npz"]
+    for path in leftovers:
+        path.write_bytes(b"half")
+    with folder.lock():
+        assert not any(path.exists() for path in leftovers)
+
+
+def test_an_output_is_checked_before_the_work(tmp_path):
+    check_writable("output", tmp_path / "new" / "a.json")
+    assert names_in(tmp_path / "new") == []
+    for bad in (tmp_path, tmp_path / "new"):
+        with pytest.raises(UserError, match=f"--output={bad}: cannot be written"):
+            check_writable("output", bad)
 
 
 def test_a_figure_becomes_a_png(folder):

@@ -143,8 +143,9 @@ def test_a_batch_that_can_be_shared_is_accepted(machine):
     assert made.description == "3 x CPU, XLA off"
 
 
-def test_xla_with_replicas_on_a_cpu_is_refused(machine):
-    machine("CPU")
+@pytest.mark.parametrize("device", ["CPU", "GPU", "TPU"])
+def test_xla_with_replicas_is_refused(machine, device):
+    machine(*{"CPU", device})
     with pytest.raises(ConfigError, match="--jit=on"):
         make_runtime(ExecutionConfig(jit="on"), 6, THREE)
 
@@ -157,8 +158,8 @@ def test_xla_with_replicas_on_a_cpu_is_refused(machine):
         (["CPU"], "off", ONE, "CPU, XLA off"),
         (["CPU", "GPU"], "auto", ONE, "GPU, XLA on"),
         (["CPU", "GPU"], "off", ONE, "GPU, XLA off"),
-        (["CPU", "GPU", "GPU", "GPU"], "on", THREE, "3 x GPU, XLA on"),
-        (["CPU", "TPU", "TPU", "TPU"], "auto", THREE, "3 x TPU, XLA on"),
+        (["CPU", "GPU", "GPU", "GPU"], "auto", THREE, "3 x GPU, XLA off"),
+        (["CPU", "TPU", "TPU", "TPU"], "auto", THREE, "3 x TPU, XLA off"),
     ],
 )
 def test_compilation_and_its_description(machine, devices, jit, strategy, expected):
@@ -188,9 +189,11 @@ def test_strategy(machine, monkeypatch, devices, requested, mirrored):
 def test_a_tpu_that_cannot_be_reached_is_a_wrong_flag(machine, monkeypatch):
     machine("CPU")
 
-    def fail():
+    def fail(name):
+        assert name == "local"
         raise ValueError("Please provide a TPU Name to connect to.\nMore lines")
 
+    monkeypatch.delenv("TPU_NAME", raising=False)
     monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", fail)
     with pytest.raises(ConfigError) as caught:
         make_runtime(ExecutionConfig(strategy="tpu"), 6)

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 # Two logical CPUs must be set up before TensorFlow starts, hence a process of its own.
 MIRRORED = """
-import json, sys
+import dataclasses, json, sys
 import keras
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -27,6 +27,7 @@ from rectloc_tf.progress import ProgressLine
 from rectloc_tf.rundir import RunFolder
 from rectloc_tf.runtime import make_runtime
 from rectloc_tf.errors import Interrupted
+from rectloc_tf.train_state import TrainState, share_overflow
 from rectloc_tf.training import Trainer
 
 class Stopping(StopRequest):  # asks for a stop after step 5, in mid-epoch
@@ -57,6 +58,24 @@ for name, stops in (("whole", [StopRequest()]), ("cut", [Stopping(), StopRequest
         except Interrupted:
             pass
     finished.append(trainer)
+
+# An overflow on the second replica only must skip the step on both.
+half = dataclasses.replace(run, precision="mixed_float16")
+state = TrainState(half, strategy)
+variables = state.model.trainable_variables
+
+def overflow():
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    bad = tf.where(replica == 1, np.float32("inf"), 0.0)
+    gradients = [tf.ones_like(v.value) for v in variables]
+    state.optimizer.apply(share_overflow([gradients[0] + bad, *gradients[1:]]), variables)
+
+before = state.model.get_weights()
+scale = float(tf.convert_to_tensor(state.optimizer.dynamic_scale.value))
+tf.function(lambda: strategy.run(overflow))()
+skipped = all(np.array_equal(a, b) for a, b in zip(before, state.model.get_weights(), strict=True))
+halved = float(tf.convert_to_tensor(state.optimizer.dynamic_scale.value)) == scale / 2
+
 values = []
 for trainer in finished:
     parts = [strategy.experimental_local_results(w.value) for w in trainer.state.model.weights]
@@ -66,6 +85,8 @@ print(json.dumps({
     "replicas agree": all(np.array_equal(*pair) for pair in values[0]),
     "resumed is whole": all(np.array_equal(a, b) for a, b in zip(*values, strict=True)),
     "rows": [[row["step"], row["val_loss"]] for row in finished[0].history],
+    "overflow skips the step": skipped,
+    "overflow halves the scale": halved,
     "same rows": finished[0].history[0]["val_loss"] == finished[1].history[0]["val_loss"],
 }))
 """
@@ -86,6 +107,8 @@ def test_two_replicas_train_validate_and_resume_bitwise(tmp_path):
         "session": "2 x CPU, XLA off",
         "replicas agree": True,
         "resumed is whole": True,
+        "overflow skips the step": True,
+        "overflow halves the scale": True,
         "same rows": True,
     }
 
