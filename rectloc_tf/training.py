@@ -60,6 +60,7 @@ class Trainer:
         self.writer = tf.summary.create_file_writer(str(folder.tensorboard))
         self.history = []
         self._clock = time.monotonic()
+        self._row_seconds = 0.0  # what the last checkpoint, validation and row took
 
     def restore(self) -> None:
         """Takes up the newest readable checkpoint and drops what came after it."""
@@ -102,6 +103,7 @@ class Trainer:
                 self.save()
                 self.finish_row_if_due()
                 last_save = mark = time.monotonic()
+                self._row_seconds = mark - now
             elif stopping or waited > 60 * self.execution.checkpoint_minutes:
                 self.save()
                 last_save = mark = time.monotonic()
@@ -187,7 +189,9 @@ class Trainer:
         seen = step * run.batch_size
         epoch = min(seen // run.num_train + 1, run.epochs)
         in_epoch = (epoch * run.num_train - seen) / rate
-        in_run = (run.total_steps - step) * run.batch_size / rate
+        steps_left = run.total_steps - step
+        steps_a_row = max(run.validate_every * run.num_train / run.batch_size, 1.0)
+        in_run = steps_left * run.batch_size / rate + steps_left / steps_a_row * self._row_seconds
         zero_map = f" (all-black map {zero_map_loss:.1f})" if run.targets.is_heatmap else ""
         self.progress.update(
             f"epoch {epoch}/{run.epochs}  step {step}/{run.total_steps}  loss {loss:.1f}{zero_map}"
