@@ -175,7 +175,7 @@ def test_other_domains_are_checked_before_anything_is_measured(deconv_run, tmp_p
     folder = tmp_path / "run"
     folder.mkdir()
     config = json.loads((deconv_run / "config.json").read_text())
-    config |= {"min_side": 30, "max_side": 32}
+    config |= {"min_side": 30, "max_side": 36}  # three different areas at 64 px
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "best.keras").write_bytes((deconv_run / "best.keras").read_bytes())
     done = run("evaluate", f"--run_dir={folder}", "--domains=2,6")
