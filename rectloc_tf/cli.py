@@ -19,6 +19,7 @@ from rectloc_tf.errors import (
     EXIT_ERROR,
     EXIT_SIGINT,
     EXIT_USAGE,
+    ConfigError,
     Interrupted,
     UserError,
     reason,
@@ -101,6 +102,18 @@ def is_given(name: str) -> bool:
     return bool(FLAGS[name].present)
 
 
+def run_dir() -> str | None:
+    """The value of --run_dir, None if it is left out.
+
+    Raises:
+        ConfigError: if it is empty, as an unset shell variable makes it.
+    """
+    value = option("run_dir")
+    if value == "":
+        raise ConfigError("--run_dir=: empty; name a folder, or leave the flag out")
+    return value
+
+
 def open_run() -> tuple[RunFolder, config.RunConfig]:
     """The run to use: --run_dir, or else the one that the training command's flags name.
 
@@ -109,9 +122,9 @@ def open_run() -> tuple[RunFolder, config.RunConfig]:
     Raises:
         UserError: if there is no such run.
     """
-    run_dir = option("run_dir")
-    if run_dir:
-        folder = RunFolder(run_dir)
+    path = run_dir()
+    if path:
+        folder = RunFolder(path)
         run = folder.run_config()  # before TensorFlow is loaded
         load_tensorflow()
         return folder, run

@@ -29,11 +29,11 @@ def predict() -> int:
     output = Path(cli.option("output") or "predictions.csv")
     overlays = cli.option("overlay_dir")
     check_writable("output", output)
-    paths = find_images(pattern) if pattern else []
+    paths = find_images(pattern) if pattern is not None else []
     if overlays and Path(overlays).resolve() in {path.resolve().parent for path in paths}:
         raise ConfigError(f"--overlay_dir={overlays}: holds the pictures themselves; name another")
     model = load_model(folder, cli.option("weights"))
-    if pattern:
+    if paths:
         predictions = prediction.predict_files(model, paths, report)
     else:
         domain = cli.option("domain") if cli.is_given("domain") else run.domain

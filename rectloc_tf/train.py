@@ -12,7 +12,7 @@ from rectloc_tf.rundir import RunFolder
 
 def train() -> None:
     """Trains the run that the flags describe, in its folder."""
-    run, execution = cli.run_config(), cli.execution_config()
+    run, execution, run_dir = cli.run_config(), cli.execution_config(), cli.run_dir()
     cli.load_tensorflow()
     from pipelines.sampling import scene_table
     from rectloc_tf import runtime, training
@@ -23,7 +23,7 @@ def train() -> None:
     # Both refuse what cannot work, before anything is written.
     scene_table(run.scene)
     session = runtime.make_runtime(execution, run.batch_size)
-    folder = RunFolder(cli.option("run_dir") or run.default_folder)
+    folder = RunFolder(run_dir or run.default_folder)
     progress = ProgressLine()
     with folder.lock(), stop_on_signals() as stop:
         folder.claim(run)

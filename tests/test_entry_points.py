@@ -149,6 +149,7 @@ BAD_COMMANDS = {
     "domains in words": (("evaluate", "--domains=one"), 2, "--domains=one"),
     "a test domain too far": (("evaluate", "--domains=1,99"), 2, "--domains=1,99"),
     "no place to export": (("export",), 2, "--export_dir"),
+    "an empty folder name": (("train", "--run_dir="), 2, "--run_dir=: empty"),
     "no scenes": (("predict", "--num=0"), 2, "--num"),
     "a folder that cannot be": (("train", "--run_dir=/dev/null/run"), 1, "--run_dir=/dev/null/run"),
     "no room for the output": (
