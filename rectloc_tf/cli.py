@@ -186,7 +186,7 @@ def _run(command: Callable[[], int | None], argv: list[str]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_ERROR)
     except OSError as error:
-        _fail(f"{error.filename or 'system'}: {error.strerror or error}", EXIT_ERROR)
+        _fail(f"{error.filename or 'system'}: {reason(error)}", EXIT_ERROR)
     except Exception as error:
         # TensorFlow's own class, which is not imported here.
         if type(error).__name__ != "ResourceExhaustedError":

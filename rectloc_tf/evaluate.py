@@ -54,14 +54,14 @@ def evaluate() -> None:
 
 def _domains() -> list[int]:
     """The value of --domains as numbers, none if it is left out."""
+    given = cli.option("domains") or []
+    flag = f"--domains={','.join(given)}"
     try:
-        domains = [int(text) for text in cli.option("domains") or []]
+        domains = [int(text) for text in given]
     except ValueError as error:
-        text = ",".join(cli.option("domains"))
-        raise ConfigError(f"--domains={text}: must be numbers with commas, as 1,2,3") from error
+        raise ConfigError(f"{flag}: must be numbers with commas, as 1,2,3") from error
     if not all(1 <= domain <= MAX_DOMAIN for domain in domains):
-        text = ",".join(cli.option("domains"))
-        raise ConfigError(f"--domains={text}: must be from 1 to {MAX_DOMAIN}")
+        raise ConfigError(f"{flag}: must be from 1 to {MAX_DOMAIN}")
     return domains
 
 
