@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from pipelines.augmentation import NUM_SYMMETRIES, transform_rectangles
 from pipelines.render import render_graph, render_opencv
 from pipelines.sampling import scene_table
 from pipelines.targets import heatmap_targets_numpy, make_targets
@@ -31,24 +32,40 @@ class BatchSlices:
     count: int = 1
 
 
-def make_batch(
-    indices: tf.Tensor, scene: SceneConfig, targets: TargetConfig, renderer: str = "graph"
-) -> Batch:
-    """Renders the scenes `indices` (int64 [B]) with their targets.
+def take_scenes(indices: tf.Tensor, scene: SceneConfig) -> Batch:
+    """The scenes `indices` (int64 [B]), not drawn yet.
 
     Returns a dict:
         index: int64 [B];
-        rectangles: int32 [B, n, 4], (x0, y0, x1, y1) in working pixels, largest first;
+        rectangles: int32 [B, n, 4], (x0, y0, x1, y1) in working pixels, largest first.
+    """
+    rectangles = tf.gather(tf.constant(scene_table(scene)), indices)
+    return {"index": indices, "rectangles": rectangles}
+
+
+def draw(
+    rectangles: tf.Tensor, scene: SceneConfig, targets: TargetConfig, renderer: str = "graph"
+) -> Batch:
+    """Pictures and targets of rectangles [B, n, 4]; runs on any device, compiled or not.
+
+    Returns a dict:
         images: uint8 [B, S, S, 1];
         targets: float32, [B, 2k] in pixels of the 224 frame or [B, S, S, 1] in 0-255.
     """
-    rectangles = tf.gather(tf.constant(scene_table(scene)), indices)
     if renderer == "opencv":
         images, target = _make_opencv(rectangles, scene, targets)
     else:
         images = render_graph(rectangles, scene.image_size, scene.solid)
         target = make_targets(rectangles, scene.image_size, targets)
-    return {"index": indices, "rectangles": rectangles, "images": images, "targets": target}
+    return {"images": images, "targets": target}
+
+
+def make_batch(
+    indices: tf.Tensor, scene: SceneConfig, targets: TargetConfig, renderer: str = "graph"
+) -> Batch:
+    """The scenes `indices` (int64 [B]) drawn: what `take_scenes` and `draw` return, in one."""
+    batch = take_scenes(indices, scene)
+    return batch | draw(batch["rectangles"], scene, targets, renderer)
 
 
 def _make_opencv(rectangles: tf.Tensor, scene: SceneConfig, targets: TargetConfig):
@@ -68,24 +85,44 @@ def _make_opencv(rectangles: tf.Tensor, scene: SceneConfig, targets: TargetConfi
     return (*drawn, make_targets(rectangles, size, targets))[:2]
 
 
-def training_indices(positions: tf.Tensor, num_train: int, seed: int) -> tf.Tensor:
-    """Scene indices at consecutive `positions` (int64 [B], B static) of the training stream."""
+def _epochs_and_keys(positions: tf.Tensor, num_train: int, seed: int):
+    """For each position, its place in its epoch, and the epoch's six random words.
+
+    The words are a Philox draw keyed by (seed, epoch): index_shuffle, which they are for, is
+    biased for small raw seeds.
+    """
     epochs = positions // num_train
     max_epochs = (positions.shape[0] - 1) // num_train + 2  # that one batch can touch
-    # index_shuffle is biased for small raw seeds: each epoch's key is a Philox draw instead.
-    keys = tf.map_fn(
+    words = tf.map_fn(
         lambda epoch: tf.random.stateless_uniform(
-            [3], tf.stack([tf.constant(seed, tf.int64), epoch]), None, None, tf.uint32, alg="philox"
+            [6], tf.stack([tf.constant(seed, tf.int64), epoch]), None, None, tf.uint32, alg="philox"
         ),
         epochs[0] + tf.range(max_epochs, dtype=tf.int64),
-        fn_output_signature=tf.TensorSpec([3], tf.uint32),
+        fn_output_signature=tf.TensorSpec([6], tf.uint32),
     )
+    return positions % num_train, tf.gather(words, epochs - epochs[0])
+
+
+def _index_shuffle(index: tf.Tensor, keys: tf.Tensor, size: int) -> tf.Tensor:
     # The raw op takes a key per element, which the public wrapper does not.
-    return tf.raw_ops.RandomIndexShuffle(
-        index=positions % num_train,
-        seed=tf.gather(keys, epochs - epochs[0]),
-        max_index=tf.constant(num_train - 1, tf.int64),
-    )
+    max_index = tf.constant(size - 1, tf.int64)
+    return tf.raw_ops.RandomIndexShuffle(index=index, seed=keys, max_index=max_index)
+
+
+def training_indices(positions: tf.Tensor, num_train: int, seed: int) -> tf.Tensor:
+    """Scene indices at consecutive `positions` (int64 [B], B static) of the training stream."""
+    places, words = _epochs_and_keys(positions, num_train, seed)
+    return _index_shuffle(places, words[:, :3], num_train)
+
+
+def training_symmetries(positions: tf.Tensor, num_train: int, seed: int) -> tf.Tensor:
+    """Symmetries (int64 [B], 0-7) at the same positions, for `augmentation`.
+
+    They are drawn without replacement from eight equal piles, so about as many images of an
+    epoch get each, and differ from epoch to epoch.
+    """
+    places, words = _epochs_and_keys(positions, num_train, seed)
+    return _index_shuffle(places, words[:, 3:], NUM_SYMMETRIES * num_train) % NUM_SYMMETRIES
 
 
 def training_batches(
@@ -93,8 +130,11 @@ def training_batches(
     start_step: int = 0,
     slices: BatchSlices = BatchSlices(),
     renderer: str = "graph",
+    drawn: bool = True,
 ) -> tf.data.Dataset:
     """The batches of steps start_step ... total_steps - 1 (see `make_batch`), prefetched.
+
+    With `drawn=False` they are scenes only (see `take_scenes`), for a step that draws.
 
     With `slices`, an element is one slice of a global batch, of shape
     [batch_size / num_slices, ...]; the global batches are the same however they are cut.
@@ -105,8 +145,15 @@ def training_batches(
         step, part = number // slices.count, slices.first + number % slices.count
         start = step * config.batch_size + part * size
         positions = start + tf.range(size, dtype=tf.int64)
-        indices = training_indices(positions, config.num_train, config.seed)
-        return make_batch(indices, config.scene, config.targets, renderer)
+        order = (positions, config.num_train, config.seed)
+        batch = take_scenes(training_indices(*order), config.scene)
+        if config.augment:
+            batch["rectangles"] = transform_rectangles(
+                batch["rectangles"], training_symmetries(*order), config.image_size
+            )
+        if drawn:
+            batch |= draw(batch["rectangles"], config.scene, config.targets, renderer)
+        return batch
 
     numbers = tf.data.Dataset.range(start_step * slices.count, config.total_steps * slices.count)
     return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

@@ -43,6 +43,7 @@ flags.DEFINE_float("radius", _RUN.radius, "Radius of the disc, px of 224.")
 flags.DEFINE_float("sigma", _RUN.sigma, "Sigma of the Gaussian, px of 224.")
 flags.DEFINE_integer("data_seed", _RUN.data_seed, "Seed of the scenes.")
 flags.DEFINE_integer("num_images", _RUN.num_images, "Image pool; 80 % of it is trained on.")
+flags.DEFINE_bool("augment", _RUN.augment, "Mirror and transpose training scenes at random.")
 flags.DEFINE_integer("batch_size", _RUN.batch_size, "Global batch size.")
 flags.DEFINE_float("learning_rate", _RUN.learning_rate, "Adam's learning rate, at its peak.")
 flags.DEFINE_enum("schedule", _RUN.schedule, config.SCHEDULES, "Learning rate over the run.")
@@ -55,6 +56,7 @@ flags.DEFINE_enum("precision", _RUN.precision, config.PRECISIONS, "Keras dtype p
 flags.DEFINE_enum("strategy", _HOW.strategy, config.STRATEGIES, "tf.distribute strategy.")
 flags.DEFINE_enum("jit", _HOW.jit, config.JITS, "Compile with XLA; auto: on GPU and TPU.")
 flags.DEFINE_enum("renderer", _HOW.renderer, config.RENDERERS, "What draws the pictures.")
+flags.DEFINE_enum("render_on", _HOW.render_on, config.PLACES, "Where training pictures are drawn.")
 flags.DEFINE_bool("deterministic", _HOW.deterministic, "Bitwise repeatable training.")
 flags.DEFINE_float(
     "checkpoint_minutes", _HOW.checkpoint_minutes, "Minutes between checkpoints inside an epoch."

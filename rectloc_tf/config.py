@@ -25,6 +25,7 @@ PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 STRATEGIES = ("auto", "single", "mirrored", "tpu")
 JITS = ("auto", "on", "off")
 RENDERERS = ("graph", "opencv")
+PLACES = ("auto", "host", "device")
 
 SPLITS = ("train", "validation", "test")
 IMAGES_PER_DOMAIN = 10_000
@@ -168,6 +169,7 @@ class RunConfig:
     Attributes (those of `SceneConfig`, `TargetConfig` and `ModelConfig` are described there):
         target: heatmap shape, "disc" or "gaussian"; xy ignores it.
         num_images: size of the pool in images; 80 % of it is trained on.
+        augment: mirror and transpose the training scenes at random.
         batch_size: global batch size, whatever the number of devices.
         learning_rate: Adam's, at its peak.
         schedule: "constant" or "cosine" (to zero at the last step).
@@ -190,6 +192,7 @@ class RunConfig:
     sigma: float = 5.0
     data_seed: int = 0
     num_images: int = IMAGES_PER_DOMAIN
+    augment: bool = False
     batch_size: int = 64
     learning_rate: float = 1e-3
     schedule: str = "constant"
@@ -271,10 +274,11 @@ class RunConfig:
     def identity(self) -> dict[str, Any]:
         """The fields that matter to this run, by flag name: what resume compares and the hash sees.
 
-        Fields that this run does not use are left out (an xy run has no radius).
+        Fields that this run does not use are left out (an xy run has no radius), and so is
+        `augment` when it is off.
         """
         unused = {"xy": {"target", "radius", "sigma"}, "disc": {"sigma"}, "gaussian": {"radius"}}
-        skip = unused[self.targets.kind]
+        skip = unused[self.targets.kind] | (set() if self.augment else {"augment"})
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in skip}
 
     @property
@@ -305,6 +309,8 @@ class ExecutionConfig:
         strategy: "auto", "single", "mirrored" or "tpu".
         jit: XLA: "auto", "on" or "off".
         renderer: "graph" (TensorFlow ops) or "opencv" (the same pictures, slower).
+        render_on: where training pictures are drawn: on the "host", beside the step, or on the
+            "device", inside it; "auto" measures both and takes the faster.
         deterministic: bitwise repeatable ops (TensorFlow's op determinism).
         checkpoint_minutes: time between two checkpoints inside an epoch, in minutes.
     """
@@ -312,6 +318,7 @@ class ExecutionConfig:
     strategy: str = "auto"
     jit: str = "auto"
     renderer: str = "graph"
+    render_on: str = "auto"
     deterministic: bool = False
     checkpoint_minutes: float = 5.0
 
@@ -319,5 +326,8 @@ class ExecutionConfig:
         _require_one_of("strategy", self.strategy, STRATEGIES)
         _require_one_of("jit", self.jit, JITS)
         _require_one_of("renderer", self.renderer, RENDERERS)
+        _require_one_of("render_on", self.render_on, PLACES)
+        if self.renderer == "opencv" and self.render_on == "device":
+            raise ConfigError("--render_on=device: OpenCV draws on the host; use --renderer=graph")
         ok = isinstance(self.checkpoint_minutes, (int, float)) and self.checkpoint_minutes > 0
         _require(ok, "checkpoint_minutes", self.checkpoint_minutes, "a number above 0")

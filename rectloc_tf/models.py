@@ -15,6 +15,7 @@ from keras import layers
 
 from rectloc_tf.backbones import resnet_features
 from rectloc_tf.config import ModelConfig
+from rectloc_tf.layers import PolyphaseConv2DTranspose
 
 COARSE_SIZE = 50  # the side of the map that the deconv head's Dense layer paints
 
@@ -55,7 +56,7 @@ def _deconv_head(x, image_size: int):
     stride, kernel_size = deconv_geometry(image_size)
     x = layers.Dense(COARSE_SIZE**2, dtype="float32", name="coarse")(x)
     x = layers.Reshape((COARSE_SIZE, COARSE_SIZE, 1), dtype="float32", name="coarse_map")(x)
-    return layers.Conv2DTranspose(
+    return PolyphaseConv2DTranspose(
         1, kernel_size, strides=stride, padding="valid", dtype="float32", name="heatmap"
     )(x)
 

@@ -1,15 +1,15 @@
 """What changes during training, and the compiled step that changes it."""
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import tensorflow as tf
 
-from pipelines.datasets import BatchSlices, training_batches
+from pipelines.datasets import Batch, BatchSlices, draw, training_batches
 from rectloc_tf.config import RunConfig
 from rectloc_tf.losses import mse_per_example
 from rectloc_tf.models import build_model
+from rectloc_tf.optimizers import FusedAdam
 from rectloc_tf.runtime import Runtime
 
 
@@ -18,7 +18,7 @@ def make_optimizer(run: RunConfig) -> keras.optimizers.Optimizer:
     rate = run.learning_rate
     if run.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, run.total_steps)
-    optimizer = keras.optimizers.Adam(rate)
+    optimizer = FusedAdam(rate)
     if run.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
@@ -83,15 +83,19 @@ def share_overflow(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
 
 def make_train_step(
     run: RunConfig, state: TrainState, strategy: tf.distribute.Strategy, jit: bool
-) -> Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]:
-    """The compiled step: (images, targets) -> (loss, the zero map's loss), over all replicas.
+) -> Callable[[Batch], tuple[tf.Tensor, tf.Tensor]]:
+    """The compiled step: a batch -> (loss, the zero map's loss), over all replicas.
 
-    The loss is the mean over the global batch; each replica contributes its examples' share,
-    and the optimiser adds the gradients up.
+    A batch of scenes that are not drawn yet is drawn inside the step, on its device. The loss
+    is the mean over the global batch; each replica contributes its examples' share, and the
+    optimiser adds the gradients up.
     """
     model, optimizer = state.model, state.optimizer
 
-    def replica_step(images, targets):
+    def replica_step(batch):
+        if "images" not in batch:
+            batch = draw(batch["rectangles"], run.scene, run.targets)
+        images, targets = batch["images"], batch["targets"]
         with tf.GradientTape() as tape:
             outputs = model(images, training=True)
             loss = tf.reduce_sum(mse_per_example(outputs, targets)) / run.batch_size
@@ -104,23 +108,31 @@ def make_train_step(
         return loss, tf.reduce_sum(zero_map) / run.batch_size
 
     @tf.function(jit_compile=jit or None)
-    def step(images, targets):
-        losses = strategy.run(replica_step, (images, targets))
+    def step(batch):
+        losses = strategy.run(replica_step, (batch,))
         return tuple(strategy.reduce("SUM", loss, axis=None) for loss in losses)
 
-    return step
+    return lambda batch: step(step_inputs(batch))
 
 
-def distributed_batches(run: RunConfig, runtime: Runtime, renderer: str, start_step: int):
+def step_inputs(batch: Batch) -> Batch:
+    """The part of a batch that has to be moved to the device."""
+    names = ("images", "targets") if "images" in batch else ("rectangles",)
+    return {name: batch[name] for name in names}
+
+
+def distributed_batches(
+    run: RunConfig, runtime: Runtime, renderer: str, start_step: int, drawn: bool = True
+):
     """The training batches from `start_step` on, spread over the strategy's replicas."""
     strategy = runtime.strategy
     if strategy.num_replicas_in_sync == 1:
-        return training_batches(run, start_step, renderer=renderer)
+        return training_batches(run, start_step, renderer=renderer, drawn=drawn)
 
     def make(context):
         count = context.num_replicas_in_sync // context.num_input_pipelines
         first = context.input_pipeline_id * count
         slices = BatchSlices(context.num_replicas_in_sync, first, count)
-        return training_batches(run, start_step, slices, renderer)
+        return training_batches(run, start_step, slices, renderer, drawn)
 
     return strategy.distribute_datasets_from_function(make)

@@ -18,6 +18,7 @@ from rectloc_tf.errors import UserError
 from rectloc_tf.evaluation import Evaluator, make_report
 from rectloc_tf.interrupts import StopRequest
 from rectloc_tf.pictures import predict_scenes, snapshot_epochs
+from rectloc_tf.placement import choose_place
 from rectloc_tf.progress import ProgressLine, format_seconds
 from rectloc_tf.rundir import RunFolder
 from rectloc_tf.runtime import Runtime
@@ -85,10 +86,13 @@ class Trainer:
         self.finish_row_if_due()
         step_function = make_train_step(run, state, self.runtime.strategy, self.runtime.jit)
         start = int(state.step)
-        batches = distributed_batches(run, self.runtime, self.execution.renderer, start)
+        place, why = choose_place(run, self.execution, self.runtime)
+        self.progress.print(f"pictures are drawn on the {place} ({why})")
+        drawn, renderer = place == "host", self.execution.renderer
+        batches = distributed_batches(run, self.runtime, renderer, start, drawn)
         last_save, mark = time.monotonic(), None  # the first step compiles: not timed
         for batch in batches:
-            losses = step_function(batch["images"], batch["targets"])
+            losses = step_function(batch)
             loss, zero_map_loss = (float(value) for value in losses)
             now = time.monotonic()
             state.add_step(loss, zero_map_loss, mark and now - mark)

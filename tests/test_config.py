@@ -99,6 +99,7 @@ REFUSED_EXECUTIONS = [
     ("strategy", "horovod"),
     ("jit", True),
     ("renderer", "cairo"),
+    ("render_on", "moon"),
     ("checkpoint_minutes", 0),
     ("checkpoint_minutes", -5.0),
     ("checkpoint_minutes", NAN),
@@ -126,6 +127,7 @@ OTHER = {
     "sigma": 3.0,
     "data_seed": 1,
     "num_images": 1000,
+    "augment": True,
     "batch_size": 32,
     "learning_rate": 1e-4,
     "schedule": "cosine",
@@ -154,6 +156,7 @@ def run_configs(draw):
         radius=draw(st.floats(0.5, 112)),
         sigma=draw(st.floats(0.5, 112)),
         num_images=draw(st.integers(1, 10_000)),
+        augment=draw(st.booleans()),
         batch_size=draw(st.integers(1, 1000)),
         learning_rate=draw(st.floats(1e-6, 1)),
         epochs=draw(st.none() | st.integers(1, 500)),
@@ -207,6 +210,12 @@ def test_a_side_that_shrinks_below_two_pixels_is_refused():
 )
 def test_side_range_is_in_working_pixels(size, expected):
     assert SceneConfig(image_size=size).side_range == expected
+
+
+def test_opencv_does_not_draw_on_the_device():
+    with pytest.raises(ConfigError, match="--render_on=device: OpenCV draws on the host"):
+        ExecutionConfig(renderer="opencv", render_on="device")
+    assert ExecutionConfig(renderer="opencv").render_on == "auto"
 
 
 def test_config_errors_are_usage_errors_of_the_user():
@@ -300,9 +309,14 @@ def test_folder_changes_with_every_field_that_the_run_uses(kind, name):
     if isinstance(other, dict):
         other = other[getattr(run, name)]
     changed = dataclasses.replace(run, **{name: other})
-    assert (name not in run.identity()) == (name in unused)
+    assert (name not in changed.identity()) == (name in unused)
     assert (changed.default_folder == run.default_folder) == (name in unused)
     assert (changed.identity() == run.identity()) == (name in unused)
+
+
+def test_augmentation_that_is_off_is_no_part_of_a_run():
+    assert "augment" not in RunConfig().identity()
+    assert RunConfig(augment=True).identity()["augment"] is True
 
 
 def test_folder_tells_arch_and_domain():

@@ -1,11 +1,11 @@
-"""FusedBatchNormalization against Keras' own."""
+"""Our layers against Keras' own."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from rectloc_tf.layers import FusedBatchNormalization
+from rectloc_tf.layers import FusedBatchNormalization, PolyphaseConv2DTranspose
 
 SHAPE = (3, 5, 7, 4)  # B, H, W, C all different
 
@@ -65,3 +65,49 @@ def test_refuses_what_the_fused_op_cannot_do():
         FusedBatchNormalization(axis=1)
     with pytest.raises(ValueError, match="B, H, W, C"):
         FusedBatchNormalization()(np.zeros((2, 3), "float32"))
+
+
+@pytest.mark.parametrize(
+    ("filters", "kernel_size", "stride"),
+    [(1, 14, 2), (1, 28, 4), (1, 15, 1), (3, (7, 5), 2), (2, 13, 3), (2, 2, 3)],
+)
+def test_transposed_convolution_equals_keras(filters, kernel_size, stride):
+    rng = np.random.default_rng(2)
+    inputs = tf.constant(rng.normal(size=SHAPE), tf.float32)
+    layers = [
+        kind(filters, kernel_size, strides=stride, padding="valid", activation="tanh")
+        for kind in (keras.layers.Conv2DTranspose, PolyphaseConv2DTranspose)
+    ]
+    for layer in layers:
+        layer.build(SHAPE)
+    weights = [rng.normal(0, 0.1, w.shape).astype("float32") for w in layers[0].weights]
+    results = []
+    for layer in layers:
+        layer.set_weights(weights)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs)
+            cotangent = np.random.default_rng(3).normal(size=outputs.shape)
+            value = tf.reduce_sum(outputs * cotangent.astype("float32"))
+        gradients = tape.gradient(value, [inputs, *(v.value for v in layer.trainable_variables)])
+        results.append([outputs, *gradients])
+    for theirs, ours in zip(*results, strict=True):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert [w.name for w in layers[1].weights] == [w.name for w in layers[0].weights]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"padding": "same"},
+        {"strides": (1, 2)},
+        {"dilation_rate": 2},
+        {"data_format": "channels_first"},
+        {"output_padding": 1, "strides": 2},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_transposed_convolution_refuses_what_it_cannot_do(options):
+    with pytest.raises(ValueError, match="square strides"):
+        PolyphaseConv2DTranspose(1, 3, **options)

@@ -74,12 +74,12 @@ def prepare_train(task: dict[str, Any]) -> Callable[[], Measurement]:
     step = make_train_step(run, state, strategy, jit=False)
     batch = next(iter(training_batches(run)))
     began = time.perf_counter()
-    step(batch["images"], batch["targets"])
+    step(batch)
     compile_seconds = time.perf_counter() - began
 
     def steps():
         while True:
-            yield float(step(batch["images"], batch["targets"])[0])
+            yield float(step(batch)[0])
 
     running = steps()
     next(running)
