@@ -7,7 +7,7 @@ Scenes are drawn from NumPy's generator: what counts here is the drawing.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import cv2
@@ -49,7 +49,7 @@ def opencv_loop(task: dict[str, Any]) -> Iterator[Any]:
         yield tuple(np.stack(arrays) for arrays in zip(*scenes, strict=True))
 
 
-def torch_loader(task: dict[str, Any]) -> Iterator[Any]:
+def torch_loader(task: dict[str, Any]) -> Iterable[Any]:
     """A PyTorch `Dataset` that draws with OpenCV, behind a `DataLoader`."""
     import torch
     from torch.utils.data import DataLoader, Dataset
@@ -63,19 +63,29 @@ def torch_loader(task: dict[str, Any]) -> Iterator[Any]:
             return torch.from_numpy(image), torch.from_numpy(target)
 
     workers = task["workers"]
-    return iter(DataLoader(Scenes(), batch_size=task["batch_size"], num_workers=workers))
+    return DataLoader(Scenes(), batch_size=task["batch_size"], num_workers=workers)
 
 
 def memset_rate(task: dict[str, Any]) -> Measurement:
-    """The limit: writing as many bytes, from as many threads as the machine has cores (two)."""
-    size, batch = task["image_size"], task["batch_size"]
+    """The limit: writing as many bytes, from as many threads as the machine has cores (two).
+
+    A pipeline has batches in flight, which lie in memory while the next ones are written: here
+    `in_flight` of them a thread. With one, the same bytes are overwritten inside the cache.
+    """
+    size, batch, in_flight = task["image_size"], task["batch_size"], task["in_flight"]
+    target_shape = (batch, 2) if task["target"] == "xy" else (batch, size, size, 1)
     counts, began = [0, 0], time.perf_counter()
 
     def write(thread: int) -> None:
-        image = np.empty((batch, size, size, 1), np.dtype(task["dtype"]))
-        shape = (batch, 2) if task["target"] == "xy" else (batch, size, size, 1)
-        target = np.empty(shape, np.float32)
+        buffers = [
+            (
+                np.empty((batch, size, size, 1), np.dtype(task["dtype"])),
+                np.empty(target_shape, np.float32),
+            )
+            for _ in range(in_flight)
+        ]
         while time.perf_counter() - began < 1:
+            image, target = buffers[counts[thread] % in_flight]
             image.fill(counts[thread] % 255)
             target.fill(0)
             counts[thread] += 1
@@ -93,7 +103,7 @@ def prepare(task: dict[str, Any]) -> Callable[[], Measurement]:
     cv2.setNumThreads(1)
     if task["peer"] == "memset":
         return lambda: memset_rate(task)
-    batches = {"opencv_loop": opencv_loop, "torch": torch_loader}[task["peer"]](task)
+    batches = iter({"opencv_loop": opencv_loop, "torch": torch_loader}[task["peer"]](task))
     rate_of(batches, task["batch_size"])
     return lambda: rate_of(batches, task["batch_size"])
 

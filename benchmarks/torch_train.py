@@ -3,15 +3,15 @@
 A worker for `rectloc_tf.benchmarking.turns`; `compiled` asks for `torch.compile`.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from input_peers import torch_loader
 from torch import nn
 
 from rectloc_tf.benchmarking.turns import Measurement, serve
-from rectloc_tf.benchmarking.workers import rate_of
+from rectloc_tf.benchmarking.workers import epoch_of, rate_of, seconds_of
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
@@ -68,36 +68,54 @@ def make_model(task: dict[str, Any]) -> nn.Module:
     return nn.Sequential(*layers, *head).to(memory_format=torch.channels_last)
 
 
-def prepare(task: dict[str, Any]) -> Callable[[], Measurement]:
-    """One training step after the other on a fixed batch."""
-    size, batch = task["image_size"], task["batch_size"]
+def make_step(task: dict[str, Any]) -> Callable[[torch.Tensor, torch.Tensor], float]:
+    """The training step: images uint8 [B, S, S, 1] and targets as our pipeline makes them."""
     model = make_model(task)
     forward = torch.compile(model) if task["compiled"] else model
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    images = torch.randint(0, 2, (batch, 1, size, size), dtype=torch.uint8) * 255
-    shape = (batch, 2) if task["target"] == "xy" else (batch, 1, size, size)
-    targets = torch.rand(shape)
-    images = images.contiguous(memory_format=torch.channels_last)
     half = task["precision"] == "mixed_bfloat16"
+
+    def step(images, targets):
+        # Channels last in memory, as [B, S, S, 1] already is.
+        images = images.permute(0, 3, 1, 2)
+        targets = targets.permute(0, 3, 1, 2) if targets.ndim == 4 else targets
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            outputs = forward(images.float() / 255)
+        loss = nn.functional.mse_loss(outputs.float(), targets)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def prepare_train(task: dict[str, Any]) -> Callable[[], Measurement]:
+    """One training step after the other on a fixed batch."""
+    size, batch = task["image_size"], task["batch_size"]
+    images = torch.randint(0, 2, (batch, size, size, 1), dtype=torch.uint8) * 255
+    targets = torch.rand((batch, 2) if task["target"] == "xy" else (batch, size, size, 1))
+    step = make_step(task)
 
     def steps():
         while True:
-            optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                outputs = forward(images.float() / 255)
-            loss = nn.functional.mse_loss(outputs.float(), targets)
-            loss.backward()
-            optimizer.step()
-            yield loss.item()
+            yield step(images, targets)
 
     running = steps()
-    began = time.perf_counter()
-    next(running)
-    compile_seconds = time.perf_counter() - began
+    compile_seconds = seconds_of(lambda: next(running))
     next(running)
     seconds = task["seconds"]
     return lambda: rate_of(running, batch, seconds) | {"compile_seconds": compile_seconds}
 
 
+def prepare_epoch(task: dict[str, Any]) -> Callable[[], Measurement]:
+    """Epochs of `task["images"]` images that a DataLoader draws with OpenCV as it goes."""
+    step, loader = make_step(task), torch_loader(task)
+    compile_seconds = seconds_of(lambda: step(*next(iter(loader))))
+    return lambda: epoch_of(lambda: iter(loader), step, task) | {"compile_seconds": compile_seconds}
+
+
+PREPARE = {"train": prepare_train, "epoch": prepare_epoch}
+
 if __name__ == "__main__":
-    serve(prepare)
+    serve(lambda task: PREPARE[task["kind"]](task))

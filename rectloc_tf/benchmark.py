@@ -1,16 +1,16 @@
 """Measure speed against what a user would pick instead: `python -m rectloc_tf.benchmark`.
 
-`--suite=input` draws scenes, `--suite=train` runs training steps, `all` does both. Workers
-take turns, ratios are taken round by round. PyTorch takes part if the `[bench]` extra is
-installed, and peers only in a checkout (they are not in the wheel).
+`--suite=input` draws scenes, `train` runs training steps, `end_to_end` whole epochs, `serve`
+the exported model; `all` does everything. Workers take turns, ratios are taken round by round.
+Peers take part in a checkout (they are not in the wheel), PyTorch and OpenVINO if the
+`[bench]` extra is installed.
 """
 
-import os
-import platform
 from pathlib import Path
 
 from rectloc_tf import cli
 from rectloc_tf.benchmarking import suites
+from rectloc_tf.benchmarking.turns import describe_machine
 from rectloc_tf.progress import ProgressLine
 from rectloc_tf.rundir import check_writable, write_json
 
@@ -21,7 +21,7 @@ def benchmark() -> None:
     if output:
         check_writable("output", Path(output))
     names = list(suites.SUITES) if cli.option("suite") == "all" else [cli.option("suite")]
-    groups = [group for name in names for group in suites.SUITES[name](suites.has_torch())]
+    groups = [group for name in names for group in suites.SUITES[name]()]
     for number, group in enumerate(groups, start=1):
         place = f"{number}/{len(groups)} {group.suite}: {group.work}"
 
@@ -33,10 +33,11 @@ def benchmark() -> None:
         rows += group_rows
         ratios |= group_ratios
         progress.print(f"{place}: done")
-    machine = {"platform": platform.platform(), "cores": os.cpu_count()}
-    print(f"{machine['platform']}, {machine['cores']} cores\n\n{suites.as_markdown(rows)}\n")
+    machine = describe_machine()
+    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['platform']}\n")
+    print(f"{suites.as_markdown(rows)}\n")
     for key, value in ratios.items():
-        print(f"{key}: {value:.2f}")
+        print(f"{key}: {value:.3g}")
     if output:
         report = {"schema": 1, "machine": machine, "rows": rows, "ratios": ratios}
         write_json(Path(output), report)

@@ -76,8 +76,10 @@ flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the 
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
 
 # benchmark.
-flags.DEFINE_enum("suite", "all", ("input", "train", "all"), "benchmark: what to measure.")
-flags.DEFINE_integer("rounds", 5, "benchmark: turns of each worker.", lower_bound=1)
+flags.DEFINE_enum(
+    "suite", "all", ("input", "train", "end_to_end", "serve", "all"), "benchmark: what to measure."
+)
+flags.DEFINE_integer("rounds", 3, "benchmark: turns of each worker.", lower_bound=1)
 
 
 def run_config() -> config.RunConfig:

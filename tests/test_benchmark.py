@@ -2,10 +2,11 @@
 
 import json
 import sys
+import time
 
 import pytest
 
-from rectloc_tf.benchmarking import suites
+from rectloc_tf.benchmarking import suites, workers
 from rectloc_tf.benchmarking.turns import Worker, ratio, spread, take_turns
 from rectloc_tf.errors import UserError
 
@@ -67,7 +68,7 @@ def test_a_worker_that_fails_says_why(tmp_path):
 
 def test_our_pipeline_and_a_plain_loop_are_measured(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", ":".join(p for p in sys.path if p))
-    groups = [g for g in suites.input_groups(has_torch=False) if "image_size=112" in g.work]
+    groups = [g for g in suites.input_groups() if "image_size=112" in g.work]
     (group,) = groups
     rows, ratios = suites.measure_group(group, 1, lambda name, turn: None)
     assert [row["who"] for row in rows] == ["graph", "numpy_function", "opencv_loop"]
@@ -78,13 +79,74 @@ def test_our_pipeline_and_a_plain_loop_are_measured(monkeypatch):
     assert suites.as_markdown(rows).count("\n") == 4
 
 
-def test_without_torch_its_ratios_are_absent():
-    groups = [*suites.input_groups(has_torch=False), *suites.train_groups(has_torch=False)]
-    assert not [name for g in groups for name in g.tasks if "torch" in name]
-    keys = {key for g in groups for key in g.ratios}
-    assert keys == {
-        "input_vs_numpy_function", "input_vs_opencv_loop", "input_vs_memset",
-        "gaussian_vs_disc_cost",
+@pytest.mark.parametrize("kind", ["train", "epoch", "serve"])
+def test_our_other_workers_measure(kind, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", ":".join(p for p in sys.path if p))
+    task = {
+        "kind": kind, "target": "disc", "domain": 2, "image_size": 64, "batch_size": 4,
+        "depth": 18, "seconds": 0.1, "images": 8, "precision": "float32",
     }  # fmt: skip
-    keys = {key for g in suites.train_groups(has_torch=True) for key in g.ratios}
-    assert keys == {"step_vs_torch_float32", "step_vs_torch_bfloat16"}
+    values = {"share": "wait_share"} if kind == "epoch" else {}
+    group = suites.Group("suite", "work", {"ours": (suites.OURS, task)}, {}, values)
+    (row,), found = suites.measure_group(group, 1, lambda name, turn: None)
+    assert row["images_per_second"]["median"] > 1
+    expected = {"serve": {"latency_ms"}, "train": {"compile_seconds"}}
+    expected["epoch"] = {"compile_seconds", "first_step_seconds", "wait_share"}
+    common = {"suite", "work", "who", "images_per_second", "peak_mib"}
+    assert row.keys() - common == expected[kind]
+    if kind == "epoch":
+        assert 0 < row["wait_share"] < 1
+        assert found == {"share": row["wait_share"]}
+    else:
+        assert found == {}
+    if kind == "serve":
+        assert row["latency_ms"] == pytest.approx(4000 / row["images_per_second"]["median"])
+
+
+def test_an_epoch_tells_waiting_from_working():
+    def start():
+        for number in range(10):
+            time.sleep(0.02)
+            yield (number,)
+
+    seen = []
+
+    def step(number):
+        time.sleep(0.01)
+        seen.append(number)
+
+    measured = workers.epoch_of(start, step, {"images": 22, "batch_size": 4})
+    assert seen == [0, 1, 2, 3, 4]
+    assert 0.4 < measured["wait_share"] < 0.9  # 2/3 but for the machine's mood
+    assert measured["rate"] < 20 / 0.15
+
+
+def test_what_is_not_here_is_left_out(monkeypatch, tmp_path):
+    monkeypatch.setattr(suites.importlib.util, "find_spec", lambda name: None)
+    tasks = [t for make in suites.SUITES.values() for g in make() for t in g.tasks.values()]
+    programs = {str(p).rsplit("/")[-1] for p, task in tasks if suites.is_available(p, task)}
+    assert programs == {suites.OURS, "input_peers.py"}
+    monkeypatch.undo()
+    assert not suites.is_available(tmp_path / "input_peers.py", {})  # not a checkout
+
+
+def test_a_ratio_without_its_peer_is_absent(program, tmp_path):
+    ours, missing = {"speed": 1, "name": "a", "log": str(tmp_path / "log")}, tmp_path / "no.py"
+    group = suites.Group(
+        "suite", "work", {"a": (program, ours), "b": (missing, {})}, {"key": ("b",)}
+    )
+    rows, ratios = suites.measure_group(group, 1, lambda name, turn: None)
+    assert ([row["who"] for row in rows], ratios) == (["a"], {})
+
+
+def test_the_suites_answer_every_ratio():
+    keys = [k for make in suites.SUITES.values() for g in make() for k in (*g.ratios, *g.values)]
+    assert sorted(keys) == sorted(
+        ["input_vs_numpy_function", "input_vs_opencv_loop", "input_vs_memset",
+         "gaussian_vs_disc_cost", "step_vs_torch_float32", "step_vs_torch_bfloat16",
+         "epoch_vs_torch", "input_wait_share"]
+    )  # fmt: skip
+    for make in suites.SUITES.values():
+        for group in make():
+            for peers in group.ratios.values():
+                assert set(peers) <= group.tasks.keys()

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ from rectloc_tf.benchmarking.turns import ratio, spread, take_turns
 
 OURS = "rectloc_tf.benchmarking.workers"
 PEERS = Path(__file__).resolve().parents[2] / "benchmarks"
-_BASE = {"domain": 3, "image_size": 224, "batch_size": 64}
+# Peers that need a package of the [bench] extra.
+NEEDS = {"torch_train.py": "torch", "openvino_serve.py": "openvino"}
+_BASE = {"domain": 3, "image_size": 224, "batch_size": 64, "target": "disc"}
 
 
 @dataclass(frozen=True)
@@ -18,40 +20,47 @@ class Group:
     """Workers that take turns on the same work.
 
     Attributes:
-        suite: "input" or "train".
+        suite: a key of SUITES.
         work: what all of them do, for the table.
         tasks: name -> (program, task); the first is ours.
         ratios: key in the report -> name of the peer whose ratio to ours it is; several names
             mean the best of them.
+        values: key in the report -> field of our measurements whose median it is.
     """
 
     suite: str
     work: str
     tasks: dict[str, tuple[str, dict[str, Any]]]
-    ratios: dict[str, tuple[str, ...]]
+    ratios: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
 
 
-def input_groups(has_torch: bool) -> Iterator[Group]:
+def _describe(task: dict[str, Any], *names: str) -> str:
+    return " ".join(f"{name}={task[name]}" for name in names)
+
+
+def input_groups() -> Iterator[Group]:
     """The input pipeline against other ways to draw the scenes."""
 
     def group(ratios=(), peers=("numpy_function", "opencv_loop"), **change):
-        task = {**_BASE, "kind": "input", "target": "disc", "dtype": "uint8", **change}
+        task = {**_BASE, "kind": "input", "dtype": "uint8", **change}
+        drawn = PEERS / "input_peers.py"
         tasks = {
             "graph": (OURS, {**task, "renderer": "graph"}),
             "numpy_function": (OURS, {**task, "renderer": "opencv"}),
-            "opencv_loop": (_peer("input_peers"), {**task, "peer": "opencv_loop"}),
-            "torch, 0 workers": (_peer("input_peers"), {**task, "peer": "torch", "workers": 0}),
-            "torch, 2 workers": (_peer("input_peers"), {**task, "peer": "torch", "workers": 2}),
-            "memset": (_peer("input_peers"), {**task, "peer": "memset"}),
+            "opencv_loop": (drawn, {**task, "peer": "opencv_loop"}),
+            "torch, 0 workers": (drawn, {**task, "peer": "torch", "workers": 0}),
+            "torch, 2 workers": (drawn, {**task, "peer": "torch", "workers": 2}),
+            "memset": (drawn, {**task, "peer": "memset", "in_flight": 8}),
+            "memset in cache": (drawn, {**task, "peer": "memset", "in_flight": 1}),
         }
-        kept = {n: t for n, t in tasks.items() if n in ("graph", *peers)}
-        if not has_torch:
-            kept = {n: t for n, t in kept.items() if not n.startswith("torch")}
-        names = ("target", "domain", "image_size", "batch_size", "dtype")
-        return Group("input", " ".join(f"{n}={task[n]}" for n in names), kept, dict(ratios))
+        tasks = {name: tasks[name] for name in ("graph", *peers)}
+        work = _describe(task, "target", "domain", "image_size", "batch_size", "dtype")
+        return Group("input", work, tasks, dict(ratios))
 
     everybody = (
         "numpy_function", "opencv_loop", "torch, 0 workers", "torch, 2 workers", "memset",
+        "memset in cache",
     )  # fmt: skip
     yield group(
         {
@@ -63,71 +72,112 @@ def input_groups(has_torch: bool) -> Iterator[Group]:
     )
     yield group(peers=everybody, target="xy")
     yield group(peers=everybody, target="gaussian")
-    yield group(peers=everybody, dtype="float32")
+    yield group(dtype="float32")
     for change in (
         {"domain": 1}, {"domain": 5}, {"domain": 20}, {"batch_size": 16}, {"batch_size": 512},
         {"image_size": 112}, {"image_size": 448},
     ):  # fmt: skip
         yield group(**change)
     task = {**_BASE, "kind": "input", "dtype": "uint8", "renderer": "graph"}
-    yield Group(
-        "input",
-        "disc against gaussian, graph",
-        {name: (OURS, {**task, "target": name}) for name in ("disc", "gaussian")},
-        {"gaussian_vs_disc_cost": ("gaussian",)},
-    )
+    tasks = {name: (OURS, {**task, "target": name}) for name in ("disc", "gaussian")}
+    cost = {"gaussian_vs_disc_cost": ("gaussian",)}
+    yield Group("input", "disc against gaussian, graph", tasks, cost)
 
 
-def train_groups(has_torch: bool) -> Iterator[Group]:
+def train_groups() -> Iterator[Group]:
     """A training step against PyTorch's, eager and compiled."""
 
-    def group(ratios=(), **change):
-        task = {**_BASE, "kind": "train", "target": "disc", "depth": 18, "seconds": 6.0, **change}
+    def group(ratios=(), peers=("torch eager", "torch compiled"), **change):
+        task = {**_BASE, "kind": "train", "depth": 18, "batch_size": 32, "seconds": 3.0, **change}
         tasks = {"ours": (OURS, task)}
-        if has_torch:
-            for name, compiled in (("torch eager", False), ("torch compiled", True)):
-                tasks[name] = (_peer("torch_train"), {**task, "compiled": compiled})
-        names = ("target", "depth", "image_size", "batch_size", "precision")
-        work = " ".join(f"{n}={task[n]}" for n in names)
-        return Group("train", work, tasks, dict(ratios) if has_torch else {})
+        for name in peers:
+            compiled = name == "torch compiled"
+            tasks[name] = (PEERS / "torch_train.py", {**task, "compiled": compiled})
+        work = _describe(task, "target", "depth", "image_size", "batch_size", "precision")
+        return Group("train", work, tasks, dict(ratios))
 
-    peers = ("torch eager", "torch compiled")
     for precision in ("float32", "mixed_bfloat16"):
         key = f"step_vs_torch_{precision.removeprefix('mixed_')}"
-        yield group({key: peers}, precision=precision)
-        yield group(precision=precision, target="xy")
+        yield group({key: ("torch eager", "torch compiled")}, precision=precision)
+        yield group(precision=precision, target="xy", peers=("torch eager",))
         yield group(precision=precision, image_size=112)
+        yield group(precision=precision, image_size=112, target="xy", peers=("torch eager",))
     for depth in (34, 50):
-        yield group(precision="mixed_bfloat16", image_size=112, depth=depth)
+        yield group(precision="mixed_bfloat16", image_size=112, depth=depth, peers=("torch eager",))
 
 
-SUITES = {"input": input_groups, "train": train_groups}
+def end_to_end_groups() -> Iterator[Group]:
+    """An epoch whose scenes are drawn as it goes, each framework at its best precision."""
+    task = {**_BASE, "kind": "epoch", "depth": 18, "image_size": 112, "batch_size": 32,
+            "images": 512, "precision": "mixed_bfloat16"}  # fmt: skip
+    for target in ("disc", "xy"):
+        ours = {**task, "target": target}
+        tasks = {"ours": (OURS, ours)}
+        for precision in ("float32", "mixed_bfloat16"):
+            for workers in (0, 2):
+                name = f"torch {precision.removeprefix('mixed_')}, {workers} workers"
+                peer = {"peer": "torch", "dtype": "uint8", "workers": workers, "compiled": True}
+                tasks[name] = (PEERS / "torch_train.py", {**ours, **peer, "precision": precision})
+        work = _describe(ours, "target", "depth", "image_size", "batch_size", "images")
+        first = target == "disc"
+        ratios = {"epoch_vs_torch": tuple(tasks)[1:]} if first else {}
+        values = {"input_wait_share": "wait_share"} if first else {}
+        yield Group("end_to_end", work, tasks, ratios, values)
 
 
-def _peer(name: str) -> str:
-    return str(PEERS / f"{name}.py")
+def serve_groups() -> Iterator[Group]:
+    """The exported SavedModel against OpenVINO: pictures in, (x, y) out."""
+    for target in ("xy", "disc"):
+        for batch_size in (1, 8, 64):
+            task = {**_BASE, "kind": "serve", "target": target, "batch_size": batch_size}
+            tasks = {
+                name: (OURS, {**task, "precision": precision})
+                for name, precision in (("bfloat16", "mixed_bfloat16"), ("float32", "float32"))
+            }
+            tasks["openvino"] = (PEERS / "openvino_serve.py", {**task, "precision": "float32"})
+            work = _describe(task, "target", "image_size", "batch_size")
+            yield Group("serve", work, tasks)
+
+
+SUITES: dict[str, Callable[[], Iterator[Group]]] = {
+    "input": input_groups,
+    "train": train_groups,
+    "end_to_end": end_to_end_groups,
+    "serve": serve_groups,
+}
+
+
+def is_available(program: str | Path, task: dict[str, Any]) -> bool:
+    """Whether a worker can run here: peers lie in a checkout, and some need an extra."""
+    if isinstance(program, str):
+        return True
+    needs = "torch" if task.get("peer") == "torch" else NEEDS.get(program.name)
+    return program.is_file() and (needs is None or importlib.util.find_spec(needs) is not None)
 
 
 def measure_group(
     group: Group, rounds: int, on_turn: Callable[[str, int], None]
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Measures one group.
+    """Measures those workers of a group that can run here.
 
     Returns:
-        Its rows for the report (images per second, ours over theirs, memory), and its ratios.
+        Its rows for the report: images per second, ours over theirs, memory and, where they were
+        measured, the medians of compile_seconds, first_step_seconds, wait_share and latency_ms;
+        and its ratios.
     """
-    tasks = {n: t for n, t in group.tasks.items() if not t[0].endswith(".py") or PEERS.is_dir()}
+    tasks = {n: (str(p), t) for n, (p, t) in group.tasks.items() if is_available(p, t)}
     results = take_turns(tasks, rounds, on_turn)
-    (ours, first), rows, ratios = next(iter(results.items())), [], {}
+    (ours, first), rows = next(iter(results.items())), []
     for name, measured in results.items():
         row = {"suite": group.suite, "work": group.work, "who": name}
         row["images_per_second"] = spread([m["rate"] for m in measured])
         if name != ours:
             row["ours_over_theirs"] = ratio(first, measured)
+        for key in measured[0].keys() - {"rate", "peak_mib"}:
+            row[key] = spread([m[key] for m in measured])["median"]
         row["peak_mib"] = max(m["peak_mib"] for m in measured)
-        if "compile_seconds" in measured[0]:
-            row["compile_seconds"] = measured[0]["compile_seconds"]
         rows.append(row)
+    ratios = {key: spread([m[name] for m in first])["median"] for key, name in group.values.items()}
     for key, peers in group.ratios.items():
         found = [ratio(first, results[peer])["median"] for peer in peers if peer in results]
         if found:  # against the best of the peers
@@ -135,24 +185,24 @@ def measure_group(
     return rows, ratios
 
 
-def has_torch() -> bool:
-    """Whether the `[bench]` extra is installed."""
-    return importlib.util.find_spec("torch") is not None
-
-
 def as_markdown(rows: list[dict[str, Any]]) -> str:
     """The rows as a table: medians, with least and greatest."""
     lines = [
-        "| suite | work | who | images/s | ours / theirs | MiB | compile s |",
+        "| suite | work | who | images/s | ours / theirs | MiB | more |",
         "|---|---|---|---|---|---|---|",
     ]
+    shown = {
+        "compile_seconds": "first call {:.1f} s",
+        "first_step_seconds": "imports to first step {:.1f} s",
+        "wait_share": "waiting {:.1%}",
+        "latency_ms": "latency {:.1f} ms",
+    }
     for row in rows:
         rate, over = row["images_per_second"], row.get("ours_over_theirs")
         over = "" if over is None else f"{over['median']:.2f} ({over['min']:.2f}–{over['max']:.2f})"
-        compiled = f"{row['compile_seconds']:.1f}" if "compile_seconds" in row else ""
+        more = ", ".join(text.format(row[key]) for key, text in shown.items() if key in row)
         lines.append(
             f"| {row['suite']} | {row['work']} | {row['who']} | {rate['median']:,.0f} "
-            f"({rate['min']:,.0f}–{rate['max']:,.0f}) | {over} | {row['peak_mib']:,.0f} "
-            f"| {compiled} |"
+            f"({rate['min']:,.0f}–{rate['max']:,.0f}) | {over} | {row['peak_mib']:,.0f} | {more} |"
         )
     return "\n".join(lines)

@@ -1,8 +1,11 @@
-"""Our own benchmark workers: the input pipeline, the training step."""
+"""Our own benchmark workers: the input pipeline, the training step, an epoch, serving."""
 
 import os
+import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -62,24 +65,57 @@ def prepare_input(task: dict[str, Any]) -> Callable[[], Measurement]:
     return lambda: rate_of(batches, task["batch_size"])
 
 
-def prepare_train(task: dict[str, Any]) -> Callable[[], Measurement]:
-    """One training step after the other on a fixed batch: no input in the way."""
+def seconds_of(action: Callable[[], Any]) -> float:
+    """How long something takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def epoch_of(
+    start: Callable[[], Iterator[tuple]], step: Callable[..., Any], task: dict[str, Any]
+) -> Measurement:
+    """One epoch of `task["images"]` images, begun from nothing.
+
+    Args:
+        start: starts the input; its elements are a step's arguments.
+        step: does a step and waits for its loss.
+
+    Returns:
+        rate in images per second; wait_share, the share of the time spent waiting for input.
+    """
+    waited, began = 0.0, time.perf_counter()
+    batches, steps = start(), task["images"] // task["batch_size"]
+    for _ in range(steps):
+        asked = time.perf_counter()
+        batch = next(batches)
+        waited += time.perf_counter() - asked
+        step(*batch)
+    elapsed = time.perf_counter() - began
+    return {"rate": steps * task["batch_size"] / elapsed, "wait_share": waited / elapsed}
+
+
+def _make_step(run: RunConfig) -> Callable[[dict[str, Any]], float]:
     import tensorflow as tf
 
-    from pipelines.datasets import training_batches
     from rectloc_tf.train_state import TrainState, make_train_step
 
-    run, strategy = run_of(task), tf.distribute.get_strategy()
-    state = TrainState(run, strategy)
-    step = make_train_step(run, state, strategy, jit=False)
-    batch = next(iter(training_batches(run)))
-    began = time.perf_counter()
-    step(batch)
-    compile_seconds = time.perf_counter() - began
+    strategy = tf.distribute.get_strategy()
+    step = make_train_step(run, TrainState(run, strategy), strategy, jit=False)
+    return lambda batch: float(step(batch)[0])
+
+
+def prepare_train(task: dict[str, Any]) -> Callable[[], Measurement]:
+    """One training step after the other on a fixed batch: no input in the way."""
+    from pipelines.datasets import training_batches
+
+    run = run_of(task)
+    step, batch = _make_step(run), next(iter(training_batches(run)))
+    compile_seconds = seconds_of(lambda: step(batch))
 
     def steps():
         while True:
-            yield float(step(batch)[0])
+            yield step(batch)
 
     running = steps()
     next(running)
@@ -87,7 +123,78 @@ def prepare_train(task: dict[str, Any]) -> Callable[[], Measurement]:
     return lambda: rate_of(running, run.batch_size, seconds) | {"compile_seconds": compile_seconds}
 
 
-PREPARE = {"input": prepare_input, "train": prepare_train}
+def prepare_epoch(task: dict[str, Any]) -> Callable[[], Measurement]:
+    """Epochs whose scenes are drawn as training goes, each from a pipeline of its own."""
+    import tensorflow  # noqa: F401 (its import is not counted below)
+
+    began = time.perf_counter()
+    from pipelines.datasets import training_batches
+
+    run = run_of(task)
+    step, dataset = _make_step(run), training_batches(run)
+    batch = next(iter(dataset))
+    compile_seconds = seconds_of(lambda: step(batch))
+    extra = {
+        "compile_seconds": compile_seconds,
+        "first_step_seconds": time.perf_counter() - began,
+    }
+    return lambda: epoch_of(lambda: ((b,) for b in dataset), step, task) | extra
+
+
+def served_model(task: dict[str, Any]):
+    """An untrained network, the same in every process: its speed is a trained one's."""
+    import keras
+
+    from rectloc_tf.models import build_model
+
+    keras.utils.set_random_seed(0)
+    return build_model(run_of(task).model)
+
+
+def pictures(task: dict[str, Any]):
+    """Pictures of the working size to serve: uint8 [B, S, S, 1], NumPy."""
+    import numpy as np
+
+    from pipelines.render import render_opencv
+    from pipelines.sampling import scene_table
+
+    scenes = scene_table(run_of(task).scene)[: task["batch_size"]]
+    return np.ascontiguousarray(render_opencv(scenes, task["image_size"]))
+
+
+def answer_times(answer: Callable[[], Any], task: dict[str, Any]) -> Callable[[], Measurement]:
+    """Measures calls one after the other: their rate, and the median time of one in ms."""
+    answer()
+
+    def measure():
+        times = []
+        while sum(times) < 4 / 3 * SECONDS or len(times) < 4:
+            times.append(seconds_of(answer))
+        times = times[len(times) // 4 :]  # the first quarter warms up
+        latency = statistics.median(times)
+        return {"rate": task["batch_size"] / latency, "latency_ms": 1000 * latency}
+
+    return measure
+
+
+def prepare_serve(task: dict[str, Any]) -> Callable[[], Measurement]:
+    """The exported SavedModel, loaded again: pictures in, (x, y) out."""
+    import tensorflow as tf
+
+    from rectloc_tf.serving import export_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = tf.saved_model.load(str(export_model(served_model(task), Path(folder))))
+    serving, images = loaded.signatures["serving_default"], pictures(task)
+    return answer_times(lambda: serving(images=tf.constant(images))["center_xy"].numpy(), task)
+
+
+PREPARE = {
+    "input": prepare_input,
+    "train": prepare_train,
+    "epoch": prepare_epoch,
+    "serve": prepare_serve,
+}
 
 if __name__ == "__main__":
     serve(lambda task: PREPARE[task["kind"]](task))
