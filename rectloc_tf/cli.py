@@ -27,6 +27,8 @@ from rectloc_tf.errors import (
 from rectloc_tf.rundir import RunFolder
 
 FLAGS = flags.FLAGS
+# The original's training-set sizes, as shares of 10,000 images.
+FRACTIONS = "0.0005,0.001,0.002,0.003,0.005,0.0075,0.01,0.0175,0.025,0.07,0.2,0.5,1"
 _RUN, _HOW = config.RunConfig(), config.ExecutionConfig()
 
 # What the run is.
@@ -67,13 +69,29 @@ flags.DEFINE_string(
 
 # evaluate, predict and export.
 flags.DEFINE_enum("weights", "best", ("best", "final"), "Which of the run's two models to use.")
-flags.DEFINE_list("domains", None, "evaluate: domains to test on; the run's own if left out.")
+flags.DEFINE_list(
+    "domains", None,
+    "evaluate: domains to test on, the run's own if left out; cross_domain: 1 to 5 if left out.",
+)  # fmt: skip
 flags.DEFINE_enum("split", "test", config.SPLITS, "evaluate, predict: the split of the scenes.")
 flags.DEFINE_string("output", None, "evaluate, benchmark: JSON file; predict: CSV file.")
 flags.DEFINE_string("images", None, "predict: pattern of PNG and JPEG files (quote it).")
 flags.DEFINE_integer("num", 16, "predict: number of synthetic scenes.", lower_bound=1)
 flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the answers.")
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
+
+# experiments.
+flags.DEFINE_list("seeds", "0,1", "experiments: seeds of the runs that are repeated.")
+flags.DEFINE_list("fractions", FRACTIONS, "data_efficiency: pool sizes, shares of 10,000.")
+flags.DEFINE_integer("updates", 250, "data_efficiency: optimiser steps of a run.", lower_bound=1)
+flags.DEFINE_integer(
+    "short_epochs", None, "cross_domain, data_efficiency: epochs of a run; --epochs if left out.",
+    lower_bound=1,
+)  # fmt: skip
+flags.DEFINE_string("runs_root", "runs", "experiments: folder of the run folders.")
+flags.DEFINE_string("results_dir", "figures/results", "experiments: folder of the summaries.")
+flags.DEFINE_string("figures_dir", "figures", "experiments: folder of the figures.")
+flags.DEFINE_bool("dry_run", False, "experiments: print the runs and their cost, make none.")
 
 # benchmark.
 flags.DEFINE_enum(

@@ -27,8 +27,13 @@ class ProgressLine:
         """Whether it is time for an update; ask before making the text."""
         return time.monotonic() >= self._next
 
-    def update(self, text: str) -> None:
-        """Shows `text` in place of the last update."""
+    def update(self, text: str, seconds_left: float | None = None) -> None:
+        """Shows `text` in place of the last update.
+
+        Args:
+            text: what to show.
+            seconds_left: of the run, where the caller knows; not shown here, it is in the text.
+        """
         self._next = time.monotonic() + self._pause
         if self._is_terminal:
             # A line that wraps cannot be written over.

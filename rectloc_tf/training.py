@@ -29,7 +29,8 @@ from rectloc_tf.train_state import (
     make_train_step,
 )
 
-NUM_SNAPSHOT_SCENES = 4
+NUM_SNAPSHOT_SCENES = 8
+NUM_STRIP_SCENES = 4
 NUM_PICTURED_SCENES = 16
 # A heatmap whose loss is this near the all-black map's has learnt nothing.
 COLLAPSED = 0.98
@@ -200,7 +201,8 @@ class Trainer:
         self.progress.update(
             f"epoch {epoch}/{run.epochs}  step {step}/{run.total_steps}  loss {loss:.1f}{zero_map}"
             f"  {rate:.0f} images/s  epoch ends in {format_seconds(max(in_epoch, 0))}"
-            f"  run in {format_seconds(in_run)}"
+            f"  run in {format_seconds(in_run)}",
+            in_run,
         )
 
     def report_row(self, row: dict[str, float]) -> None:
@@ -275,7 +277,7 @@ class Trainer:
         pictured = predict_scenes(model, run, NUM_PICTURED_SCENES)
         folder.save_figure("predictions", plots.prediction_grid(**pictured))
         folder.save_figure("history", plots.history_curves(self.history, run.targets.is_heatmap))
-        few = {name: pictured[name][:NUM_SNAPSHOT_SCENES] for name in ("images", "rectangles")}
+        few = {name: pictured[name][:NUM_STRIP_SCENES] for name in ("images", "rectangles")}
         strip = plots.epoch_strip(**few, snapshots=folder.read_snapshots())
         folder.save_figure("epochs", strip)
 

@@ -88,7 +88,7 @@ def train_groups() -> Iterator[Group]:
     """A training step against PyTorch's, eager and compiled."""
 
     def group(ratios=(), peers=("torch eager", "torch compiled"), **change):
-        task = {**_BASE, "kind": "train", "depth": 18, "batch_size": 32, "seconds": 3.0, **change}
+        task = {**_BASE, "kind": "train", "depth": 18, "batch_size": 32, "seconds": 2.0, **change}
         tasks = {"ours": (OURS, task)}
         for name in peers:
             compiled = name == "torch compiled"
@@ -108,21 +108,23 @@ def train_groups() -> Iterator[Group]:
 
 def end_to_end_groups() -> Iterator[Group]:
     """An epoch whose scenes are drawn as it goes, each framework at its best precision."""
-    task = {**_BASE, "kind": "epoch", "depth": 18, "image_size": 112, "batch_size": 32,
-            "images": 512, "precision": "mixed_bfloat16"}  # fmt: skip
-    for target in ("disc", "xy"):
-        ours = {**task, "target": target}
-        tasks = {"ours": (OURS, ours)}
-        for precision in ("float32", "mixed_bfloat16"):
-            for workers in (0, 2):
-                name = f"torch {precision.removeprefix('mixed_')}, {workers} workers"
-                peer = {"peer": "torch", "dtype": "uint8", "workers": workers, "compiled": True}
-                tasks[name] = (PEERS / "torch_train.py", {**ours, **peer, "precision": precision})
-        work = _describe(ours, "target", "depth", "image_size", "batch_size", "images")
-        first = target == "disc"
-        ratios = {"epoch_vs_torch": tuple(tasks)[1:]} if first else {}
-        values = {"input_wait_share": "wait_share"} if first else {}
-        yield Group("end_to_end", work, tasks, ratios, values)
+
+    def group(peers=(), ratios=(), **change):
+        task = {**_BASE, "kind": "epoch", "depth": 18, "image_size": 112, "batch_size": 32,
+                "images": 512, "precision": "mixed_bfloat16", **change}  # fmt: skip
+        tasks = {"ours": (OURS, task)}
+        for precision, workers in peers:
+            name = f"torch {precision.removeprefix('mixed_')}, {workers} workers"
+            peer = {"peer": "torch", "dtype": "uint8", "workers": workers, "compiled": True}
+            tasks[name] = (PEERS / "torch_train.py", {**task, **peer, "precision": precision})
+        work = _describe(task, "target", "depth", "image_size", "batch_size", "images")
+        ratios = {key: tuple(tasks)[1:] for key in ratios}
+        values = {"input_wait_share": "wait_share"} if ratios else {}
+        return Group("end_to_end", work, tasks, ratios, values)
+
+    peers = (("float32", 2), ("mixed_bfloat16", 0), ("mixed_bfloat16", 2))
+    yield group(peers, ("epoch_vs_torch",))
+    yield group(target="xy")
 
 
 def serve_groups() -> Iterator[Group]:

@@ -1,0 +1,137 @@
+"""Trained on one number of rectangles, tested on others."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from figures import style
+
+# ln MSE of networks trained on three rectangles and tested on 1 to 5, read off the original's
+# plot, less ln 500: its figures look like a sum over 500 batches (an inference).
+ORIGINAL = {
+    "xy": [v - math.log(500) for v in (12.10, 11.60, 11.52, 11.94, 12.13)],
+    "deconv": [v - math.log(500) for v in (11.4930, 11.4934, 11.4925, 11.4952, 11.4969)],
+}
+TRAINED = 3
+
+
+def _cells(summary: dict, arch: str) -> dict[tuple[int, int], list[dict]]:
+    cells: dict[tuple[int, int], list[dict]] = {}
+    for row in summary["rows"]:
+        if row["arch"] == arch:
+            cells.setdefault((row["trained"], row["tested"]), []).append(row["test"])
+    return cells
+
+
+def _matrix(summary: dict, arch: str, value) -> np.ndarray:
+    domains, cells = summary["domains"], _cells(summary, arch)
+    return np.array(
+        [
+            [np.mean([value(t) for t in cells[a, b]]) if (a, b) in cells else np.nan
+             for b in domains]
+            for a in domains
+        ]
+    )  # fmt: skip
+
+
+def _draw_matrices(summary: dict) -> Figure:
+    domains = summary["domains"]
+    figure = style.new_figure(4.3)
+    axes = figure.subplots(1, 2)
+    for axis, arch in zip(axes, style.HEADS, strict=True):
+        right = 100 * _matrix(summary, arch, lambda t: t["right_rate"])
+        error = _matrix(summary, arch, lambda t: t["center_error_px"]["median"])
+        image = axis.imshow(right, cmap="viridis", vmin=0, vmax=100)
+        for (i, j), share in np.ndenumerate(right):
+            if np.isfinite(share):
+                color = "black" if share > 60 else "white"
+                axis.text(j, i, f"{share:.0f} %\n{error[i, j]:.1f} px", ha="center",
+                          va="center", fontsize=8, color=color)  # fmt: skip
+        axis.set_title(style.HEADS[arch][0])
+        axis.set_xticks(range(len(domains)), domains)
+        axis.set_yticks(range(len(domains)), domains)
+        axis.set(xlabel="rectangles in the test pictures", ylabel="rectangles trained on")
+    figure.colorbar(image, ax=axes, label="right, % of 1,000 test pictures", shrink=0.85)
+    return figure
+
+
+def _draw_ln_mse(summary: dict) -> Figure | None:
+    figure = style.new_figure(3.4)
+    axes = figure.subplots(1, 2)
+    for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
+        cells = _cells(summary, arch)
+        tested = [d for d in summary["domains"] if (TRAINED, d) in cells]
+        if not tested:
+            return None
+        values = [[t["ln_mse"] for t in cells[TRAINED, d]] for d in tested]
+        means = [np.mean(v) for v in values]
+        errors = [[m - min(v) for m, v in zip(means, values, strict=True)],
+                  [max(v) - m for m, v in zip(means, values, strict=True)]]  # fmt: skip
+        axis.errorbar(tested, means, errors, color=color, marker=marker, label="ours", capsize=3)
+        axis.plot(range(1, 6), ORIGINAL[arch], "--", color=style.GREY, marker="d",
+                  label="original, less ln 500")  # fmt: skip
+        zero = [np.mean([math.log(t["zero_map_mse"]) for t in cells[TRAINED, d]])
+                for d in tested if arch == "deconv"]  # fmt: skip
+        if zero:
+            axis.plot(tested, zero, ":", color="black", label="all-black map")
+        axis.set(title=name, xlabel="rectangles in the test pictures", ylabel="ln MSE")
+        axis.set_xticks(tested)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    return figure
+
+
+def _draw_pictures(summary: dict, runs: dict, results_dir: Path) -> Figure | None:
+    pictured = {}
+    for row in summary["rows"]:
+        run = runs[row["run"]]
+        if row["trained"] == TRAINED and run["pictures"].get("4"):
+            pictured.setdefault(row["arch"], run["pictures"]["4"])
+    if len(pictured) < len(style.HEADS):
+        return None
+    count = len(pictured["xy"]["points"])
+    figure = style.new_figure(3 * style.WIDTH / count + 0.5)
+    axes = figure.subplots(3, count)
+    truth = style.true_centers(pictured["xy"]["rectangles"])
+    for row, arch in enumerate(("xy", "deconv")):
+        tiles = style.read_sheet(results_dir / "runs" / pictured[arch]["sheet"], count)
+        for i, point in enumerate(pictured[arch]["points"]):
+            style.show(axes[row, i], tiles[0, i], point, truth[i])
+            if arch == "deconv":
+                style.show(axes[2, i], tiles[1, i])
+        style.label_row(axes[row, 0], style.HEADS[arch][0])
+    style.label_row(axes[2, 0], "its heatmap")
+    style.legend_of_points(figure, axes[0, 0])
+    return figure
+
+
+def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
+    """The matrices, ln MSE against the original's, and networks of 3 on pictures of 4."""
+    figures = {
+        "": _draw_matrices(summary),
+        "_ln_mse": _draw_ln_mse(summary),
+        "_3on4": _draw_pictures(summary, runs, results_dir),
+    }
+    return {suffix: figure for suffix, figure in figures.items() if figure is not None}
+
+
+def table(summary: dict, runs: dict) -> str:
+    """A line for each head and pair of domains."""
+    lines = []
+    for arch, (name, *_) in style.HEADS.items():
+        for (trained, tested), tests in sorted(_cells(summary, arch).items()):
+            errors = [test["center_error_px"] for test in tests]
+            rates = [
+                style.percent(t[f"{k}_rate"] for t in tests) for k in ("right", "wrong", "nowhere")
+            ]
+            lines.append(
+                [name, trained, tested, len(tests),
+                 style.spread((e["median"] for e in errors), 1),
+                 style.spread((e["mean"] for e in errors), 1), *rates,
+                 style.spread((t["ln_mse"] for t in tests), 2),
+                 style.spread((t["r2"] for t in tests), 2)]
+            )  # fmt: skip
+    head = ["head", "trained on", "tested on", "seeds", "median px", "mean px", "right", "wrong"]
+    return style.markdown([*head, "nowhere", "ln MSE", "R²"], lines)

@@ -1,0 +1,155 @@
+"""The error against the number of labelled images."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from figures import style
+
+TARGETS_PX = (20, 10, 5)
+
+
+def fit_curve(sizes, errors) -> tuple[float, float, float]:
+    """Fits error = floor + scale * size^-power by least squares of the relative error.
+
+    Args:
+        sizes: training-set sizes, at least three different ones.
+        errors: the errors there, in px, above 0.
+
+    Returns:
+        floor (not below 0), scale, power; the power is searched on a grid, from 0.05 to 3.
+    """
+    x, y = np.asarray(sizes, float), np.asarray(errors, float)
+    best = None
+    for power in np.linspace(0.05, 3, 296):
+        columns = np.stack([1 / y, x**-power / y], axis=1)
+        floor, scale = np.linalg.lstsq(columns, np.ones_like(y), rcond=None)[0]
+        if floor < 0:
+            floor, scale = 0.0, columns[:, 1].sum() / np.square(columns[:, 1]).sum()
+        residual = np.square(columns @ [floor, scale] - 1).sum()
+        if best is None or residual < best[0]:
+            best = residual, floor, scale, power
+    return tuple(float(value) for value in best[1:])
+
+
+def images_needed(curve: tuple[float, float, float], error: float) -> float:
+    """The training-set size at which a curve reaches an error; infinity if it never does."""
+    floor, scale, power = curve
+    if error <= floor or scale <= 0:
+        return float("inf")
+    return (scale / (error - floor)) ** (1 / power)
+
+
+def _series(summary: dict, fixed: str, arch: str, split: str, value) -> dict[int, list[float]]:
+    """Values of every seed by number of training images."""
+    found: dict[int, list[float]] = {}
+    for row in summary["rows"]:
+        if (row["fixed"], row["arch"]) == (fixed, arch):
+            found.setdefault(row["num_train"], []).append(value(row[split]))
+    return dict(sorted(found.items()))
+
+
+def _mean_px(metrics: dict) -> float:
+    return metrics["center_error_px"]["mean"]
+
+
+def _median_px(metrics: dict) -> float:
+    return metrics["center_error_px"]["median"]
+
+
+def _curve(summary: dict, arch: str) -> tuple[float, float, float] | None:
+    series = _series(summary, "updates", arch, "test", _mean_px)
+    points = [(n, error) for n, errors in series.items() for error in errors]
+    return fit_curve(*zip(*points, strict=True)) if len(series) > 3 else None
+
+
+def _plot(axis, series: dict[int, list[float]], **look) -> None:
+    sizes, means = list(series), [np.mean(values) for values in series.values()]
+    low, high = ([f(values) for values in series.values()] for f in (min, max))
+    axis.plot(sizes, means, **look)
+    axis.fill_between(sizes, low, high, color=look["color"], alpha=0.15, linewidth=0)
+
+
+def _decorate(axis, title: str, ylabel: str) -> None:
+    axis.set(title=title, xlabel="training images", ylabel=ylabel, xscale="log")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+
+
+def _draw_errors(summary: dict) -> Figure:
+    figure = style.new_figure(3.8)
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
+        for split, line in (("test", "-"), ("train", ":")):
+            series = _series(summary, "updates", arch, split, _mean_px)
+            _plot(axis, series, color=color, linestyle=line, marker=marker, ms=4, label=split)
+        epochs = _series(summary, "epochs", arch, "test", _mean_px)
+        if epochs:
+            _plot(axis, epochs, color=style.GREY, linestyle="--", marker=".",
+                  label="test, epochs fixed")  # fmt: skip
+        curve = _curve(summary, arch)
+        if curve:
+            floor, scale, power = curve
+            sizes = np.geomspace(min(series), max(series), 100)
+            label = f"fit: {floor:.1f} + {scale:.0f} n$^{{-{power:.2f}}}$"
+            axis.plot(sizes, floor + scale * sizes**-power, color="black", lw=0.8, label=label)
+        style.log_pixels(axis)
+        _decorate(axis, name, "mean centre error, px of 224")
+    return figure
+
+
+def _draw_losses(summary: dict) -> Figure:
+    figure = style.new_figure(3.4)
+    axes = figure.subplots(1, 2)
+    for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
+        for split, line in (("test", "-"), ("train", ":")):
+            series = _series(summary, "updates", arch, split, lambda m: np.log(m["mse"]))
+            _plot(axis, series, color=color, linestyle=line, marker=marker, ms=4, label=split)
+        if arch == "deconv":
+            zero = _series(summary, "updates", arch, "test", lambda m: np.log(m["zero_map_mse"]))
+            axis.plot(list(zero), [v[0] for v in zero.values()], color="black", ls="--", lw=0.8,
+                      label="all-black map")  # fmt: skip
+        _decorate(axis, name, "ln MSE")
+    return figure
+
+
+def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
+    """Centre errors with fitted curves, and ln MSE as the original drew it."""
+    if not summary["rows"]:
+        return {}
+    return {"": _draw_errors(summary), "_loss": _draw_losses(summary)}
+
+
+def table(summary: dict, runs: dict) -> str:
+    """A line a size; and how many images each head needs for some errors."""
+    lines = []
+    for fixed in ("updates", "epochs"):
+        for arch, (name, *_) in style.HEADS.items():
+            series = {
+                (split, f): _series(summary, fixed, arch, split, f)
+                for split in ("train", "test")
+                for f in (_mean_px, _median_px)
+            }
+            right = _series(summary, fixed, arch, "test", lambda m: m["right_rate"])
+            r2 = _series(summary, fixed, arch, "test", lambda m: m["r2"])
+            for n in right:
+                lines.append(
+                    [name, fixed, n, len(right[n]), style.spread(series["train", _mean_px][n], 1),
+                     style.spread(series["test", _mean_px][n], 1),
+                     style.spread(series["test", _median_px][n], 1), style.percent(right[n]),
+                     style.spread(r2[n], 2)]
+                )  # fmt: skip
+    head = ["head", "held fixed", "training images", "seeds", "train mean px", "test mean px"]
+    tables = [style.markdown([*head, "test median px", "right", "test R²"], lines)]
+    needed = []
+    for arch, (name, *_) in style.HEADS.items():
+        curve = _curve(summary, arch)
+        if curve:
+            most = max(row["num_train"] for row in summary["rows"])
+            counts = [images_needed(curve, error) for error in TARGETS_PX]
+            needed.append([name, *(f"{n:,.0f}" if n <= most else f"> {most:,}" for n in counts)])
+    if needed:
+        columns = [f"images for a mean error of {error} px" for error in TARGETS_PX]
+        tables.append(style.markdown(["head", *columns], needed))
+    return "\n\n".join(tables)

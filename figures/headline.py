@@ -1,0 +1,63 @@
+"""Coordinates against heatmap on the same scenes."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from figures import style
+
+ORIGINAL = {"xy": 0.87, "deconv": 0.01}  # R², read off its plots
+
+
+def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
+    """The same test scenes with both heads' answers, and the heatmaps."""
+    chosen = {}
+    for row in summary["rows"]:
+        if runs[row["run"]]["pictures"]:
+            chosen.setdefault(row["arch"], row["run"])
+    if len(chosen) < len(style.HEADS):
+        return {}
+    pictures = {arch: next(iter(runs[name]["pictures"].values())) for arch, name in chosen.items()}
+    count = len(pictures["xy"]["points"])
+    tiles = {
+        arch: style.read_sheet(results_dir / "runs" / p["sheet"], count)
+        for arch, p in pictures.items()
+    }
+    figure = style.new_figure(3 * style.WIDTH / count + 0.5)
+    axes = figure.subplots(3, count)
+    truth = style.true_centers(pictures["xy"]["rectangles"])
+    for row, arch in enumerate(("xy", "deconv")):
+        for i, point in enumerate(pictures[arch]["points"]):
+            style.show(axes[row, i], tiles[arch][0, i], point, truth[i])
+        style.label_row(axes[row, 0], style.HEADS[arch][0])
+    for i, heatmap in enumerate(tiles["deconv"][1]):
+        style.show(axes[2, i], heatmap)
+    style.label_row(axes[2, 0], "its heatmap")
+    style.legend_of_points(figure, axes[0, 0])
+    return {"": figure}
+
+
+def table(summary: dict, runs: dict) -> str:
+    """A line for each head and way of training, the mean over seeds."""
+    head = ["head", "training", "epochs", "seeds", "R²", "R², original", "median px", "mean px"]
+    head += ["right", "wrong", "nowhere"]
+    groups: dict[tuple, list[dict]] = {}
+    for row in summary["rows"]:
+        groups.setdefault((row["variant"], row["arch"], row["epochs"]), []).append(row["test"])
+    lines = []
+    for (variant, arch, epochs), tests in sorted(groups.items()):
+        errors = [test["center_error_px"] for test in tests]
+        rates = [
+            style.percent(t[f"{k}_rate"] for t in tests) for k in ("right", "wrong", "nowhere")
+        ]
+        lines.append(
+            [
+                style.HEADS[arch][0], variant, epochs, len(tests),
+                style.spread((t["r2"] for t in tests), 3),
+                f"{ORIGINAL[arch]}" if variant == "plain" else "",
+                style.spread((e["median"] for e in errors), 2),
+                style.spread((e["mean"] for e in errors), 2),
+                *rates,
+            ]
+        )  # fmt: skip
+    return style.markdown(head, lines)

@@ -1,0 +1,113 @@
+"""Redraws every figure and every table of REPORT.md: `python -m figures.make_all`.
+
+`--check` only says whether the tables in REPORT.md are those that the summaries give.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from figures import architectures, cross_domain, data_efficiency, headline, prediction_epochs
+from rectloc_tf.errors import UserError
+from rectloc_tf.rundir import atomic_path, read_json, write_text
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENTS: dict[str, ModuleType] = {
+    "headline": headline,
+    "prediction_epochs": prediction_epochs,
+    "architectures": architectures,
+    "cross_domain": cross_domain,
+    "data_efficiency": data_efficiency,
+}
+DOCUMENTS = ("REPORT.md", "README.md")
+
+
+def load(name: str, results_dir: Path) -> tuple[dict, dict[str, dict]]:
+    """An experiment's summary, and those of its runs by name.
+
+    Raises:
+        UserError: if one is missing or damaged.
+    """
+    summary = read_json(results_dir / f"{name}.json")
+    return summary, {
+        run: read_json(results_dir / "runs" / f"{run}.json") for run in summary["runs"]
+    }
+
+
+def draw(name: str, results_dir: Path, figures_dir: Path) -> list[Path]:
+    """Draws an experiment's figures; returns the files written."""
+    summary, runs = load(name, results_dir)
+    paths = []
+    for suffix, figure in EXPERIMENTS[name].draw(summary, runs, results_dir).items():
+        paths.append(figures_dir / f"{name}{suffix}.png")
+        with atomic_path(paths[-1]) as temporary:
+            figure.savefig(temporary, dpi=100)
+    return paths
+
+
+def facts(summary: dict) -> str:
+    """The line under a table: what was run, on what, for how long."""
+    base, runs = summary["base"], len(summary["runs"])
+    if not runs:
+        return ""
+    seeds = ", ".join(map(str, summary["seeds"]))
+    machines = "; ".join(f"{m['cpu']}, {m['cores']} cores" for m in summary["machines"])
+    text = (
+        f"{runs} runs at {base['image_size']} px, batch {base['batch_size']}, {base['schedule']} "
+        f"schedule, seed {seeds}; {summary['hours']:.1f} hours on {machines}"
+    )
+    if summary["missing"]:
+        text += f"; {len(summary['missing'])} more runs of this plan are not made yet"
+    return f"*{text}.*"
+
+
+def tables(results_dir: Path) -> dict[str, str]:
+    """The table of each experiment that has a summary, with its facts."""
+    made = {}
+    for name, module in EXPERIMENTS.items():
+        if (results_dir / f"{name}.json").exists():
+            summary, runs = load(name, results_dir)
+            made[name] = "\n\n".join(filter(None, [module.table(summary, runs), facts(summary)]))
+    return made
+
+
+def fill_in(text: str, made: dict[str, str]) -> str:
+    """Puts tables between their markers, `<!-- table: NAME -->` and `<!-- end -->`."""
+
+    def replace(match: re.Match) -> str:
+        table = made.get(match[1], "*Not measured yet.*")
+        return f"<!-- table: {match[1]} -->\n\n{table}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\w+) -->.*?<!-- end -->", replace, text, flags=re.DOTALL)
+
+
+def main() -> int:
+    """Redraws, or checks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results_dir", type=Path, default=ROOT / "figures" / "results")
+    parser.add_argument("--figures_dir", type=Path, default=ROOT / "figures")
+    parser.add_argument("--check", action="store_true", help="only compare the tables")
+    options = parser.parse_args()
+    try:
+        made = tables(options.results_dir)
+        for document in DOCUMENTS:
+            path = ROOT / document
+            before = path.read_text(encoding="utf-8")
+            after = fill_in(before, made)
+            if options.check and after != before:
+                raise UserError(f"{document}: its tables are not those of the summaries")
+            if after != before:
+                write_text(path, after)
+        for name in made if not options.check else ():
+            for path in draw(name, options.results_dir, options.figures_dir):
+                print(path)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""What all figures share: colours, sizes, and how pictures of scenes are drawn."""
+
+from collections.abc import Iterable, Sequence
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from rectloc_tf.errors import UserError
+
+WIDTH = 9.0  # inches, at 100 dpi the width of a README
+# Okabe and Ito's colours, which the colour-blind tell apart.
+BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#7f7f7f"
+HEADS = {"xy": ("coordinates", BLUE, "o"), "deconv": ("heatmap", ORANGE, "s")}
+TRUTH = {"marker": "+", "color": "#00b050", "markersize": 10, "markeredgewidth": 2}
+PREDICTED = {"marker": "x", "color": "#ff4fa3", "markersize": 8, "markeredgewidth": 2}
+
+
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure, sizes in inches."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def read_sheet(path, num_columns: int) -> np.ndarray:
+    """The tiles of a sheet of square pictures: uint8 [rows, columns, S, S].
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    sheet = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if sheet is None:
+        raise UserError(f"{path}: cannot be read as a picture")
+    size = sheet.shape[1] // num_columns
+    rows = sheet.reshape(-1, size, num_columns, size)
+    return rows.transpose(0, 2, 1, 3)
+
+
+def show(axis, image: np.ndarray, point=None, truth=None, vmax: float = 255.0) -> None:
+    """Draws a picture [S, S] with a predicted and the true point, in its pixels."""
+    size = image.shape[0]
+    axis.imshow(image, cmap="gray", vmin=0, vmax=vmax, extent=(0, size, size, 0))
+    for place, style in ((truth, TRUTH), (point, PREDICTED)):
+        if place is not None:
+            axis.plot(*place, linestyle="none", clip_on=False, **style)
+    axis.set(xlim=(0, size), ylim=(size, 0), xticks=[], yticks=[])
+
+
+def label_row(axis, text: str) -> None:
+    """Names a row of pictures, at its first."""
+    axis.set_ylabel(text, fontsize=9)
+
+
+def legend_of_points(figure: Figure, axis) -> None:
+    """Says what the two marks are."""
+    handles = [
+        axis.plot([], [], linestyle="none", label=label, **style)[0]
+        for label, style in (("true centre of the largest", TRUTH), ("predicted", PREDICTED))
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+
+
+def log_pixels(axis) -> None:
+    """A logarithmic axis of pixels, with plain numbers."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def true_centers(rectangles: Sequence) -> np.ndarray:
+    """Centres [N, 2] of the largest of each scene's rectangles, as summaries hold them."""
+    largest = np.asarray(rectangles, float)[:, 0]
+    return (largest[:, :2] + largest[:, 2:]) / 2
+
+
+def spread(values: Iterable[float], digits: int, unit: str = "") -> str:
+    """`1.6` of one value, `1.6 (1.5–1.8)` of several: the mean, least and greatest."""
+    values = [v for v in values if v is not None]
+    if not values:
+        return "–"
+    mean = f"{np.mean(values):.{digits}f}"
+    if len(values) > 1:
+        mean += f" ({min(values):.{digits}f}–{max(values):.{digits}f})"
+    return mean + unit
+
+
+def percent(values: Iterable[float]) -> str:
+    """Shares as per cent, with their spread."""
+    return spread([100 * v for v in values], 1, " %")
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -1,0 +1,6 @@
+"""The study: each module is an entry point, `python -m rectloc_tf.experiments.<name>`.
+
+`plan` says what an experiment and its runs are, `summaries` what is kept of a run, `runner`
+trains and measures; an experiment lists its runs and sums them up. Figures are drawn from the
+summaries alone, by `figures/`.
+"""

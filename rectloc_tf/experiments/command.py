@@ -1,0 +1,105 @@
+"""The entry point that all experiments share."""
+
+from pathlib import Path
+
+from rectloc_tf import cli
+from rectloc_tf.errors import EXIT_ERROR, ConfigError
+from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
+from rectloc_tf.progress import format_seconds
+
+FLAGS = (
+    "seeds", "domains", "fractions", "updates", "short_epochs", "runs_root", "results_dir",
+    "figures_dir", "dry_run",
+)  # fmt: skip
+
+
+def main(*experiments: Experiment) -> None:
+    """Runs, sums up and draws the experiments that the command is about."""
+    cli.main(lambda: _run(list(experiments)), *FLAGS)
+
+
+def _numbers(name: str, kind: type) -> tuple:
+    given = cli.option(name)
+    try:
+        return tuple(kind(text) for text in given)
+    except ValueError as error:
+        message = f"--{name}={','.join(given)}: must be numbers with commas between them"
+        raise ConfigError(message) from error
+
+
+def _settings(base) -> Settings:
+    lists = {"seeds": _numbers("seeds", int), "fractions": _numbers("fractions", float)}
+    if cli.option("domains"):
+        lists["domains"] = _numbers("domains", int)
+    folders = {name: Path(cli.option(name)) for name in ("runs_root", "results_dir")}
+    sizes = {name: cli.option(name) for name in ("epochs", "updates", "short_epochs")}
+    return Settings(base=base, **lists, **folders, **sizes)
+
+
+def _run(experiments: list[Experiment]) -> int:
+    run, execution = cli.run_config(), cli.execution_config()
+    _settings(run)  # refuses what is wrong before TensorFlow is loaded
+    cli.load_tensorflow()
+    from rectloc_tf import runtime
+    from rectloc_tf.experiments.runner import Study
+    from rectloc_tf.interrupts import stop_on_signals
+
+    run, _ = runtime.resolve(run, execution)
+    settings = _settings(run)
+    with stop_on_signals() as stop:
+        study = Study(settings, execution, stop)
+        if cli.option("dry_run"):
+            _print_plan(study, experiments)
+            return 0
+        failures = study.run(experiments)
+    for experiment in experiments:
+        study.summarise(experiment)
+        print(f"{settings.results_dir / experiment.name}.json")
+        _draw(experiment.name, settings.results_dir, Path(cli.option("figures_dir")))
+    for failure in failures:
+        print(f"failed: {failure}")
+    return EXIT_ERROR if failures else 0
+
+
+def _draw(name: str, results_dir: Path, figures_dir: Path) -> None:
+    """Draws an experiment's figures, in a checkout."""
+    try:
+        from figures import make_all
+    except ModuleNotFoundError as error:
+        if error.name != "figures":
+            raise
+        print("figures are drawn in a checkout only: python -m figures.make_all")
+        return
+    for path in make_all.draw(name, results_dir, figures_dir):
+        print(path)
+
+
+def _print_plan(study, experiments: list[Experiment]) -> None:
+    """Prints every run, and what those that are missing will cost on this machine."""
+    missing = study.open_tasks(experiments)
+    speeds = {shape: study.measure_speed(task.run) for shape, task in _by_shape(missing).items()}
+    seconds = {task.name: task.images / speeds[_shape(task)] for task in missing}
+    for experiment in experiments:
+        print(f"{experiment.name}:")
+        for task in merge(experiment.plan(study.settings)):
+            cost = format_seconds(seconds[task.name]) if task.name in seconds else "done"
+            print(f"  {task.name:<24} {cost:>8}  {_describe(task)}")
+    total = format_seconds(sum(seconds.values()))
+    print(f"{len(missing)} runs to make, {total} of training on this machine")
+
+
+def _shape(task: Task) -> tuple:
+    """What the speed of a run is taken to depend on."""
+    return task.run.arch, task.run.depth, task.run.image_size, task.run.precision
+
+
+def _by_shape(tasks: list[Task]) -> dict[tuple, Task]:
+    # Of the largest batch, or a run of a few images would stand for all.
+    return {_shape(task): task for task in sorted(tasks, key=lambda t: t.run.batch_size)}
+
+
+def _describe(task: Task) -> str:
+    run = task.run
+    words = f"{run.arch} domain {run.domain} seed {run.seed}, {run.num_train} images, "
+    words += f"{run.epochs} epochs of batch {run.batch_size} at {run.learning_rate:g}"
+    return words + (", augmented" if run.augment else "")

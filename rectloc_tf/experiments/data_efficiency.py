@@ -1,0 +1,73 @@
+"""How many labelled images it takes: the error against the size of the training set.
+
+    python -m rectloc_tf.experiments.data_efficiency --flagfile=flags/study.flags
+
+Two questions: with the number of updates held fixed, small sets are only seen more often; with
+the number of epochs held fixed, they also train for less.
+"""
+
+import dataclasses
+
+from rectloc_tf.config import ARCHS, IMAGES_PER_DOMAIN, RunConfig
+from rectloc_tf.experiments.plan import Experiment, Settings, Task
+
+DOMAIN = 3
+VALIDATIONS = 5  # of a run, about
+
+
+def _num_images(fraction: float) -> int:
+    return max(1, round(fraction * IMAGES_PER_DOMAIN))
+
+
+def fixed_updates(settings: Settings, arch: str, fraction: float, seed: int) -> RunConfig:
+    """A run of about `settings.updates` optimiser steps, in whole epochs."""
+    run = settings.run(arch=arch, domain=DOMAIN, seed=seed, num_images=_num_images(fraction))
+    epochs = max(1, round(settings.updates * run.batch_size / run.num_train))
+    return dataclasses.replace(run, epochs=epochs, validate_every=max(1, epochs // VALIDATIONS))
+
+
+def fixed_epochs(settings: Settings, arch: str, fraction: float) -> RunConfig:
+    """A run of the short profile's epochs, of the first seed."""
+    fields = {"domain": DOMAIN, "seed": settings.seeds[0], "num_images": _num_images(fraction)}
+    run = settings.run(short=True, arch=arch, **fields)
+    return dataclasses.replace(run, validate_every=max(1, run.epochs // VALIDATIONS))
+
+
+def runs(settings: Settings):
+    """What is held fixed, the fraction and the run: small sets first, seed by seed."""
+    for seed in settings.seeds:
+        for fraction in settings.fractions:
+            for arch in ARCHS:
+                yield "updates", fraction, fixed_updates(settings, arch, fraction, seed)
+    # Held epochs cost little where the set is small, and little is learnt from the rest twice.
+    for fraction in (f for f in settings.fractions if f <= 0.2):
+        for arch in ARCHS:
+            yield "epochs", fraction, fixed_epochs(settings, arch, fraction)
+
+
+def plan(settings: Settings) -> list[Task]:
+    """Every size, both heads, every seed; and the smaller series of fixed epochs."""
+    return [Task(run) for _, _, run in runs(settings)]
+
+
+def summarise(settings: Settings, summaries) -> dict:
+    """A row a run: metrics on the training images and on the test split."""
+    rows = []
+    for fixed, fraction, run in runs(settings):
+        name = Task(run).name
+        if name in summaries:
+            about = {"run": name, "fixed": fixed, "fraction": fraction, "arch": run.arch}
+            about |= {"seed": run.seed, "num_images": run.num_images, "num_train": run.num_train}
+            about |= {"epochs": run.epochs, "steps": run.total_steps}
+            splits = summaries[name]["splits"]
+            metrics = {split: splits[split][str(DOMAIN)] for split in ("train", "test")}
+            rows.append({**about, **metrics})
+    return {"rows": rows}
+
+
+EXPERIMENT = Experiment("data_efficiency", plan, summarise)
+
+if __name__ == "__main__":
+    from rectloc_tf.experiments.command import main
+
+    main(EXPERIMENT)

@@ -1,0 +1,109 @@
+"""What an experiment is: settings in, runs to make, a summary out. No TensorFlow."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rectloc_tf.config import MAX_DOMAIN, RunConfig
+from rectloc_tf.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A profile: how large the study is made.
+
+    Attributes:
+        base: the run that experiments vary; its precision resolved.
+        epochs: of a run; None means each head's default.
+        seeds: one run each wherever an experiment repeats.
+        domains: of cross_domain, to train and to test on.
+        fractions: of data_efficiency, shares of 10,000 images.
+        updates: optimiser steps of data_efficiency's runs.
+        short_epochs: epochs of the runs that cross_domain and data_efficiency repeat many
+            times; None means `epochs`.
+        runs_root: folder of the run folders.
+        results_dir: folder of the summaries.
+    """
+
+    base: RunConfig
+    epochs: int | None
+    seeds: tuple[int, ...]
+    domains: tuple[int, ...] = (1, 2, 3, 4, 5)
+    fractions: tuple[float, ...]
+    updates: int
+    short_epochs: int | None
+    runs_root: Path
+    results_dir: Path
+
+    def __post_init__(self):
+        _require_each("seeds", self.seeds, lambda v: 0 <= v < 2**31, "whole numbers from 0")
+        _require_each(
+            "domains", self.domains, lambda v: 1 <= v <= MAX_DOMAIN, f"from 1 to {MAX_DOMAIN}"
+        )
+        _require_each("fractions", self.fractions, lambda v: 1e-4 <= v <= 1, "from 0.0001 to 1")
+
+    def run(self, *, short: bool = False, **changes: Any) -> RunConfig:
+        """The base run with some fields changed, of `epochs` or, if short, `short_epochs`."""
+        epochs = self.short_epochs if short and self.short_epochs else self.epochs
+        return dataclasses.replace(self.base, **{"epochs": epochs, **changes})
+
+
+def _require_each(name: str, values: tuple, test: Callable[[Any], bool], rule: str) -> None:
+    if not values or not all(test(value) for value in values) or len(set(values)) < len(values):
+        given = ",".join(map(str, values))
+        raise ConfigError(f"--{name}={given}: must be {rule}, separated by commas, each once")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run to train, and what is to be known of it.
+
+    Attributes:
+        run: what to train.
+        domains: test domains beside its own.
+        pictured: test domains of which some scenes and answers are kept as pictures.
+    """
+
+    run: RunConfig
+    domains: tuple[int, ...] = ()
+    pictured: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The run's name: that of its folder and of its summary."""
+        return Path(self.run.default_folder).name
+
+    @property
+    def images(self) -> int:
+        """Training images that the run sees, repeats counted."""
+        return self.run.total_steps * self.run.batch_size
+
+
+def merge(tasks: list[Task]) -> list[Task]:
+    """Each run once, in order of first appearance, with all that is asked of it."""
+    merged: dict[str, Task] = {}
+    for task in tasks:
+        before = merged.get(task.name, task)
+        domains, pictured = (
+            tuple(sorted({*getattr(before, n), *getattr(task, n)})) for n in ("domains", "pictured")
+        )
+        merged[task.name] = dataclasses.replace(before, domains=domains, pictured=pictured)
+    return list(merged.values())
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question of the study.
+
+    Attributes:
+        name: of its module, its summary and its figures.
+        plan: settings -> the runs that it needs.
+        summarise: settings and the summaries of its finished runs by name -> the part of the
+            experiment's summary that is its own.
+    """
+
+    name: str
+    plan: Callable[[Settings], list[Task]]
+    summarise: Callable[[Settings, Mapping[str, dict[str, Any]]], dict[str, Any]]

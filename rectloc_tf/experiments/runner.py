@@ -1,0 +1,218 @@
+"""Trains and measures what experiments ask for: each run once, whatever asks for it.
+
+A run whose summary answers all that is asked is skipped; one that was interrupted goes on; one
+that fails is told and does not stop the others. Its summary is written as soon as it ends.
+"""
+
+import dataclasses
+import gc
+import itertools
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from rectloc_tf.benchmarking.turns import describe_machine
+from rectloc_tf.config import TEST_START, ExecutionConfig, RunConfig
+from rectloc_tf.errors import UserError
+from rectloc_tf.evaluation import Evaluator
+from rectloc_tf.experiments import summaries
+from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
+from rectloc_tf.interrupts import StopRequest
+from rectloc_tf.pictures import predict_scenes
+from rectloc_tf.progress import ProgressLine, format_seconds
+from rectloc_tf.rundir import RunFolder, write_json
+from rectloc_tf.runtime import Runtime, describe_environment, make_runtime
+from rectloc_tf.serving import load_model
+from rectloc_tf.train_state import TrainState, distributed_batches, make_train_step
+from rectloc_tf.training import train
+
+NUM_PICTURED = 8
+SPEED_STEPS = 3
+
+
+class StudyProgress(ProgressLine):
+    """One line for the whole: which run, what it says, when everything ends.
+
+    What a run prints is left out, but for its warnings.
+    """
+
+    def __init__(self, tasks: list[Task], log_seconds: float = 30.0):
+        super().__init__(log_seconds=log_seconds)
+        self._tasks, self._number, self._began = tasks, 0, 0.0
+
+    def start(self, number: int) -> None:
+        """The run `number`, from 0, begins."""
+        self._number, self._began = number, time.monotonic()
+
+    def update(self, text: str, seconds_left: float | None = None) -> None:
+        """Shows what the current run says, with the time left for the whole.
+
+        The runs that follow are taken to cost as much an image as this one.
+        """
+        task = self._tasks[self._number]
+        place = f"[{self._number + 1}/{len(self._tasks)}] {task.name}"
+        if seconds_left is not None:
+            whole = time.monotonic() - self._began + seconds_left
+            later = sum(t.images for t in self._tasks[self._number + 1 :])
+            seconds_left += whole / task.images * later
+            place += f", all in {format_seconds(seconds_left)}"
+        super().update(f"{place}: {text}")
+
+    def print(self, text: str) -> None:
+        """Prints only warnings, with the name of the run."""
+        if text.startswith("warning"):
+            self.tell(f"{self._tasks[self._number].name}: {text}")
+
+    def tell(self, text: str) -> None:
+        """Prints a line that stays."""
+        super().print(text)
+
+
+@dataclass
+class Study:
+    """What a call of the runner shares: settings, how to run, where to stop and tell."""
+
+    settings: Settings
+    execution: ExecutionConfig
+    stop: StopRequest
+
+    def open_tasks(self, experiments: list[Experiment]) -> list[Task]:
+        """The runs of the experiments that are not answered yet, each once."""
+        tasks = merge([task for e in experiments for task in e.plan(self.settings)])
+        return [task for task in tasks if not summaries.answers(self._summary(task), task)]
+
+    def _summary(self, task: Task) -> dict[str, Any] | None:
+        return summaries.read_summary(self.settings.results_dir, task.name)
+
+    def run(self, experiments: list[Experiment]) -> list[str]:
+        """Makes all that is missing; returns what failed, a line each.
+
+        Raises:
+            Interrupted: after a signal, with the state saved.
+        """
+        tasks, failures = self.open_tasks(experiments), []
+        progress = StudyProgress(tasks)
+        wanted = {e.name: {t.name for t in merge(e.plan(self.settings))} for e in experiments}
+        for number, task in enumerate(tasks):
+            progress.start(number)
+            self.stop.check()
+            began = time.monotonic()
+            try:
+                self._finish(task, progress)
+            except UserError as error:
+                failures.append(f"{task.name}: {error}")
+                progress.tell(f"[{number + 1}/{len(tasks)}] failed: {failures[-1]}")
+                continue
+            took = format_seconds(time.monotonic() - began)
+            progress.tell(f"[{number + 1}/{len(tasks)}] {task.name}: done in {took}")
+            for experiment in experiments:
+                if task.name in wanted[experiment.name]:
+                    self.summarise(experiment)
+        return failures
+
+    def _finish(self, task: Task, progress: StudyProgress) -> None:
+        """Trains if need be, then measures and keeps what is still asked."""
+        settings, run = self.settings, task.run
+        keras.backend.clear_session()  # or the graphs of all runs would stay in memory
+        gc.collect()
+        folder = RunFolder(settings.runs_root / task.name)
+        session = make_runtime(self.execution, run.batch_size)
+        with folder.lock():
+            folder.claim(run)
+            if not folder.is_finished():
+                how = {"session": session.description}
+                folder.add_session(describe_environment() | how)
+                train(run, self.execution, folder, session, self.stop, progress)
+            summary = self._summary(task) or summaries.make_summary(folder, describe_machine())
+            self._measure(task, folder, session, summary)
+            summaries.write_summary(settings.results_dir, task.name, summary)
+
+    def _measure(
+        self, task: Task, folder: RunFolder, session: Runtime, summary: dict[str, Any]
+    ) -> None:
+        """Adds the domains and the pictures that a summary lacks."""
+        run, model = task.run, None
+        if summaries.answers(summary, task):
+            return
+        model = load_model(folder)
+        measure = Evaluator(model, session.strategy, session.jit, on_batch=self._check_stop)
+        for domain in task.domains:
+            if str(domain) not in summary["splits"]["test"]:
+                scene = _in_domain(run, domain).scene
+                metrics = measure(scene, run.targets, run.split_indices("test"))
+                summary["splits"]["test"][str(domain)] = metrics
+        for domain in task.pictured:
+            if str(domain) not in summary["pictures"]:
+                pictured = predict_scenes(model, _in_domain(run, domain), NUM_PICTURED, TEST_START)
+                name = f"{task.name}_on{domain}.png"
+                rows = summaries.picture_rows(pictured, run)
+                summaries.write_sheet(self._sheet(name), rows)
+                numbers = {n: pictured[n].tolist() for n in ("rectangles", "points")}
+                summary["pictures"][str(domain)] = {"sheet": name, **numbers}
+        if run.domain in task.pictured:
+            self._keep_snapshots(task, folder, summary)
+
+    def _keep_snapshots(self, task: Task, folder: RunFolder, summary: dict[str, Any]) -> None:
+        """Adds what the run answered as it learnt: points, and a sheet of scenes and maps."""
+        run, snapshots = task.run, folder.read_snapshots()
+        number = min(len(arrays["points"]) for arrays in snapshots.values())
+        scenes = predict_scenes(load_model(folder), run, number)
+        rows = [scenes["images"]]
+        for epoch, arrays in snapshots.items():
+            summary["snapshots"][str(epoch)]["points"] = arrays["points"].tolist()
+            if "heatmaps" in arrays:
+                rows.append(arrays["heatmaps"])
+        name = f"{task.name}_epochs.png"
+        summaries.write_sheet(self._sheet(name), rows)
+        summary["snapshot_sheet"] = {"sheet": name, "rectangles": scenes["rectangles"].tolist()}
+
+    def _sheet(self, name: str) -> Path:
+        return self.settings.results_dir / "runs" / name
+
+    def _check_stop(self, done: int, total: int) -> None:
+        self.stop.check()
+
+    def measure_speed(self, run: RunConfig) -> float:
+        """Training images per second of a run on this machine, from a few steps."""
+        session = make_runtime(self.execution, run.batch_size)
+        keras.utils.set_random_seed(0)
+        state = TrainState(run, session.strategy)
+        step = make_train_step(run, state, session.strategy, session.jit)
+        batches = itertools.cycle(distributed_batches(run, session, self.execution.renderer, 0))
+        times = []
+        for _ in range(SPEED_STEPS + 1):  # the first compiles
+            began = time.monotonic()
+            float(step(next(batches))[0])
+            times.append(time.monotonic() - began)
+        return run.batch_size / statistics.median(times[1:])
+
+    def summarise(self, experiment: Experiment) -> None:
+        """Writes an experiment's summary from those of its runs that are there."""
+        settings = self.settings
+        tasks = merge(experiment.plan(settings))
+        found = {t.name: self._summary(t) for t in tasks}
+        done = {t.name: found[t.name] for t in tasks if summaries.answers(found[t.name], t)}
+        machines = {tuple(s["machine"].values()): s["machine"] for s in done.values()}
+        summary = {
+            "schema": 1,
+            "experiment": experiment.name,
+            "base": settings.base.to_json(),
+            "seeds": list(settings.seeds),
+            "epochs": settings.epochs,
+            "short_epochs": settings.short_epochs,
+            "updates": settings.updates,
+            "runs": list(done),
+            "missing": [t.name for t in tasks if t.name not in done],
+            "hours": sum(s["seconds"] for s in done.values()) / 3600,
+            "machines": list(machines.values()),
+            **experiment.summarise(settings, done),
+        }
+        write_json(settings.results_dir / f"{experiment.name}.json", summary)
+
+
+def _in_domain(run: RunConfig, domain: int) -> RunConfig:
+    return dataclasses.replace(run, domain=domain)

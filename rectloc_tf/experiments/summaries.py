@@ -1,0 +1,103 @@
+"""What is kept of a finished run: a small JSON file and, for some, a sheet of pictures.
+
+`figures/results/runs/<run>.json` is all that figures and reports need of a run, so that it may
+be committed, and the run folder thrown away.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from rectloc_tf.config import RunConfig
+from rectloc_tf.errors import UserError
+from rectloc_tf.experiments.plan import Task
+from rectloc_tf.rundir import RunFolder, atomic_path, read_json, write_json
+
+_HISTORY = (
+    "epoch", "step", "train_loss", "zero_map_loss", "val_loss", "val_zero_map_loss", "val_r2",
+    "val_median_px", "val_mean_px", "val_right_rate", "seconds", "images_per_second",
+)  # fmt: skip
+
+
+def summary_path(results_dir: Path, name: str) -> Path:
+    """Where the summary of the run `name` lies."""
+    return results_dir / "runs" / f"{name}.json"
+
+
+def read_summary(results_dir: Path, name: str) -> dict[str, Any] | None:
+    """The summary of a run; None if there is none yet.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    path = summary_path(results_dir, name)
+    if not path.exists():
+        return None
+    summary = read_json(path)
+    if not isinstance(summary, dict) or not {"config", "splits", "pictures"} <= summary.keys():
+        raise UserError(f"{path}: damaged, not the summary of a run; delete it to make it again")
+    return summary
+
+
+def answers(summary: dict[str, Any] | None, task: Task) -> bool:
+    """Whether a summary holds all that a task asks for."""
+    if summary is None:
+        return False
+    measured, pictured = summary["splits"]["test"], summary["pictures"]
+    return all(str(d) in measured for d in task.domains) and all(
+        str(d) in pictured for d in task.pictured
+    )
+
+
+def make_summary(folder: RunFolder, machine: dict[str, Any]) -> dict[str, Any]:
+    """The summary of a finished run, without further domains and pictures."""
+    result = folder.read_result()
+    rows = [
+        {name: row[name] if row[name] == row[name] else None for name in _HISTORY}
+        for row in folder.read_history()
+    ]
+    snapshots = {
+        str(epoch): snapshot_numbers(arrays) for epoch, arrays in folder.read_snapshots().items()
+    }
+    return {**result, "machine": machine, "history": rows, "snapshots": snapshots, "pictures": {}}
+
+
+def snapshot_numbers(arrays: dict[str, np.ndarray]) -> dict[str, float]:
+    """The share of black pixels of some heatmaps, and the mean brightness (0-255) of the rest.
+
+    Black is what is shown as 0: brightness below 0.5. Empty for coordinates.
+    """
+    if "heatmaps" not in arrays:
+        return {}
+    lit = arrays["heatmaps"][arrays["heatmaps"] > 0]
+    share = 1 - lit.size / arrays["heatmaps"].size
+    return {"black_share": share, "brightness": float(lit.mean()) if lit.size else 0.0}
+
+
+def write_summary(results_dir: Path, name: str, summary: dict[str, Any]) -> None:
+    """Writes a run's summary, whole or not at all."""
+    write_json(summary_path(results_dir, name), summary)
+
+
+def write_sheet(path: Path, rows: list[np.ndarray]) -> None:
+    """Writes pictures as one PNG: a row for each of the arrays, uint8 [N, S, S].
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+    with atomic_path(path) as temporary:
+        ok, data = cv2.imencode(".png", sheet)
+        if not ok:
+            raise UserError(f"{path}: cannot be encoded as PNG")
+        temporary.write_bytes(data.tobytes())
+
+
+def picture_rows(pictured: dict[str, np.ndarray], run: RunConfig) -> list[np.ndarray]:
+    """The rows of a sheet: scenes and, for heatmap networks, heatmaps, uint8 [N, S, S] each."""
+    rows = [pictured["images"]]
+    if run.targets.is_heatmap:
+        rows.append(np.clip(pictured["heatmaps"], 0, 255).round().astype(np.uint8))
+    return rows

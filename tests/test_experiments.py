@@ -1,0 +1,137 @@
+"""The study's entry points, for real, on the tiny profile."""
+
+import dataclasses
+import json
+import signal
+
+import pytest
+
+from figures import make_all
+from rectloc_tf.config import RunConfig
+from rectloc_tf.experiments.all import EXPERIMENTS
+from rectloc_tf.experiments.plan import Task
+from rectloc_tf.experiments.runner import StudyProgress
+from tests.conftest import run, start
+
+FAST = ("--flagfile=flags/tiny.flags", "--deterministic")
+
+
+def _folders(root):
+    names = {"runs_root": "runs", "results_dir": "results", "figures_dir": "figures"}
+    return [f"--{flag}={root / name}" for flag, name in names.items()]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Everything, interrupted once in the middle and started again: folder and second output."""
+    root = tmp_path_factory.mktemp("study")
+    process = start("experiments.all", *FAST, *_folders(root))
+    try:
+        done = 0
+        while done < 2:  # then the third run is under way
+            done += ": done in " in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    kept = sorted((root / "results" / "runs").glob("*.json"))
+    assert len(kept) >= 2
+    times = {path: path.stat().st_mtime_ns for path in kept}
+    done = run("experiments.all", *FAST, *_folders(root))
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in kept} == times  # skipped
+    return root, done.stdout
+
+
+def test_every_run_is_made_once_and_kept(study):
+    root, _ = study
+    summaries = [json.loads(p.read_text()) for p in (root / "results").glob("*.json")]
+    assert {s["experiment"] for s in summaries} == {e.name for e in EXPERIMENTS}
+    names = {name for s in summaries for name in s["runs"]}
+    assert all(s["missing"] == [] for s in summaries)
+    assert names == {p.stem for p in (root / "results" / "runs").glob("*.json")}
+    assert names == {p.name for p in (root / "runs").iterdir()}
+
+
+def test_every_experiment_is_drawn_and_tabled(study):
+    root, output = study
+    tables = make_all.tables(root / "results")
+    for experiment in EXPERIMENTS:
+        pictures = list((root / "figures").glob(f"{experiment.name}*.png"))
+        assert pictures, experiment.name
+        assert all(str(path) in output for path in pictures)
+        assert all(path.stat().st_size > 5000 for path in pictures)
+        assert tables[experiment.name].startswith("| ")
+
+
+def test_numbers_in_tables_are_those_of_the_runs(study):
+    root, _ = study
+    summary, runs = make_all.load("headline", root / "results")
+    for row in summary["rows"]:
+        result = json.loads((root / "runs" / row["run"] / "result.json").read_text())
+        assert (
+            row["test"] == result["splits"]["test"]["3"] == runs[row["run"]]["splits"]["test"]["3"]
+        )
+    summary, _ = make_all.load("cross_domain", root / "results")
+    cells = {(r["arch"], r["trained"], r["tested"]) for r in summary["rows"]}
+    assert cells == {(a, i, j) for a in ("xy", "deconv") for i in (3, 4) for j in (3, 4)}
+    assert {row["test"]["num_images"] for row in summary["rows"]} == {1000}
+
+
+def test_a_dry_run_prices_what_is_missing_and_makes_nothing(study, tmp_path):
+    root, _ = study
+    more = (*FAST, *_folders(root), "--dry_run")
+    done = run("experiments.headline", *more)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(" done  ") == 4
+    assert "0 runs to make" in done.stdout
+    fresh = run("experiments.headline", *FAST, *_folders(tmp_path), "--dry_run", "--seeds=7")
+    assert fresh.returncode == 0, fresh.stderr
+    assert "4 runs to make" in fresh.stdout
+    assert fresh.stdout.count("seed 7, 16 images, 1 epochs of batch 4") == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_fails_is_told_and_does_not_stop_the_rest(tmp_path):
+    # Steps this long end in numbers that are not finite.
+    flags = (*FAST, *_folders(tmp_path), "--learning_rate=1e30", "--epochs=4")
+    done = run("experiments.headline", *flags)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    failed = [line for line in done.stdout.splitlines() if line.startswith("failed: ")]
+    assert failed
+    assert all("finite" in line or "loss" in line for line in failed)
+    summary = json.loads((tmp_path / "results" / "headline.json").read_text())
+    assert len(summary["missing"]) == len(failed)
+    assert len(summary["missing"]) + len(summary["runs"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--seeds=a", "--seeds=a: must be numbers with commas"),
+        ("--seeds=1,1", "--seeds=1,1: must be whole numbers"),
+        ("--fractions=2", "--fractions=2.0: must be from"),
+        ("--updates=0", "flag --updates=0: 0 is not a positive integer"),
+        ("--short_epochs=0", "flag --short_epochs=0: 0 is not a positive integer"),
+    ],
+)
+def test_wrong_flags_end_in_one_line(flag, message):
+    done = run("experiments.headline", flag)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_line_tells_when_everything_ends(capsys):
+    first = RunConfig(num_images=100, batch_size=8, epochs=1)
+    tasks = [Task(first), Task(dataclasses.replace(first, epochs=3))]
+    progress = StudyProgress(tasks)
+    progress.start(0)
+    progress.update("epoch 1/1", 100.0)
+    text = capsys.readouterr().out
+    assert text.startswith(f"[1/2] {tasks[0].name}, all in 6:40: epoch 1/1")  # 100 + 3 x 100 s
+    progress.print("epoch 1: loss 3")
+    progress.print("warning: black")
+    assert capsys.readouterr().out == f"{tasks[0].name}: warning: black\n"

@@ -1,0 +1,109 @@
+"""Figures and tables, drawn from summaries without TensorFlow."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from figures import data_efficiency, make_all, style
+from rectloc_tf.experiments.summaries import write_sheet
+from tests.conftest import ROOT
+
+
+def test_the_committed_tables_are_those_of_the_committed_summaries():
+    done = subprocess.run(
+        [sys.executable, "-m", "figures.make_all", "--check"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_summary_has_its_figures_committed():
+    for path in (ROOT / "figures" / "results").glob("*.json"):
+        summary, runs = make_all.load(path.stem, path.parent)
+        drawn = make_all.EXPERIMENTS[path.stem].draw(summary, runs, path.parent)
+        assert drawn, path
+        for suffix in drawn:
+            assert (ROOT / "figures" / f"{path.stem}{suffix}.png").is_file(), (path, suffix)
+
+
+def test_drawing_loads_no_tensorflow():
+    code = "import sys, figures.make_all; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_a_table_that_is_not_its_summary_s_is_told(tmp_path, monkeypatch, capsys):
+    (tmp_path / "README.md").write_text("nothing")
+    (tmp_path / "REPORT.md").write_text("<!-- table: headline -->\n\nwrong\n\n<!-- end -->")
+    monkeypatch.setattr(make_all, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["make_all", "--check", f"--results_dir={tmp_path}"])
+    assert make_all.main() == 1
+    assert "REPORT.md: its tables are not those of the summaries" in capsys.readouterr().err
+
+
+def test_tables_go_between_their_markers():
+    text = "a\n<!-- table: one -->\nold\n<!-- end -->\nb\n<!-- table: two --><!-- end -->\nc"
+    filled = make_all.fill_in(text, {"one": "| new |"})
+    assert filled == (
+        "a\n<!-- table: one -->\n\n| new |\n\n<!-- end -->\nb\n"
+        "<!-- table: two -->\n\n*Not measured yet.*\n\n<!-- end -->\nc"
+    )
+    assert make_all.fill_in(filled, {"one": "| new |"}) == filled
+
+
+@given(st.floats(0.5, 10), st.floats(20, 2000), st.floats(0.2, 1.5))
+def test_the_curve_is_found_again(floor, scale, power):
+    sizes = np.array([4, 8, 16, 40, 100, 400, 1600, 8000])
+    errors = floor + scale * sizes**-power
+    curve = data_efficiency.fit_curve(sizes, errors)
+    found = curve[0] + curve[1] * sizes ** -curve[2]
+    np.testing.assert_allclose(found, errors, rtol=0.01)
+    assert abs(curve[2] - power) < 0.011  # a step of the grid
+
+
+def test_a_curve_of_noisy_errors_has_no_floor_below_zero():
+    sizes = np.array([4, 16, 64, 256, 1024])
+    floor, scale, power = data_efficiency.fit_curve(sizes, 100 / sizes * [1, 1, 0.9, 0.8, 0.7])
+    assert floor == 0
+    assert scale > 0
+    assert power > 1
+
+
+def test_images_needed_inverts_the_curve():
+    curve = (2.0, 100.0, 0.5)
+    assert data_efficiency.images_needed(curve, 12.0) == pytest.approx(100)
+    assert data_efficiency.images_needed(curve, 2.0) == float("inf")
+    assert data_efficiency.images_needed((0.0, -5.0, 0.1), 1.0) == float("inf")
+
+
+def test_spreads():
+    assert style.spread([1.25], 1) == "1.2"
+    assert style.spread([1.0, 3.0, 2.0], 1) == "2.0 (1.0–3.0)"
+    assert style.spread([None, 2.0], 0, " px") == "2 px"
+    assert style.spread([], 1) == "–"
+    assert style.percent([0.5, 0.25]) == "37.5 (25.0–50.0) %"
+
+
+def test_sheets_come_back_as_tiles(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, 256, (3, 8, 8), np.uint8) for _ in range(2)]
+    write_sheet(tmp_path / "sheet.png", rows)
+    np.testing.assert_array_equal(style.read_sheet(tmp_path / "sheet.png", 3), rows)
+
+
+def test_the_true_centre_is_the_largest_s():
+    rectangles = [[[0, 0, 10, 20], [5, 5, 7, 7]], [[2, 2, 5, 6], [0, 0, 1, 1]]]
+    np.testing.assert_array_equal(style.true_centers(rectangles), [[5, 10], [3.5, 4]])
+
+
+def test_a_missing_summary_of_a_run_is_named(tmp_path, monkeypatch, capsys):
+    base = {"image_size": 64, "batch_size": 8, "schedule": "constant"}
+    summary = {"runs": ["gone"], "base": base, "rows": []}
+    (tmp_path / "headline.json").write_text(json.dumps(summary))
+    monkeypatch.setattr(sys, "argv", ["make_all", f"--results_dir={tmp_path}"])
+    assert make_all.main() == 1
+    assert "gone.json: cannot be read" in capsys.readouterr().err

@@ -1,0 +1,103 @@
+"""What experiments plan, before anything is trained."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from rectloc_tf.config import RunConfig
+from rectloc_tf.errors import ConfigError
+from rectloc_tf.experiments import cross_domain, data_efficiency, headline, prediction_epochs
+from rectloc_tf.experiments.all import EXPERIMENTS
+from rectloc_tf.experiments.plan import Settings, Task, merge
+
+SETTINGS = Settings(
+    base=RunConfig(image_size=112, precision="float32"),
+    epochs=None,
+    seeds=(0, 1),
+    fractions=(0.0005, 0.01, 1.0),
+    updates=250,
+    short_epochs=12,
+    runs_root=Path("runs"),
+    results_dir=Path("results"),
+)
+
+
+def _runs(experiment, settings=SETTINGS):
+    return [task.run for task in experiment.EXPERIMENT.plan(settings)]
+
+
+def test_a_run_that_several_ask_for_is_made_once_with_all_that_is_asked():
+    run, other = RunConfig(domain=3), RunConfig(domain=2)
+    merged = merge([Task(run, (1, 2), (4,)), Task(other), Task(run, (2, 5), (3,))])
+    assert merged == [Task(run, (1, 2, 5), (3, 4)), Task(other)]
+    assert merged[0].name == Path(run.default_folder).name
+
+
+def test_headline_trains_both_heads_each_way_with_every_seed():
+    runs = _runs(headline)
+    assert {(r.arch, r.augment, r.seed) for r in runs} == {
+        (arch, augment, seed)
+        for arch in ("xy", "deconv")
+        for augment in (False, True)
+        for seed in (0, 1)
+    }
+    assert {r.domain for r in runs} == {3}
+    assert {(r.arch, r.epochs) for r in runs} == {("xy", 40), ("deconv", 100)}
+    assert {r.epochs for r in _runs(headline, dataclasses.replace(SETTINGS, epochs=7))} == {7}
+    assert [r.seed for r in runs] == sorted(r.seed for r in runs)  # a first seed of all first
+
+
+def test_prediction_epochs_needs_no_run_of_its_own():
+    names = {Task(r).name for r in _runs(prediction_epochs)}
+    assert names < {Task(r).name for r in _runs(headline)}
+
+
+def test_cross_domain_trains_on_each_and_tests_on_all():
+    tasks = cross_domain.EXPERIMENT.plan(SETTINGS)
+    assert len(tasks) == 5 * 2 * 2
+    assert {task.run.domain for task in tasks} == {1, 2, 3, 4, 5}
+    assert {task.domains for task in tasks} == {(1, 2, 3, 4, 5)}
+    assert {task.run.epochs for task in tasks} == {12}
+    pictured = [task.run for task in tasks if task.pictured]
+    assert {(r.arch, r.domain, r.seed) for r in pictured} == {("xy", 3, 0), ("deconv", 3, 0)}
+
+
+def test_data_efficiency_holds_updates_or_epochs_fixed():
+    by_kind = {"updates": [], "epochs": []}
+    for fixed, fraction, run in data_efficiency.runs(SETTINGS):
+        assert run.num_images == round(10_000 * fraction)
+        by_kind[fixed].append(run)
+    steps = {run.total_steps for run in by_kind["updates"]}
+    assert all(abs(s - 250) <= 1 for s in steps)
+    assert {run.epochs for run in by_kind["epochs"]} == {12}
+    assert max(run.num_images for run in by_kind["epochs"]) < 10_000
+    rows = {run.epochs // run.validate_every for run in by_kind["updates"] if run.epochs >= 5}
+    assert rows <= {5, 6, 7, 8, 9}
+
+
+def test_runs_are_shared_between_experiments():
+    settings = dataclasses.replace(SETTINGS, epochs=12, seeds=(0,))
+    plain = {Task(r).name for r in _runs(headline, settings) if not r.augment}
+    matrix = {Task(r).name for r in _runs(cross_domain, settings) if r.domain == 3}
+    assert plain == matrix
+
+
+def test_every_experiment_is_a_module_of_its_name():
+    for experiment in EXPERIMENTS:
+        assert experiment.plan.__module__ == f"rectloc_tf.experiments.{experiment.name}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"seeds": ()}, "^--seeds=: must be whole numbers from 0, separated by commas, each once"),
+        ({"seeds": (0, 0)}, "^--seeds=0,0: "),
+        ({"seeds": (-1,)}, "^--seeds=-1: "),
+        ({"domains": (1, 21)}, "^--domains=1,21: must be from 1 to 20"),
+        ({"fractions": (0.5, 2.0)}, "^--fractions=0.5,2.0: must be from 0.0001 to 1"),
+    ],
+)
+def test_wrong_lists_are_refused(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(SETTINGS, **fields)
