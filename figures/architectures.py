@@ -38,8 +38,8 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
                 facecolor=_COLORS.get(stage["kind"], "#eeeeee"), edgecolor="#555555",
             )  # fmt: skip
             axis.add_patch(box)
-            axis.text(0.5, row, f"{stage['name']}", va="center", fontsize=8)
-            axis.text(6.0, row, _shape(stage), va="center", ha="center", fontsize=8)
+            axis.text(0.5, row, f"{stage['name']} ({stage['kind']})", va="center", fontsize=8)
+            axis.text(6.6, row, _shape(stage), va="center", ha="center", fontsize=8)
             if stage["weights"]:
                 axis.text(9.5, row, f"{stage['weights']:,}", va="center", ha="right", fontsize=8)
     return {"": figure}

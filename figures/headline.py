@@ -13,8 +13,8 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """The same test scenes with both heads' answers, and the heatmaps."""
     chosen = {}
     for row in summary["rows"]:
-        if runs[row["run"]]["pictures"]:
-            chosen.setdefault(row["arch"], row["run"])
+        if runs[row["run"]]["pictures"]:  # of the first seed; improved runs come last
+            chosen[row["arch"]] = row["run"]
     if len(chosen) < len(style.HEADS):
         return {}
     pictures = {arch: next(iter(runs[name]["pictures"].values())) for arch, name in chosen.items()}

@@ -113,6 +113,7 @@ def test_a_run_that_fails_is_told_and_does_not_stop_the_rest(tmp_path):
         ("--seeds=a", "--seeds=a: must be numbers with commas"),
         ("--seeds=1,1", "--seeds=1,1: must be whole numbers"),
         ("--fractions=2", "--fractions=2.0: must be from"),
+        ("--arch=xy", "--arch: experiments choose it themselves"),
         ("--updates=0", "flag --updates=0: 0 is not a positive integer"),
         ("--short_epochs=0", "flag --short_epochs=0: 0 is not a positive integer"),
     ],

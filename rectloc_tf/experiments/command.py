@@ -37,6 +37,9 @@ def _settings(base) -> Settings:
 
 
 def _run(experiments: list[Experiment]) -> int:
+    for name in ("arch", "domain", "augment", "run_dir"):
+        if cli.is_given(name):
+            raise ConfigError(f"--{name}: experiments choose it themselves; leave it out")
     run, execution = cli.run_config(), cli.execution_config()
     _settings(run)  # refuses what is wrong before TensorFlow is loaded
     cli.load_tensorflow()

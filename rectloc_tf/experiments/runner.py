@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from rectloc_tf.benchmarking.turns import describe_machine
 from rectloc_tf.config import TEST_START, ExecutionConfig, RunConfig
-from rectloc_tf.errors import UserError
+from rectloc_tf.errors import UserError, reason
 from rectloc_tf.evaluation import Evaluator
 from rectloc_tf.experiments import summaries
 from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
@@ -103,8 +104,9 @@ class Study:
             began = time.monotonic()
             try:
                 self._finish(task, progress)
-            except UserError as error:
-                failures.append(f"{task.name}: {error}")
+            except (UserError, tf.errors.OpError) as error:  # OpError: out of memory, say
+                text = str(error) if isinstance(error, UserError) else reason(error)
+                failures.append(f"{task.name}: {text}")
                 progress.tell(f"[{number + 1}/{len(tasks)}] failed: {failures[-1]}")
                 continue
             took = format_seconds(time.monotonic() - began)
@@ -135,7 +137,7 @@ class Study:
         self, task: Task, folder: RunFolder, session: Runtime, summary: dict[str, Any]
     ) -> None:
         """Adds the domains and the pictures that a summary lacks."""
-        run, model = task.run, None
+        run = task.run
         if summaries.answers(summary, task):
             return
         model = load_model(folder)
