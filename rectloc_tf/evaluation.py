@@ -13,8 +13,11 @@ from rectloc_tf.decoding import decode_peaks
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.geometry import working_to_frame
 from rectloc_tf.losses import squared_error
-from rectloc_tf.metrics import center_metrics, value_metrics
+from rectloc_tf.metrics import center_metrics, location_metrics, value_metrics
 
+# Brightness, of 255, from which a peak counts as an answer when all rectangles are looked for.
+LOCATION_THRESHOLD = 64.0
+EXTRA_PEAKS = 5
 BATCH_SIZE = 50  # divides the validation and test splits, so that nothing is padded
 
 
@@ -133,6 +136,41 @@ class Evaluator:
     def _gather(self, value) -> np.ndarray:
         parts = self._strategy.experimental_local_results(value)
         return np.concatenate([part.numpy() for part in parts])
+
+
+def measure_locations(
+    model: keras.Model,
+    scene: SceneConfig,
+    indices: range,
+    on_batch: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """How many of all the rectangles a heatmap model finds: see `metrics.location_metrics`.
+
+    A point is a peak of at least LOCATION_THRESHOLD; at most EXTRA_PEAKS more than there are
+    rectangles are looked for.
+
+    Args:
+        model: a heatmap model.
+        scene: the scenes to look at.
+        indices: which of them.
+        on_batch: as in `Evaluator`.
+    """
+
+    @tf.function
+    def find(images):
+        outputs = model(images, training=False)
+        return decode_peaks(outputs, scene.domain + EXTRA_PEAKS, LOCATION_THRESHOLD)
+
+    points, rectangles = [], []
+    targets = TargetConfig(kind="xy")  # not used, and cheap
+    for number, batch in enumerate(evaluation_batches(scene, targets, indices, BATCH_SIZE)):
+        on_batch(number * BATCH_SIZE, len(indices))
+        peaks, kept = find(batch["images"]), batch["valid"].numpy()
+        valid = (peaks.valid & (peaks.values >= LOCATION_THRESHOLD)).numpy()[kept]
+        places = working_to_frame(peaks.points.numpy()[kept], scene.image_size)
+        points += [p[v] for p, v in zip(places, valid, strict=True)]
+        rectangles.append(working_to_frame(batch["rectangles"].numpy()[kept], scene.image_size))
+    return location_metrics(points, np.concatenate(rectangles))
 
 
 def make_report(

@@ -5,9 +5,11 @@ exist (an error on no image) are None.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from rectloc_tf.geometry import centers
 
@@ -98,4 +100,60 @@ def center_metrics(points: np.ndarray, rectangles: np.ndarray) -> dict[str, Any]
         "wrong_rate": float(wrong.mean()),
         "nowhere_rate": float((~right & ~wrong).mean()),
         "center_error_px_right": error_summary(errors[right]),
+    }
+
+
+def match_points(points: np.ndarray, truths: np.ndarray, radius: float) -> list[tuple[int, int]]:
+    """Pairs points with truths no farther than a radius, each at most once.
+
+    As many pairs as there can be and, among such pairings, the least sum of distances
+    (Hungarian method).
+
+    Args:
+        points: [P, 2]; truths: [T, 2], in the same frame as `radius`.
+
+    Returns:
+        (point, truth) index pairs.
+    """
+    distances = np.linalg.norm(points[:, None] - truths[None], axis=-1)  # [P, T]
+    # A pair out of reach costs more than any pairing within it.
+    costs = np.where(distances <= radius, distances, 1 + radius * (1 + min(distances.shape)))
+    pairs = zip(*linear_sum_assignment(costs), strict=True)
+    return [(int(i), int(j)) for i, j in pairs if distances[i, j] <= radius]
+
+
+def location_metrics(points: Sequence[np.ndarray], rectangles: np.ndarray) -> dict[str, Any]:
+    """How well all the rectangles' centres were found, in pixels of the 224 frame.
+
+    Args:
+        points: for each image its predicted (x, y), [P_i, 2]; P_i may differ, and be 0.
+        rectangles: [N, n, 4], largest first.
+
+    Returns:
+        precision (share of points matched within 16 px; None without points), recall (share of
+        centres matched), recall_by_rank (the same for the largest, the second, ...),
+        count_error (mean of P_i - n), count_abs_error (mean of its absolute value),
+        points_per_image, and outside_rate (share of points outside every rectangle of their
+        image; None without points).
+    """
+    truths = centers(rectangles)
+    found = np.zeros(truths.shape[:2], bool)
+    outside = 0
+    for i, (image_points, boxes) in enumerate(zip(points, rectangles, strict=True)):
+        for _, truth in match_points(image_points, truths[i], PICK_RADIUS):
+            found[i, truth] = True
+        x, y = image_points[:, :1], image_points[:, 1:]
+        inside = (boxes[:, 0] <= x) & (x <= boxes[:, 2]) & (boxes[:, 1] <= y) & (y <= boxes[:, 3])
+        outside += int((~inside.any(axis=1)).sum())
+    counts = np.array([len(image_points) for image_points in points])
+    total, errors = int(counts.sum()), counts - truths.shape[1]
+    return {
+        "num_images": len(rectangles),
+        "precision": float(found.sum() / total) if total else None,
+        "recall": float(found.mean()),
+        "recall_by_rank": found.mean(axis=0).tolist(),
+        "count_error": float(errors.mean()),
+        "count_abs_error": float(np.abs(errors).mean()),
+        "points_per_image": float(counts.mean()),
+        "outside_rate": outside / total if total else None,
     }

@@ -12,7 +12,14 @@ from pipelines.sampling import scene_table
 from pipelines.targets import heatmap_targets_numpy
 from rectloc_tf.config import RunConfig, SceneConfig, TargetConfig
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.evaluation import BATCH_SIZE, Evaluator, make_report, match_outputs
+from rectloc_tf.evaluation import (
+    BATCH_SIZE,
+    Evaluator,
+    make_report,
+    match_outputs,
+    measure_locations,
+)
+from rectloc_tf.metrics import location_metrics
 
 SIZE = 64
 # So many and so small that every kind of answer occurs: right, another one's, nowhere.
@@ -278,3 +285,19 @@ def test_report_has_the_schema():
         "seconds": 1.5,
         "images_per_second": None,
     }
+
+
+def test_all_locations_are_those_of_the_peaks(heatmap_model):
+    indices = range(9000, 9000 + BATCH_SIZE + 3)  # the last batch is filled up
+    seen = []
+    found = measure_locations(heatmap_model, SCENE, indices, lambda *done: seen.append(done))
+    rectangles = scene_table(SCENE)[list(indices)]
+    first = render_opencv(rectangles, SIZE).reshape(len(indices), -1).argmax(axis=1)
+    # The map's brightest cell, rolled around its borders; nothing else is bright enough.
+    cells = np.stack([(first % SIZE + 4) % SIZE, (first // SIZE + 4) % SIZE], axis=1)
+    points = [(cell[None] + 0.5) * 224 / SIZE for cell in cells]
+    expected = location_metrics(points, rectangles * 224 / SIZE)
+    assert 0 < expected["recall"] < 1
+    assert found.pop("recall_by_rank") == pytest.approx(expected.pop("recall_by_rank"))
+    assert found == pytest.approx(expected)
+    assert seen == [(0, len(indices)), (BATCH_SIZE, len(indices))]

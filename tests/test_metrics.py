@@ -1,5 +1,6 @@
 """Metrics against plain formulas."""
 
+import itertools
 import json
 import math
 
@@ -16,6 +17,8 @@ from rectloc_tf.metrics import (
     center_metrics,
     error_summary,
     finite_or_none,
+    location_metrics,
+    match_points,
     r2_scores,
     value_metrics,
 )
@@ -297,3 +300,56 @@ def test_statistics_of_a_full_size_map_keep_enough_digits():
 def test_statistics_refuse_another_shape():
     with pytest.raises(ValueError, match="differ in shape"):
         statistics(tf.zeros([4, 8, 8, 1]), tf.zeros([4, 8, 8]))
+
+
+def _best_pairing(points, truths, radius):
+    """By trying all: the greatest number of pairs, and the least sum of distances for it."""
+    best = (0, 0.0)
+    width = min(len(points), len(truths))
+    for chosen in itertools.permutations(range(len(truths)), width):
+        for rows in itertools.combinations(range(len(points)), width):
+            distances = np.linalg.norm(points[list(rows)] - truths[list(chosen)], axis=1)
+            near = distances[distances <= radius]
+            best = max(best, (len(near), -near.sum()))
+    return best
+
+
+@given(
+    arrays(float, st.tuples(st.integers(0, 4), st.just(2)), elements=st.floats(0, 40)),
+    arrays(float, st.tuples(st.integers(1, 4), st.just(2)), elements=st.floats(0, 40)),
+)
+def test_matching_is_the_best_there_is(points, truths):
+    pairs = match_points(points, truths, 16.0)
+    assert len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs)
+    distances = [np.linalg.norm(points[i] - truths[j]) for i, j in pairs]
+    assert all(d <= 16 for d in distances)
+    count, total = _best_pairing(points, truths, 16.0)
+    assert len(pairs) == count
+    np.testing.assert_allclose(sum(distances), -total, atol=1e-9)
+
+
+def test_locations_are_counted():
+    rectangles = np.array([TWO, TWO, TWO], float)  # centres (5, 5) and (100, 50)
+    points = [
+        np.array([[5.0, 6.0], [100.0, 50.0]]),  # both
+        np.array([[104.0, 50.0], [103.0, 52.0], [200.0, 200.0]]),  # one, twice, and outside
+        np.zeros((0, 2)),
+    ]
+    assert location_metrics(points, rectangles) == {
+        "num_images": 3,
+        "precision": pytest.approx(3 / 5),
+        "recall": pytest.approx(3 / 6),
+        "recall_by_rank": pytest.approx([1 / 3, 2 / 3]),
+        "count_error": pytest.approx(-1 / 3),
+        "count_abs_error": pytest.approx(1.0),
+        "points_per_image": pytest.approx(5 / 3),
+        "outside_rate": pytest.approx(1 / 5),
+    }
+
+
+def test_no_points_have_no_precision():
+    metrics = location_metrics([np.zeros((0, 2))], np.array([TWO], float))
+    assert metrics["precision"] is None
+    assert metrics["outside_rate"] is None
+    assert metrics["recall"] == 0
+    json.dumps(metrics, allow_nan=False)
