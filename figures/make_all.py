@@ -9,7 +9,17 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from figures import architectures, cross_domain, data_efficiency, headline, prediction_epochs
+from figures import (
+    architectures,
+    cross_domain,
+    data_efficiency,
+    headline,
+    hyperparameter_sweep,
+    more_labels,
+    multiple_locations,
+    prediction_epochs,
+    target_density,
+)
 from rectloc_tf.errors import UserError
 from rectloc_tf.rundir import atomic_path, read_json, write_text
 
@@ -20,6 +30,10 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "architectures": architectures,
     "cross_domain": cross_domain,
     "data_efficiency": data_efficiency,
+    "hyperparameter_sweep": hyperparameter_sweep,
+    "multiple_locations": multiple_locations,
+    "more_labels": more_labels,
+    "target_density": target_density,
 }
 DOCUMENTS = ("REPORT.md", "README.md")
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -58,6 +59,11 @@ def legend_of_points(figure: Figure, axis) -> None:
         for label, style in (("true centre of the largest", TRUTH), ("predicted", PREDICTED))
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+
+
+def shade(place: float) -> tuple[float, float, float, float]:
+    """A colour of an ordered series, 0 to 1."""
+    return colormaps["viridis"](place)
 
 
 def log_pixels(axis) -> None:

@@ -83,6 +83,9 @@ flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered 
 # experiments.
 flags.DEFINE_list("seeds", "0,1", "experiments: seeds of the runs that are repeated.")
 flags.DEFINE_list("fractions", FRACTIONS, "data_efficiency: pool sizes, shares of 10,000.")
+flags.DEFINE_list("batch_sizes", "8,16,32,64,128,256,512", "hyperparameter_sweep: values.")
+flags.DEFINE_list("learning_rates", "1e-5,1e-4,1e-3,1e-2,1e-1", "hyperparameter_sweep: values.")
+flags.DEFINE_list("depths", "18,34,50", "hyperparameter_sweep: values.")
 flags.DEFINE_integer("updates", 250, "data_efficiency: optimiser steps of a run.", lower_bound=1)
 flags.DEFINE_integer(
     "short_epochs", None, "cross_domain, data_efficiency: epochs of a run; --epochs if left out.",

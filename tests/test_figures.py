@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figures import data_efficiency, make_all, style
+from figures import data_efficiency, hyperparameter_sweep, make_all, more_labels, style
 from rectloc_tf.experiments.summaries import write_sheet
 from tests.conftest import ROOT
 
@@ -107,3 +107,38 @@ def test_a_missing_summary_of_a_run_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["make_all", f"--results_dir={tmp_path}"])
     assert make_all.main() == 1
     assert "gone.json: cannot be read" in capsys.readouterr().err
+
+
+def test_the_winner_is_chosen_on_validation_alone():
+    rows = [
+        {"value": v, "validation": {"r2": r}, "test": {"r2": 1 - r}}
+        for v, r in ((8, 0.3), (64, 0.9), (512, 0.5))
+    ]
+    assert hyperparameter_sweep.winner(rows)["value"] == 64
+
+
+def _more_labels_row(arch, seed, labelled, error):
+    return {
+        "arch": arch, "seed": seed, "labelled": labelled,
+        "test": {"center_error_px": {"mean": error}},
+    }  # fmt: skip
+
+
+def test_labels_are_compared_in_pairs():
+    rows = [
+        _more_labels_row("xy", 0, "one", 3.0), _more_labels_row("xy", 0, "both", 2.0),
+        _more_labels_row("xy", 1, "one", 5.0), _more_labels_row("xy", 1, "both", 2.0),
+        _more_labels_row("xy", 2, "one", 5.0), _more_labels_row("deconv", 0, "one", 1.0),
+    ]  # fmt: skip
+    found = more_labels.pairs({"rows": rows}, "xy")
+    assert found == {0: {"one": 3.0, "both": 2.0}, 1: {"one": 5.0, "both": 2.0}}
+    assert more_labels.pairs({"rows": rows}, "deconv") == {}
+
+
+def test_the_confidence_interval_is_student_s():
+    assert more_labels.confidence_interval([1.0]) is None
+    # Three differences: mean 2, standard error 1 / sqrt(3), t = 4.3027 (two degrees of freedom).
+    mean, low, high = more_labels.confidence_interval([1.0, 2.0, 3.0])
+    assert mean == 2
+    assert high - mean == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
+    assert mean - low == pytest.approx(high - mean)

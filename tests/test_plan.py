@@ -3,11 +3,21 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.experiments import cross_domain, data_efficiency, headline, prediction_epochs
+from rectloc_tf.experiments import (
+    cross_domain,
+    data_efficiency,
+    headline,
+    hyperparameter_sweep,
+    more_labels,
+    multiple_locations,
+    prediction_epochs,
+    target_density,
+)
 from rectloc_tf.experiments.all import EXPERIMENTS
 from rectloc_tf.experiments.plan import Settings, Task, merge
 
@@ -16,6 +26,9 @@ SETTINGS = Settings(
     epochs=None,
     seeds=(0, 1),
     fractions=(0.0005, 0.01, 1.0),
+    batch_sizes=(8, 64),
+    learning_rates=(1e-3, 1e-2),
+    depths=(18, 50),
     updates=250,
     short_epochs=12,
     runs_root=Path("runs"),
@@ -29,8 +42,8 @@ def _runs(experiment, settings=SETTINGS):
 
 def test_a_run_that_several_ask_for_is_made_once_with_all_that_is_asked():
     run, other = RunConfig(domain=3), RunConfig(domain=2)
-    merged = merge([Task(run, (1, 2), (4,)), Task(other), Task(run, (2, 5), (3,))])
-    assert merged == [Task(run, (1, 2, 5), (3, 4)), Task(other)]
+    merged = merge([Task(run, (1, 2), (4,)), Task(other), Task(run, (2, 5), (3,), (1,))])
+    assert merged == [Task(run, (1, 2, 5), (3, 4), (1,)), Task(other)]
     assert merged[0].name == Path(run.default_folder).name
 
 
@@ -79,6 +92,46 @@ def test_data_efficiency_holds_updates_or_epochs_fixed():
     assert rows <= {5, 6, 7, 8, 9}
 
 
+def test_the_sweep_changes_one_thing_at_a_time_around_the_plain_run():
+    centre = {r.arch: r for r in _runs(headline) if r.seed == 0 and not r.augment}
+    changed = []
+    for arch, axis, value, run in hyperparameter_sweep.runs(SETTINGS):
+        assert run == dataclasses.replace(centre[arch], **{axis: value})
+        changed.append((arch, axis, value))
+    values = {"batch_size": (8, 64), "learning_rate": (1e-3, 1e-2), "depth": (18, 50)}
+    expected = [(arch, a, v) for arch in ("xy", "deconv") for a in values for v in values[a]]
+    assert changed == expected
+
+
+def test_multiple_locations_looks_for_all_rectangles_of_every_domain():
+    tasks = multiple_locations.EXPERIMENT.plan(SETTINGS)
+    described = [(t.run.domain, t.run.labels, t.run.seed) for t in tasks]
+    trainings = ((3, "largest"), (1, "largest"), (2, "largest_and_smallest"))
+    assert described == [(d, labels, seed) for seed in (0, 1) for d, labels in trainings]
+    assert {t.run.arch for t in tasks} == {"deconv"}
+    assert {t.located for t in tasks} == {(1, 2, 3, 4, 5)}
+    shared = {t.name for t in tasks} & {Task(r).name for r in _runs(cross_domain)}
+    assert len(shared) == 4
+
+
+def test_more_labels_differ_in_labels_alone():
+    runs = list(more_labels.runs(SETTINGS))
+    for (one, a), (both, b) in zip(runs[::2], runs[1::2], strict=True):
+        assert (one, both) == ("one", "both")
+        assert b == dataclasses.replace(a, labels="largest_and_smallest")
+    assert {task.domains for task in more_labels.EXPERIMENT.plan(SETTINGS)} == {(1,)}
+    assert len({(r.arch, r.seed) for _, r in runs}) == 4
+
+
+def test_densities_of_equal_mass():
+    disc, gaussian = (run for _, run in list(target_density.runs(SETTINGS))[:2])
+    cells = np.arange(224) + 0.5
+    d2 = (cells - 112) ** 2 + (cells[:, None] - 112) ** 2
+    mass = np.exp(-d2 / (2 * gaussian.sigma**2)).sum()
+    assert mass == pytest.approx((d2 <= disc.radius**2).sum(), rel=0.04)
+    assert Task(disc).name in {Task(r).name for r in _runs(headline)}
+
+
 def test_runs_are_shared_between_experiments():
     plain = {Task(r).name for r in _runs(headline) if not r.augment}
     matrix = {Task(r).name for r in _runs(cross_domain) if r.domain == 3}
@@ -97,6 +150,7 @@ def test_every_experiment_is_a_module_of_its_name():
         ({"seeds": (0, 0)}, "^--seeds=0,0: "),
         ({"seeds": (-1,)}, "^--seeds=-1: "),
         ({"domains": (1, 21)}, "^--domains=1,21: must be from 1 to 20"),
+        ({"depths": (0,)}, "^--depths=0: must be above 0"),
         ({"fractions": (0.5, 2.0)}, "^--fractions=0.5,2.0: must be from 0.0001 to 1"),
     ],
 )

@@ -8,8 +8,8 @@ from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
 from rectloc_tf.progress import format_seconds
 
 FLAGS = (
-    "seeds", "domains", "fractions", "updates", "short_epochs", "runs_root", "results_dir",
-    "figures_dir", "dry_run",
+    "seeds", "domains", "fractions", "batch_sizes", "learning_rates", "depths", "updates",
+    "short_epochs", "runs_root", "results_dir", "figures_dir", "dry_run",
 )  # fmt: skip
 
 
@@ -28,7 +28,8 @@ def _numbers(name: str, kind: type) -> tuple:
 
 
 def _settings(base) -> Settings:
-    lists = {"seeds": _numbers("seeds", int), "fractions": _numbers("fractions", float)}
+    kinds = {"seeds": int, "fractions": float, "batch_sizes": int, "learning_rates": float}
+    lists = {name: _numbers(name, kind) for name, kind in {**kinds, "depths": int}.items()}
     if cli.option("domains"):
         lists["domains"] = _numbers("domains", int)
     folders = {name: Path(cli.option(name)) for name in ("runs_root", "results_dir")}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rectloc_tf.config import MAX_DOMAIN, RunConfig
+from rectloc_tf.config import DEPTHS, MAX_DOMAIN, RunConfig
 from rectloc_tf.errors import ConfigError
 
 
@@ -20,6 +20,7 @@ class Settings:
         seeds: one run each wherever an experiment repeats.
         domains: of cross_domain, to train and to test on.
         fractions: of data_efficiency, shares of 10,000 images.
+        batch_sizes, learning_rates, depths: of hyperparameter_sweep.
         updates: optimiser steps of data_efficiency's runs.
         short_epochs: epochs of the runs that cross_domain and data_efficiency repeat many
             times; None means `epochs`.
@@ -32,6 +33,9 @@ class Settings:
     seeds: tuple[int, ...]
     domains: tuple[int, ...] = (1, 2, 3, 4, 5)
     fractions: tuple[float, ...]
+    batch_sizes: tuple[int, ...]
+    learning_rates: tuple[float, ...]
+    depths: tuple[int, ...] = DEPTHS
     updates: int
     short_epochs: int | None
     runs_root: Path
@@ -42,6 +46,8 @@ class Settings:
         _require_each(
             "domains", self.domains, lambda v: 1 <= v <= MAX_DOMAIN, f"from 1 to {MAX_DOMAIN}"
         )
+        for name in ("batch_sizes", "learning_rates", "depths"):  # checked as runs are planned
+            _require_each(name, getattr(self, name), lambda v: v > 0, "above 0")
         _require_each("fractions", self.fractions, lambda v: 1e-4 <= v <= 1, "from 0.0001 to 1")
 
     def run(self, *, short: bool = False, **changes: Any) -> RunConfig:
@@ -64,11 +70,13 @@ class Task:
         run: what to train.
         domains: test domains beside its own.
         pictured: test domains of which some scenes and answers are kept as pictures.
+        located: test domains in which all rectangles are looked for (heatmaps only).
     """
 
     run: RunConfig
     domains: tuple[int, ...] = ()
     pictured: tuple[int, ...] = ()
+    located: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -86,10 +94,11 @@ def merge(tasks: list[Task]) -> list[Task]:
     merged: dict[str, Task] = {}
     for task in tasks:
         before = merged.get(task.name, task)
-        domains, pictured = (
-            tuple(sorted({*getattr(before, n), *getattr(task, n)})) for n in ("domains", "pictured")
-        )
-        merged[task.name] = dataclasses.replace(before, domains=domains, pictured=pictured)
+        asked = {
+            name: tuple(sorted({*getattr(before, name), *getattr(task, name)}))
+            for name in ("domains", "pictured", "located")
+        }
+        merged[task.name] = dataclasses.replace(before, **asked)
     return list(merged.values())
 
 

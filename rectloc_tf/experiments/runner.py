@@ -19,7 +19,7 @@ import tensorflow as tf
 from rectloc_tf.benchmarking.turns import describe_machine
 from rectloc_tf.config import TEST_START, ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError, reason
-from rectloc_tf.evaluation import Evaluator
+from rectloc_tf.evaluation import Evaluator, measure_locations
 from rectloc_tf.experiments import summaries
 from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
 from rectloc_tf.interrupts import StopRequest
@@ -147,6 +147,11 @@ class Study:
                 scene = _in_domain(run, domain).scene
                 metrics = measure(scene, run.targets, run.split_indices("test"))
                 summary["splits"]["test"][str(domain)] = metrics
+        located = summary.setdefault("locations", {})
+        for domain in task.located:
+            if str(domain) not in located:
+                scene, test = _in_domain(run, domain).scene, run.split_indices("test")
+                located[str(domain)] = measure_locations(model, scene, test, self._check_stop)
         for domain in task.pictured:
             if str(domain) not in summary["pictures"]:
                 pictured = predict_scenes(model, _in_domain(run, domain), NUM_PICTURED, TEST_START)

@@ -45,10 +45,12 @@ def answers(summary: dict[str, Any] | None, task: Task) -> bool:
     """Whether a summary holds all that a task asks for."""
     if summary is None:
         return False
-    measured, pictured = summary["splits"]["test"], summary["pictures"]
-    return all(str(d) in measured for d in task.domains) and all(
-        str(d) in pictured for d in task.pictured
-    )
+    held = {
+        "domains": summary["splits"]["test"],
+        "pictured": summary["pictures"],
+        "located": summary.get("locations", {}),
+    }
+    return all(str(d) in there for name, there in held.items() for d in getattr(task, name))
 
 
 def make_summary(folder: RunFolder, machine: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,114 @@
+"""Batch size, learning rate and depth, one at a time."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from figures import style
+
+NAMES = {"batch_size": "batch size", "learning_rate": "learning rate", "depth": "ResNet depth"}
+ORIGINAL = {"batch_size": 64, "learning_rate": 1e-3, "depth": 18}  # the original's choice
+
+
+def _rows(summary: dict, arch: str, axis: str) -> list[dict]:
+    rows = [r for r in summary["rows"] if (r["arch"], r["axis"]) == (arch, axis)]
+    return sorted(rows, key=lambda row: row["value"])
+
+
+def winner(rows: list[dict]) -> dict:
+    """The run with the greatest R² on the validation split, at its best weights."""
+    return max(rows, key=lambda row: row["validation"]["r2"])
+
+
+def _curves(row: dict, history: list[dict]) -> dict[str, list[float]]:
+    """Loss and R² by epoch, training and validation; unknown values are NaN."""
+
+    def column(name):
+        return np.array([np.nan if h[name] is None else h[name] for h in history], float)
+
+    train = column("train_loss")
+    variance = row["train_variance"] or np.nan
+    return {
+        "epoch": column("epoch"), "train loss": train, "validation loss": column("val_loss"),
+        "train R²": 1 - train / variance, "validation R²": column("val_r2"),
+    }  # fmt: skip
+
+
+def _draw(rows: list[dict], runs: dict, arch: str, axis: str) -> Figure:
+    figure = style.new_figure(6.2)
+    (loss, r2), (test, seconds) = figure.subplots(2, 2)
+    colors = [(0.1 + 0.75 * i / max(len(rows) - 1, 1)) for i in range(len(rows))]
+    for row, shade in zip(rows, colors, strict=True):
+        color = style.shade(shade)
+        curves = _curves(row, runs[row["run"]]["history"])
+        label = f"{row['value']:g}"
+        loss.plot(curves["epoch"], curves["train loss"], ":", color=color)
+        loss.plot(curves["epoch"], curves["validation loss"], color=color, label=label)
+        r2.plot(curves["epoch"], curves["train R²"], ":", color=color)
+        r2.plot(curves["epoch"], curves["validation R²"], color=color, label=label)
+    unit = "brightness²" if arch == "deconv" else "px²"
+    loss.set(title="loss (dotted: training)", xlabel="epoch", ylabel=f"MSE, {unit}", yscale="log")
+    r2.set(title="R² (dotted: training)", xlabel="epoch", ylabel="R²", ylim=(-0.2, 1.02))
+    loss.legend(title=NAMES[axis], fontsize=7, title_fontsize=7, ncols=2)
+    values = [row["value"] for row in rows]
+    _, color, marker = style.HEADS[arch]
+    test.plot(values, [row["test"]["r2"] for row in rows], marker=marker, color=color)
+    best = winner(rows)
+    test.plot(best["value"], best["test"]["r2"], "*", ms=14, color="black",
+              label="best on validation")  # fmt: skip
+    test.axvline(ORIGINAL[axis], color=style.GREY, ls="--", label="the original's choice")
+    test.set(title="R² on the test split", ylabel="R²", ylim=(-0.2, 1.02))
+    test.legend(fontsize=8)
+    timed = [(v, row["seconds_per_epoch"]) for v, row in zip(values, rows, strict=True)]
+    timed = [(v, s) for v, s in timed if s]
+    if timed:
+        seconds.plot(*zip(*timed, strict=True), marker=marker, color=color)
+    seconds.set(title="time", ylabel="seconds per epoch", ylim=(0, None))
+    for panel in (test, seconds):
+        panel.set_xlabel(NAMES[axis])
+        if axis != "depth":
+            panel.set_xscale("log")
+        panel.set_xticks(values, [f"{v:g}" for v in values])
+        panel.minorticks_off()
+    for panel in (loss, r2, test, seconds):
+        panel.grid(alpha=0.3)
+    return figure
+
+
+def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
+    """Four panels for each head and axis, as the original's."""
+    figures = {}
+    for axis in NAMES:
+        for arch in style.HEADS:
+            rows = _rows(summary, arch, axis)
+            if rows:
+                figures[f"_{axis}_{arch}"] = _draw(rows, runs, arch, axis)
+    return figures
+
+
+def table(summary: dict, runs: dict) -> str:
+    """A line a value, and the winners."""
+    lines, winners = [], []
+    for arch, (name, *_) in style.HEADS.items():
+        for axis, title in NAMES.items():
+            rows = _rows(summary, arch, axis)
+            for row in rows:
+                error = row["test"]["center_error_px"]
+                seconds = row["seconds_per_epoch"]
+                lines.append(
+                    [name, title, f"{row['value']:g}",
+                     style.spread([row["validation"]["r2"]], 3),
+                     style.spread([row["test"]["r2"]], 3),
+                     style.spread([error["median"]], 2), style.spread([error["mean"]], 2),
+                     style.percent([row["test"]["right_rate"]]),
+                     f"{seconds:.0f}" if seconds else "–"]
+                )  # fmt: skip
+            if rows:
+                best = winner(rows)["value"]
+                agrees = "yes" if best == ORIGINAL[axis] else "no"
+                winners.append([name, title, f"{best:g}", f"{ORIGINAL[axis]:g}", agrees])
+    head = ["head", "axis", "value", "validation R²", "test R²", "median px", "mean px", "right"]
+    tables = [style.markdown([*head, "s / epoch"], lines)]
+    head = ["head", "axis", "best on validation", "the original's choice", "same?"]
+    return "\n\n".join([*tables, style.markdown(head, winners)])

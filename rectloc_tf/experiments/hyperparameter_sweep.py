@@ -1,0 +1,70 @@
+"""Batch size, learning rate and depth, one at a time, around the profile's own values.
+
+python -m rectloc_tf.experiments.hyperparameter_sweep --flagfile=flags/study.flags
+"""
+
+from rectloc_tf.config import ARCHS
+from rectloc_tf.experiments.plan import Experiment, Settings, Task
+
+DOMAIN = 3
+
+
+def axes(settings: Settings) -> dict[str, tuple]:
+    """The values of each axis."""
+    return {
+        "batch_size": settings.batch_sizes,
+        "learning_rate": settings.learning_rates,
+        "depth": settings.depths,
+    }
+
+
+def runs(settings: Settings):
+    """Head, axis, value and run; the centre of all axes is the headline's plain run."""
+    for arch in ARCHS:
+        for axis, values in axes(settings).items():
+            for value in values:
+                fields = {"arch": arch, "domain": DOMAIN, "seed": settings.seeds[0], axis: value}
+                yield arch, axis, value, settings.run(short=True, **fields)
+
+
+def plan(settings: Settings) -> list[Task]:
+    """Every value of every axis, both heads, the first seed."""
+    return [Task(run) for *_, run in runs(settings)]
+
+
+def _train_variance(summary: dict) -> float | None:
+    """Variance of the training targets: what turns a training loss into an R²."""
+    train = summary["splits"]["train"][str(DOMAIN)]
+    return train["mse"] / (1 - train["r2"]) if train["r2"] < 1 else None
+
+
+def summarise(settings: Settings, summaries) -> dict:
+    """A row a value: what it reached, and seconds per epoch."""
+    rows = []
+    for arch, axis, value, run in runs(settings):
+        name = Task(run).name
+        if name in summaries:
+            summary = summaries[name]
+            rate = summary["images_per_second"]
+            rows.append(
+                {
+                    "run": name,
+                    "arch": arch,
+                    "axis": axis,
+                    "value": value,
+                    "seconds_per_epoch": run.num_train / rate if rate else None,
+                    "train_variance": _train_variance(summary),
+                    "validation": summary["splits"]["validation"][str(DOMAIN)],
+                    "test": summary["splits"]["test"][str(DOMAIN)],
+                }
+            )
+    centre = {axis: getattr(settings.base, axis) for axis in axes(settings)}
+    return {"centre": centre, "rows": rows}
+
+
+EXPERIMENT = Experiment("hyperparameter_sweep", plan, summarise)
+
+if __name__ == "__main__":
+    from rectloc_tf.experiments.command import main
+
+    main(EXPERIMENT)

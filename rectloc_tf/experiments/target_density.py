@@ -1,0 +1,55 @@
+"""A disc against a Gaussian density of the same mass, everything else the same.
+
+    python -m rectloc_tf.experiments.target_density --flagfile=flags/study.flags
+
+The original wished for a true density and left it out for its cost.
+"""
+
+import math
+
+from rectloc_tf.experiments.plan import Experiment, Settings, Task
+
+DOMAIN = 3
+
+
+def sigma_of_equal_mass(radius: float) -> float:
+    """The sigma whose Gaussian holds as much as a disc of equal peak: 2 pi s^2 = pi r^2."""
+    return radius / math.sqrt(2)
+
+
+def runs(settings: Settings):
+    """Target and run, seed by seed; the disc's is the headline's plain run."""
+    sigma = sigma_of_equal_mass(settings.base.radius)
+    for seed in settings.seeds:
+        for target in ("disc", "gaussian"):
+            fields = {"arch": "deconv", "domain": DOMAIN, "seed": seed, "target": target}
+            yield target, settings.run(short=True, sigma=sigma, **fields)
+
+
+def plan(settings: Settings) -> list[Task]:
+    """Both targets, every seed; the first seed's answers are pictured."""
+    tasks = []
+    for _, run in runs(settings):
+        tasks.append(Task(run, pictured=(DOMAIN,) if run.seed == settings.seeds[0] else ()))
+    return tasks
+
+
+def summarise(settings: Settings, summaries) -> dict:
+    """A row a run: its test metrics."""
+    rows = []
+    for target, run in runs(settings):
+        name = Task(run).name
+        if name in summaries:
+            summary = summaries[name]
+            about = {"run": name, "target": target, "seed": run.seed, "sigma": run.sigma}
+            about |= {"images_per_second": summary["images_per_second"]}
+            rows.append({**about, "test": summary["splits"]["test"][str(DOMAIN)]})
+    return {"rows": rows}
+
+
+EXPERIMENT = Experiment("target_density", plan, summarise)
+
+if __name__ == "__main__":
+    from rectloc_tf.experiments.command import main
+
+    main(EXPERIMENT)
