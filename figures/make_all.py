@@ -1,6 +1,6 @@
-"""Redraws every figure and every table of REPORT.md: `python -m figures.make_all`.
+"""Redraws every figure and every table of the documents: `python -m figures.make_all`.
 
-`--check` only says whether the tables in REPORT.md are those that the summaries give.
+`--check` only says whether what REPORT.md and README.md show is what the summaries give.
 """
 
 import argparse
@@ -77,24 +77,31 @@ def facts(summary: dict) -> str:
     return f"*{text}.*"
 
 
-def tables(results_dir: Path) -> dict[str, str]:
-    """The table of each experiment that has a summary, with its facts."""
+def pictures(name: str, figures_dir: Path) -> list[str]:
+    """An experiment's figures as Markdown, those that have been drawn."""
+    found = [p for p in figures_dir.glob("*.png") if re.fullmatch(rf"{name}(_.*)?", p.stem)]
+    return [f"![{p.stem.replace('_', ' ')}](figures/{p.name})" for p in sorted(found)]
+
+
+def blocks(results_dir: Path, figures_dir: Path) -> dict[str, str]:
+    """For each experiment that has a summary: its figures, its table, and what was run."""
     made = {}
     for name, module in EXPERIMENTS.items():
         if (results_dir / f"{name}.json").exists():
             summary, runs = load(name, results_dir)
-            made[name] = "\n\n".join(filter(None, [module.table(summary, runs), facts(summary)]))
+            parts = [*pictures(name, figures_dir), module.table(summary, runs), facts(summary)]
+            made[name] = "\n\n".join(filter(None, parts))
     return made
 
 
 def fill_in(text: str, made: dict[str, str]) -> str:
-    """Puts tables between their markers, `<!-- table: NAME -->` and `<!-- end -->`."""
+    """Puts blocks between their markers, `<!-- results: NAME -->` and `<!-- end -->`."""
 
     def replace(match: re.Match) -> str:
-        table = made.get(match[1], "*Not measured yet.*")
-        return f"<!-- table: {match[1]} -->\n\n{table}\n\n<!-- end -->"
+        block = made.get(match[1], "*Not measured yet.*")
+        return f"<!-- results: {match[1]} -->\n\n{block}\n\n<!-- end -->"
 
-    return re.sub(r"<!-- table: (\w+) -->.*?<!-- end -->", replace, text, flags=re.DOTALL)
+    return re.sub(r"<!-- results: (\w+) -->.*?<!-- end -->", replace, text, flags=re.DOTALL)
 
 
 def main() -> int:
@@ -102,21 +109,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results_dir", type=Path, default=ROOT / "figures" / "results")
     parser.add_argument("--figures_dir", type=Path, default=ROOT / "figures")
-    parser.add_argument("--check", action="store_true", help="only compare the tables")
+    parser.add_argument("--check", action="store_true", help="only compare")
     options = parser.parse_args()
     try:
-        made = tables(options.results_dir)
+        if not options.check:
+            for name in EXPERIMENTS:
+                if (options.results_dir / f"{name}.json").exists():
+                    for path in draw(name, options.results_dir, options.figures_dir):
+                        print(path)
+        made = blocks(options.results_dir, options.figures_dir)
         for document in DOCUMENTS:
             path = ROOT / document
             before = path.read_text(encoding="utf-8")
             after = fill_in(before, made)
             if options.check and after != before:
-                raise UserError(f"{document}: its tables are not those of the summaries")
+                raise UserError(f"{document}: what it shows is not what the summaries give")
             if after != before:
                 write_text(path, after)
-        for name in made if not options.check else ():
-            for path in draw(name, options.results_dir, options.figures_dir):
-                print(path)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

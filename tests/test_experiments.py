@@ -56,13 +56,15 @@ def test_every_run_is_made_once_and_kept(study):
 
 def test_every_experiment_is_drawn_and_tabled(study):
     root, output = study
-    tables = make_all.tables(root / "results")
+    blocks = make_all.blocks(root / "results", root / "figures")
     for experiment in EXPERIMENTS:
         pictures = list((root / "figures").glob(f"{experiment.name}*.png"))
         assert pictures, experiment.name
         assert all(str(path) in output for path in pictures)
         assert all(path.stat().st_size > 5000 for path in pictures)
-        assert tables[experiment.name].startswith("| ")
+        block = blocks[experiment.name]
+        assert [line for line in block.splitlines() if line.startswith("| ")]
+        assert all(f"(figures/{path.name})" in block for path in pictures)
 
 
 def test_numbers_in_tables_are_those_of_the_runs(study):

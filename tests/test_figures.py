@@ -14,7 +14,7 @@ from rectloc_tf.experiments.summaries import write_sheet
 from tests.conftest import ROOT
 
 
-def test_the_committed_tables_are_those_of_the_committed_summaries():
+def test_the_documents_show_what_the_committed_summaries_give():
     done = subprocess.run(
         [sys.executable, "-m", "figures.make_all", "--check"],
         cwd=ROOT, capture_output=True, text=True,
@@ -38,19 +38,19 @@ def test_drawing_loads_no_tensorflow():
 
 def test_a_table_that_is_not_its_summary_s_is_told(tmp_path, monkeypatch, capsys):
     (tmp_path / "README.md").write_text("nothing")
-    (tmp_path / "REPORT.md").write_text("<!-- table: headline -->\n\nwrong\n\n<!-- end -->")
+    (tmp_path / "REPORT.md").write_text("<!-- results: headline -->\n\nwrong\n\n<!-- end -->")
     monkeypatch.setattr(make_all, "ROOT", tmp_path)
     monkeypatch.setattr(sys, "argv", ["make_all", "--check", f"--results_dir={tmp_path}"])
     assert make_all.main() == 1
-    assert "REPORT.md: its tables are not those of the summaries" in capsys.readouterr().err
+    assert "REPORT.md: what it shows is not what the summaries give" in capsys.readouterr().err
 
 
 def test_tables_go_between_their_markers():
-    text = "a\n<!-- table: one -->\nold\n<!-- end -->\nb\n<!-- table: two --><!-- end -->\nc"
+    text = "a\n<!-- results: one -->\nold\n<!-- end -->\nb\n<!-- results: two --><!-- end -->\nc"
     filled = make_all.fill_in(text, {"one": "| new |"})
     assert filled == (
-        "a\n<!-- table: one -->\n\n| new |\n\n<!-- end -->\nb\n"
-        "<!-- table: two -->\n\n*Not measured yet.*\n\n<!-- end -->\nc"
+        "a\n<!-- results: one -->\n\n| new |\n\n<!-- end -->\nb\n"
+        "<!-- results: two -->\n\n*Not measured yet.*\n\n<!-- end -->\nc"
     )
     assert make_all.fill_in(filled, {"one": "| new |"}) == filled
 
