@@ -43,10 +43,10 @@ def _draw(rows: list[dict], runs: dict, arch: str, axis: str) -> Figure:
         color = style.shade(shade)
         curves = _curves(row, runs[row["run"]]["history"])
         label = f"{row['value']:g}"
-        loss.plot(curves["epoch"], curves["train loss"], ":", color=color)
-        loss.plot(curves["epoch"], curves["validation loss"], color=color, label=label)
-        r2.plot(curves["epoch"], curves["train R²"], ":", color=color)
-        r2.plot(curves["epoch"], curves["validation R²"], color=color, label=label)
+        for panel, name in ((loss, "loss"), (r2, "R²")):
+            panel.plot(curves["epoch"], curves[f"train {name}"], ":", color=color)
+            values = curves[f"validation {name}"]
+            panel.plot(curves["epoch"], values, ".-", ms=4, color=color, label=label)
     unit = "brightness²" if arch == "deconv" else "px²"
     loss.set(title="loss (dotted: training)", xlabel="epoch", ylabel=f"MSE, {unit}", yscale="log")
     r2.set(title="R² (dotted: training)", xlabel="epoch", ylabel="R²", ylim=(-0.2, 1.02))

@@ -33,11 +33,12 @@ def _draw_numbers(summary: dict) -> Figure:
             if values:
                 means = [scale * np.mean(v) for v in values.values()]
                 low, high = ([scale * f(v) for v in values.values()] for f in (min, max))
-                label = f"trained on {training}"
-                axis.plot(list(values), means, marker="o", color=color, label=label)
+                name = f"trained on {training}"
+                axis.plot(list(values), means, marker="o", color=color, label=name)
                 axis.fill_between(list(values), low, high, color=color, alpha=0.15, linewidth=0)
         axis.set(xlabel="rectangles in the test pictures", ylabel=label)
         axis.set_xticks(summary["domains"])
+        axis.set_xlim(min(summary["domains"]) - 0.2, max(summary["domains"]) + 0.2)
         if key != "count_error":
             axis.set_ylim(-2, 102)
         axis.grid(alpha=0.3)
