@@ -26,7 +26,7 @@ def test_every_summary_has_its_figures_committed():
     for path in (ROOT / "figures" / "results").glob("*.json"):
         summary, runs = make_all.load(path.stem, path.parent)
         drawn = make_all.EXPERIMENTS[path.stem].draw(summary, runs, path.parent)
-        assert drawn, path
+        assert drawn or summary["missing"], path
         for suffix in drawn:
             assert (ROOT / "figures" / f"{path.stem}{suffix}.png").is_file(), (path, suffix)
 
