@@ -69,11 +69,11 @@ def facts(summary: dict) -> str:
     seeds = ", ".join(map(str, summary["seeds"]))
     machines = "; ".join(f"{m['cpu']}, {m['cores']} cores" for m in summary["machines"])
     text = (
-        f"{runs} runs at {base['image_size']} px, batch {base['batch_size']}, {base['schedule']} "
-        f"schedule, seed {seeds}; {summary['hours']:.1f} hours on {machines}"
+        f"{_count(runs, 'run')} at {base['image_size']} px, batch {base['batch_size']}, {base['schedule']} "
+        f"schedule, {_count(len(summary['seeds']), 'seed')} ({seeds}); {summary['hours']:.1f} hours on {machines}"
     )
     if summary["missing"]:
-        text += f"; {len(summary['missing'])} more runs of this plan are not made yet"
+        text += f"; {_count(len(summary['missing']), 'more run')} of this plan not made yet"
     return f"*{text}.*"
 
 
@@ -81,6 +81,10 @@ def pictures(name: str, figures_dir: Path) -> list[str]:
     """An experiment's figures as Markdown, those that have been drawn."""
     found = [p for p in figures_dir.glob("*.png") if re.fullmatch(rf"{name}(_.*)?", p.stem)]
     return [f"![{p.stem.replace('_', ' ')}](figures/{p.name})" for p in sorted(found)]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("s" if number != 1 else "")
 
 
 def blocks(results_dir: Path, figures_dir: Path) -> dict[str, str]:
