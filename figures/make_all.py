@@ -68,10 +68,9 @@ def facts(summary: dict) -> str:
         return ""
     seeds = ", ".join(map(str, summary["seeds"]))
     machines = "; ".join(f"{m['cpu']}, {m['cores']} cores" for m in summary["machines"])
-    text = (
-        f"{_count(runs, 'run')} at {base['image_size']} px, batch {base['batch_size']}, {base['schedule']} "
-        f"schedule, {_count(len(summary['seeds']), 'seed')} ({seeds}); {summary['hours']:.1f} hours on {machines}"
-    )
+    size = f"{base['image_size']} px, batch {base['batch_size']}, {base['schedule']} schedule"
+    seeded = f"{_count(len(summary['seeds']), 'seed')} ({seeds})"
+    text = f"{_count(runs, 'run')} at {size}, {seeded}; {summary['hours']:.1f} hours on {machines}"
     if summary["missing"]:
         text += f"; {_count(len(summary['missing']), 'more run')} of this plan not made yet"
     return f"*{text}.*"
