@@ -36,7 +36,9 @@ def _strip(row: dict, run: dict, results_dir: Path) -> Figure:
             is_map = len(tiles) > 1
             image = tiles[1 + place, i] if is_map else tiles[0, i]
             point = snapshots[epochs[place]]["points"][i]
-            style.show(axes[i, column], image, point, truth[i], vmax=brightest if is_map else 255)
+            # Marks would hide the small blob that a heatmap is about.
+            marks = (None, None) if is_map else (point, truth[i])
+            style.show(axes[i, column], image, *marks, vmax=brightest if is_map else 255)
             axes[0, column].set_title(f"epoch {epochs[place]}", fontsize=9)
     axes[0, 0].set_title("scene", fontsize=9)
     style.legend_of_points(figure, axes[0, 0])
