@@ -41,7 +41,8 @@ def _strip(row: dict, run: dict, results_dir: Path) -> Figure:
             style.show(axes[i, column], image, *marks, vmax=brightest if is_map else 255)
             axes[0, column].set_title(f"epoch {epochs[place]}", fontsize=9)
     axes[0, 0].set_title("scene", fontsize=9)
-    style.legend_of_points(figure, axes[0, 0])
+    if len(tiles) == 1:
+        style.legend_of_points(figure, axes[0, 0])
     return figure
 
 
