@@ -28,9 +28,10 @@ def start(module: str, *flags: str, **options) -> subprocess.Popen:
 
 def run(module: str, *flags: str, **options) -> subprocess.CompletedProcess:
     """Runs an entry point to its end."""
+    timeout = options.pop("timeout", 300)
     process = start(module, *flags, **options)
     try:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=timeout)
     finally:
         process.kill()
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -13,7 +13,7 @@ from rectloc_tf.experiments.plan import Task
 from rectloc_tf.experiments.runner import StudyProgress
 from tests.conftest import run, start
 
-FAST = ("--flagfile=flags/tiny.flags", "--deterministic")
+FAST = ("--flagfile=flags/tiny.flags", "--deterministic", "--batch_sizes=4")
 
 
 def _folders(root):
@@ -38,7 +38,7 @@ def study(tmp_path_factory):
     kept = sorted((root / "results" / "runs").glob("*.json"))
     assert len(kept) >= 2
     times = {path: path.stat().st_mtime_ns for path in kept}
-    done = run("experiments.all", *FAST, *_folders(root))
+    done = run("experiments.all", *FAST, *_folders(root), timeout=900)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == times  # skipped
     return root, done.stdout
