@@ -22,7 +22,7 @@ def fit_curve(sizes, errors) -> tuple[float, float, float]:
     """
     x, y = np.asarray(sizes, float), np.asarray(errors, float)
     best = None
-    for power in np.linspace(0.05, 3, 296):
+    for power in np.linspace(0.05, 3, 591):
         columns = np.stack([1 / y, x**-power / y], axis=1)
         floor, scale = np.linalg.lstsq(columns, np.ones_like(y), rcond=None)[0]
         if floor < 0:
