@@ -91,20 +91,7 @@ def _draw_pictures(summary: dict, runs: dict, results_dir: Path) -> Figure | Non
             pictured.setdefault(row["arch"], run["pictures"]["4"])
     if len(pictured) < len(style.HEADS):
         return None
-    count = len(pictured["xy"]["points"])
-    figure = style.new_figure(3 * style.WIDTH / count + 0.5)
-    axes = figure.subplots(3, count)
-    truth = style.true_centers(pictured["xy"]["rectangles"])
-    for row, arch in enumerate(("xy", "deconv")):
-        tiles = style.read_sheet(results_dir / "runs" / pictured[arch]["sheet"], count)
-        for i, point in enumerate(pictured[arch]["points"]):
-            style.show(axes[row, i], tiles[0, i], point, truth[i])
-            if arch == "deconv":
-                style.show(axes[2, i], tiles[1, i])
-        style.label_row(axes[row, 0], style.HEADS[arch][0])
-    style.label_row(axes[2, 0], "its heatmap")
-    style.legend_of_points(figure, axes[0, 0])
-    return figure
+    return style.both_heads(pictured, results_dir)
 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
@@ -123,13 +110,10 @@ def table(summary: dict, runs: dict) -> str:
     for arch, (name, *_) in style.HEADS.items():
         for (trained, tested), tests in sorted(_cells(summary, arch).items()):
             errors = [test["center_error_px"] for test in tests]
-            rates = [
-                style.percent(t[f"{k}_rate"] for t in tests) for k in ("right", "wrong", "nowhere")
-            ]
             lines.append(
                 [name, trained, tested, len(tests),
                  style.spread((e["median"] for e in errors), 1),
-                 style.spread((e["mean"] for e in errors), 1), *rates,
+                 style.spread((e["mean"] for e in errors), 1), *style.rates(tests),
                  style.spread((t["ln_mse"] for t in tests), 2),
                  style.spread((t["r2"] for t in tests), 2)]
             )  # fmt: skip

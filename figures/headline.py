@@ -18,23 +18,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     if len(chosen) < len(style.HEADS):
         return {}
     pictures = {arch: next(iter(runs[name]["pictures"].values())) for arch, name in chosen.items()}
-    count = len(pictures["xy"]["points"])
-    tiles = {
-        arch: style.read_sheet(results_dir / "runs" / p["sheet"], count)
-        for arch, p in pictures.items()
-    }
-    figure = style.new_figure(3 * style.WIDTH / count + 0.5)
-    axes = figure.subplots(3, count)
-    truth = style.true_centers(pictures["xy"]["rectangles"])
-    for row, arch in enumerate(("xy", "deconv")):
-        for i, point in enumerate(pictures[arch]["points"]):
-            style.show(axes[row, i], tiles[arch][0, i], point, truth[i])
-        style.label_row(axes[row, 0], style.HEADS[arch][0])
-    for i, heatmap in enumerate(tiles["deconv"][1]):
-        style.show(axes[2, i], heatmap)
-    style.label_row(axes[2, 0], "its heatmap")
-    style.legend_of_points(figure, axes[0, 0])
-    return {"": figure}
+    return {"": style.both_heads(pictures, results_dir)}
 
 
 def table(summary: dict, runs: dict) -> str:
@@ -47,9 +31,6 @@ def table(summary: dict, runs: dict) -> str:
     lines = []
     for (variant, arch, epochs), tests in sorted(groups.items()):
         errors = [test["center_error_px"] for test in tests]
-        rates = [
-            style.percent(t[f"{k}_rate"] for t in tests) for k in ("right", "wrong", "nowhere")
-        ]
         lines.append(
             [
                 style.HEADS[arch][0], variant, epochs, len(tests),
@@ -57,7 +38,7 @@ def table(summary: dict, runs: dict) -> str:
                 f"{ORIGINAL[arch]}" if variant == "plain" else "",
                 style.spread((e["median"] for e in errors), 2),
                 style.spread((e["mean"] for e in errors), 2),
-                *rates,
+                *style.rates(tests),
             ]
         )  # fmt: skip
     return style.markdown(head, lines)

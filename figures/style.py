@@ -1,6 +1,7 @@
 """What all figures share: colours, sizes, and how pictures of scenes are drawn."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -66,6 +67,29 @@ def shade(place: float) -> tuple[float, float, float, float]:
     return colormaps["viridis"](place)
 
 
+def both_heads(pictures: dict[str, dict], results_dir: Path) -> Figure:
+    """The same scenes with each head's answers, and the heatmaps.
+
+    Args:
+        pictures: head -> what a run's summary keeps of some scenes: sheet, rectangles, points.
+        results_dir: folder of the summaries.
+    """
+    count = len(pictures["xy"]["points"])
+    figure = new_figure(3 * WIDTH / count + 0.5)
+    axes = figure.subplots(3, count)
+    truth = true_centers(pictures["xy"]["rectangles"])
+    for row, arch in enumerate(HEADS):
+        tiles = read_sheet(results_dir / "runs" / pictures[arch]["sheet"], count)
+        for i, point in enumerate(pictures[arch]["points"]):
+            show(axes[row, i], tiles[0, i], point, truth[i])
+            if arch == "deconv":
+                show(axes[2, i], tiles[1, i])
+        label_row(axes[row, 0], HEADS[arch][0])
+    label_row(axes[2, 0], "its heatmap")
+    legend_of_points(figure, axes[0, 0])
+    return figure
+
+
 def log_pixels(axis) -> None:
     """A logarithmic axis of pixels, with plain numbers."""
     axis.set_yscale("log")
@@ -94,6 +118,11 @@ def spread(values: Iterable[float], digits: int, unit: str = "") -> str:
 def percent(values: Iterable[float]) -> str:
     """Shares as per cent, with their spread."""
     return spread([100 * v for v in values], 1, " %")
+
+
+def rates(tests: Sequence[dict]) -> list[str]:
+    """Three cells: the right, wrong and nowhere shares of some test metrics."""
+    return [percent(test[f"{k}_rate"] for test in tests) for k in ("right", "wrong", "nowhere")]
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

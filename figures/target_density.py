@@ -42,12 +42,10 @@ def table(summary: dict, runs: dict) -> str:
         tests = [row["test"] for row in rows]
         errors = [test["center_error_px"] for test in tests]
         exact = [test["center_error_px_right"]["median"] for test in tests]
-        rates = [
-            style.percent(t[f"{k}_rate"] for t in tests) for k in ("right", "wrong", "nowhere")
-        ]
         lines.append(
             [name, len(rows), style.spread((e["median"] for e in errors), 2),
-             style.spread((e["mean"] for e in errors), 2), style.spread(exact, 2), *rates,
+             style.spread((e["mean"] for e in errors), 2), style.spread(exact, 2),
+             *style.rates(tests),
              style.spread((t["r2"] for t in tests), 3),
              style.spread((row["images_per_second"] for row in rows), 0)]
         )  # fmt: skip

@@ -166,7 +166,7 @@ def measure_locations(
     for number, batch in enumerate(evaluation_batches(scene, targets, indices, BATCH_SIZE)):
         on_batch(number * BATCH_SIZE, len(indices))
         peaks, kept = find(batch["images"]), batch["valid"].numpy()
-        valid = (peaks.valid & (peaks.values >= LOCATION_THRESHOLD)).numpy()[kept]
+        valid = (peaks.values >= LOCATION_THRESHOLD).numpy()[kept]
         places = working_to_frame(peaks.points.numpy()[kept], scene.image_size)
         points += [p[v] for p, v in zip(places, valid, strict=True)]
         rectangles.append(working_to_frame(batch["rectangles"].numpy()[kept], scene.image_size))

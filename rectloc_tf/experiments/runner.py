@@ -161,13 +161,15 @@ class Study:
                 numbers = {n: pictured[n].tolist() for n in ("rectangles", "points")}
                 summary["pictures"][str(domain)] = {"sheet": name, **numbers}
         if run.domain in task.pictured:
-            self._keep_snapshots(task, folder, summary)
+            self._keep_snapshots(task, folder, model, summary)
 
-    def _keep_snapshots(self, task: Task, folder: RunFolder, summary: dict[str, Any]) -> None:
+    def _keep_snapshots(
+        self, task: Task, folder: RunFolder, model: keras.Model, summary: dict[str, Any]
+    ) -> None:
         """Adds what the run answered as it learnt: points, and a sheet of scenes and maps."""
         run, snapshots = task.run, folder.read_snapshots()
         number = min(len(arrays["points"]) for arrays in snapshots.values())
-        scenes = predict_scenes(load_model(folder), run, number)
+        scenes = predict_scenes(model, run, number)
         rows = [scenes["images"]]
         for epoch, arrays in snapshots.items():
             summary["snapshots"][str(epoch)]["points"] = arrays["points"].tolist()
