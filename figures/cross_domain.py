@@ -14,13 +14,14 @@ ORIGINAL = {
     "xy": [v - math.log(500) for v in (12.10, 11.60, 11.52, 11.94, 12.13)],
     "deconv": [v - math.log(500) for v in (11.4930, 11.4934, 11.4925, 11.4952, 11.4969)],
 }
-TRAINED = 3
+TRAINED, TESTED = 3, "4"
 
 
-def _cells(summary: dict, arch: str) -> dict[tuple[int, int], list[dict]]:
+def _cells(summary: dict, arch: str, in_matrix: bool = True) -> dict[tuple[int, int], list[dict]]:
+    """Test metrics of every seed by (trained, tested); of the matrix, or of the longer runs."""
     cells: dict[tuple[int, int], list[dict]] = {}
     for row in summary["rows"]:
-        if row["arch"] == arch:
+        if (row["arch"], row["in_matrix"]) == (arch, in_matrix):
             cells.setdefault((row["trained"], row["tested"]), []).append(row["test"])
     return cells
 
@@ -57,49 +58,59 @@ def _draw_matrices(summary: dict) -> Figure:
     return figure
 
 
-def _draw_ln_mse(summary: dict) -> Figure | None:
+def _epochs(summary: dict, arch: str, in_matrix: bool) -> str:
+    """Epochs of the matrix' runs or of the longer ones: a number, as they are all alike."""
+    rows = (row for row in summary["rows"] if (row["arch"], row["in_matrix"]) == (arch, in_matrix))
+    return ", ".join(map(str, sorted({row["epochs"] for row in rows})))
+
+
+def _draw_ln_mse(summary: dict) -> Figure:
     figure = style.new_figure(3.4)
     axes = figure.subplots(1, 2)
     for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
-        cells = _cells(summary, arch)
-        tested = [d for d in summary["domains"] if (TRAINED, d) in cells]
-        if not tested:
-            return None
-        values = [[t["ln_mse"] for t in cells[TRAINED, d]] for d in tested]
-        means = [np.mean(v) for v in values]
-        errors = [[m - min(v) for m, v in zip(means, values, strict=True)],
-                  [max(v) - m for m, v in zip(means, values, strict=True)]]  # fmt: skip
-        axis.errorbar(tested, means, errors, color=color, marker=marker, label="ours", capsize=3)
+        for in_matrix, line in ((True, "-"), (False, ":")):
+            cells = _cells(summary, arch, in_matrix)
+            tested = [d for d in summary["domains"] if (TRAINED, d) in cells]
+            if not tested:
+                continue
+            values = [[t["ln_mse"] for t in cells[TRAINED, d]] for d in tested]
+            means = [np.mean(v) for v in values]
+            errors = [[m - min(v) for m, v in zip(means, values, strict=True)],
+                      [max(v) - m for m, v in zip(means, values, strict=True)]]  # fmt: skip
+            label = f"ours, {_epochs(summary, arch, in_matrix)} epochs"
+            axis.errorbar(tested, means, errors, ls=line, color=color, marker=marker, label=label,
+                          capsize=3)  # fmt: skip
         axis.plot(range(1, 6), ORIGINAL[arch], "--", color=style.GREY, marker="d",
                   label="original, less ln 500")  # fmt: skip
-        zero = [np.mean([math.log(t["zero_map_mse"]) for t in cells[TRAINED, d]])
-                for d in tested if arch == "deconv"]  # fmt: skip
-        if zero:
-            axis.plot(tested, zero, ":", color="black", label="all-black map")
+        if arch == "deconv":
+            zero = {d: [math.log(t["zero_map_mse"]) for t in tests]
+                    for (_, d), tests in sorted(_cells(summary, arch).items())}  # fmt: skip
+            axis.plot(list(zero), [np.mean(v) for v in zero.values()], "-.", color="black",
+                      label="all-black map")  # fmt: skip
         axis.set(title=name, xlabel="rectangles in the test pictures", ylabel="ln MSE")
-        axis.set_xticks(tested)
+        axis.set_xticks(summary["domains"])
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     return figure
 
 
-def _draw_pictures(summary: dict, runs: dict, results_dir: Path) -> Figure | None:
-    pictured = {}
-    for row in summary["rows"]:
-        run = runs[row["run"]]
-        if row["trained"] == TRAINED and run["pictures"].get("4"):
-            pictured.setdefault(row["arch"], run["pictures"]["4"])
-    if len(pictured) < len(style.HEADS):
+def _draw_failures(summary: dict, runs: dict, results_dir: Path) -> Figure | None:
+    failures = {}
+    for row in summary["rows"]:  # the matrix' own come first
+        found = runs[row["run"]].get("failures", {}).get(TESTED)
+        if row["trained"] == TRAINED and found:
+            failures.setdefault(row["arch"], found)
+    if len(failures) < len(style.HEADS):
         return None
-    return style.both_heads(pictured, results_dir)
+    return style.both_heads(failures, results_dir)
 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
-    """The matrices, ln MSE against the original's, and networks of 3 on pictures of 4."""
+    """The matrices, ln MSE against the original's, and where networks of 3 fail on 4."""
     figures = {
         "": _draw_matrices(summary),
         "_ln_mse": _draw_ln_mse(summary),
-        "_3on4": _draw_pictures(summary, runs, results_dir),
+        "_3on4": _draw_failures(summary, runs, results_dir),
     }
     return {suffix: figure for suffix, figure in figures.items() if figure is not None}
 
@@ -108,14 +119,16 @@ def table(summary: dict, runs: dict) -> str:
     """A line for each head and pair of domains."""
     lines = []
     for arch, (name, *_) in style.HEADS.items():
-        for (trained, tested), tests in sorted(_cells(summary, arch).items()):
-            errors = [test["center_error_px"] for test in tests]
-            lines.append(
-                [name, trained, tested, len(tests),
-                 style.spread((e["median"] for e in errors), 1),
-                 style.spread((e["mean"] for e in errors), 1), *style.rates(tests),
-                 style.spread((t["ln_mse"] for t in tests), 2),
-                 style.spread((t["r2"] for t in tests), 2)]
-            )  # fmt: skip
-    head = ["head", "trained on", "tested on", "seeds", "median px", "mean px", "right", "wrong"]
-    return style.markdown([*head, "nowhere", "ln MSE", "R²"], lines)
+        for in_matrix in (True, False):
+            for (trained, tested), tests in sorted(_cells(summary, arch, in_matrix).items()):
+                errors = [test["center_error_px"] for test in tests]
+                epochs = _epochs(summary, arch, in_matrix)
+                lines.append(
+                    [name, trained, tested, epochs, len(tests),
+                     style.spread((e["median"] for e in errors), 1),
+                     style.spread((e["mean"] for e in errors), 1), *style.rates(tests),
+                     style.spread((t["ln_mse"] for t in tests), 2),
+                     style.spread((t["r2"] for t in tests), 2)]
+                )  # fmt: skip
+    head = ["head", "trained on", "tested on", "epochs", "seeds", "median px", "mean px", "right"]
+    return style.markdown([*head, "wrong", "nowhere", "ln MSE", "R²"], lines)

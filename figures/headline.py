@@ -29,13 +29,15 @@ def table(summary: dict, runs: dict) -> str:
     for row in summary["rows"]:
         groups.setdefault((row["variant"], row["arch"], row["epochs"]), []).append(row["test"])
     lines = []
-    for (variant, arch, epochs), tests in sorted(groups.items()):
+    for (variant, arch, epochs), tests in sorted(
+        groups.items(), key=lambda g: (g[0][1], g[0][2], g[0][0])
+    ):
         errors = [test["center_error_px"] for test in tests]
         lines.append(
             [
                 style.HEADS[arch][0], variant, epochs, len(tests),
                 style.spread((t["r2"] for t in tests), 3),
-                f"{ORIGINAL[arch]}" if variant == "plain" else "",
+                "" if variant == "improved" else f"{ORIGINAL[arch]}",
                 style.spread((e["median"] for e in errors), 2),
                 style.spread((e["mean"] for e in errors), 2),
                 *style.rates(tests),

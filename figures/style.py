@@ -68,7 +68,7 @@ def shade(place: float) -> tuple[float, float, float, float]:
 
 
 def both_heads(pictures: dict[str, dict], results_dir: Path) -> Figure:
-    """The same scenes with each head's answers, and the heatmaps.
+    """Scenes, the same or not, with each head's answers, and the heatmaps.
 
     Args:
         pictures: head -> what a run's summary keeps of some scenes: sheet, rectangles, points.
@@ -77,8 +77,8 @@ def both_heads(pictures: dict[str, dict], results_dir: Path) -> Figure:
     count = len(pictures["xy"]["points"])
     figure = new_figure(3 * WIDTH / count + 0.5)
     axes = figure.subplots(3, count)
-    truth = true_centers(pictures["xy"]["rectangles"])
     for row, arch in enumerate(HEADS):
+        truth = true_centers(pictures[arch]["rectangles"])
         tiles = read_sheet(results_dir / "runs" / pictures[arch]["sheet"], count)
         for i, point in enumerate(pictures[arch]["points"]):
             show(axes[row, i], tiles[0, i], point, truth[i])

@@ -88,8 +88,11 @@ flags.DEFINE_list("learning_rates", "1e-5,1e-4,1e-3,1e-2,1e-1", "hyperparameter_
 flags.DEFINE_list("depths", "18,34,50", "hyperparameter_sweep: values.")
 flags.DEFINE_integer("updates", 250, "data_efficiency: optimiser steps of a run.", lower_bound=1)
 flags.DEFINE_integer(
-    "short_epochs", None, "cross_domain, data_efficiency: epochs of a run; --epochs if left out.",
-    lower_bound=1,
+    "plain_epochs", None, "headline: epochs of plain runs; --epochs if left out.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "short_epochs", None, "experiments: epochs of the runs that are repeated with small changes; "
+    "--plain_epochs if left out.", lower_bound=1,
 )  # fmt: skip
 flags.DEFINE_string("runs_root", "runs", "experiments: folder of the run folders.")
 flags.DEFINE_string("results_dir", "figures/results", "experiments: folder of the summaries.")

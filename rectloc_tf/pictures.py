@@ -7,7 +7,7 @@ import tensorflow as tf
 from pipelines.datasets import make_batch
 from rectloc_tf.config import VALIDATION_START, RunConfig
 from rectloc_tf.evaluation import decode_centers
-from rectloc_tf.geometry import frame_to_working
+from rectloc_tf.geometry import centers, frame_to_working
 
 
 def snapshot_epochs(epochs: int) -> set[int]:
@@ -39,3 +39,11 @@ def predict_scenes(
     if run.targets.is_heatmap:
         arrays["heatmaps"] = outputs[..., 0].numpy()
     return arrays
+
+
+def largest_errors(pictured: dict[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
+    """Of what `predict_scenes` returns, the scenes furthest from the truth, the worst first."""
+    truth = centers(pictured["rectangles"][:, 0])
+    errors = np.linalg.norm(pictured["points"] - truth, axis=1)
+    worst = np.argsort(-errors, kind="stable")[:number]
+    return {name: array[worst] for name, array in pictured.items()}

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figures import data_efficiency, hyperparameter_sweep, make_all, more_labels, style
+from figures import (
+    cross_domain,
+    data_efficiency,
+    hyperparameter_sweep,
+    make_all,
+    more_labels,
+    style,
+)
 from rectloc_tf.experiments.summaries import write_sheet
 from tests.conftest import ROOT
 
@@ -142,3 +149,18 @@ def test_the_confidence_interval_is_student_s():
     assert mean == 2
     assert high - mean == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
     assert mean - low == pytest.approx(high - mean)
+
+
+def test_the_matrix_is_of_the_short_runs_alone():
+    def row(in_matrix, tested, ln_mse):
+        return {
+            "arch": "xy", "trained": 3, "tested": tested, "in_matrix": in_matrix,
+            "epochs": 5 if in_matrix else 12,
+            "test": {"ln_mse": ln_mse, "right_rate": 0.5},
+        }  # fmt: skip
+
+    rows = [row(True, 1, 5.0), row(True, 1, 7.0), row(True, 4, 6.0), row(False, 1, 4.0)]
+    summary = {"domains": [1, 3, 4], "rows": rows}
+    matrix = cross_domain._matrix(summary, "xy", lambda t: t["ln_mse"])
+    np.testing.assert_array_equal(matrix, [[np.nan] * 3, [6, np.nan, 6], [np.nan] * 3])
+    assert cross_domain._epochs(summary, "xy", False) == "12"

@@ -24,13 +24,14 @@ from rectloc_tf.experiments.plan import Settings, Task, merge
 SETTINGS = Settings(
     base=RunConfig(image_size=112, precision="float32"),
     epochs=None,
+    plain_epochs=12,
+    short_epochs=5,
     seeds=(0, 1),
     fractions=(0.0005, 0.01, 1.0),
     batch_sizes=(8, 64),
     learning_rates=(1e-3, 1e-2),
     depths=(18, 50),
     updates=250,
-    short_epochs=12,
     runs_root=Path("runs"),
     results_dir=Path("results"),
 )
@@ -42,8 +43,15 @@ def _runs(experiment, settings=SETTINGS):
 
 def test_a_run_that_several_ask_for_is_made_once_with_all_that_is_asked():
     run, other = RunConfig(domain=3), RunConfig(domain=2)
-    merged = merge([Task(run, (1, 2), (4,)), Task(other), Task(run, (2, 5), (3,), (1,))])
-    assert merged == [Task(run, (1, 2, 5), (3, 4), (1,)), Task(other)]
+    merged = merge(
+        [
+            Task(run, (1, 2), (4,)),
+            Task(other),
+            Task(run, (2, 5), (3,), (2,)),
+            Task(run, (), (), (), (1,)),
+        ]
+    )
+    assert merged == [Task(run, (1, 2, 5), (3, 4), (2,), (1,)), Task(other)]
     assert merged[0].name == Path(run.default_folder).name
 
 
@@ -58,9 +66,12 @@ def test_headline_trains_both_heads_each_way_with_every_seed():
     assert {r.domain for r in runs} == {3}
     improved = {(r.arch, r.epochs) for r in runs if r.augment}
     assert improved == {("xy", 40), ("deconv", 100)}  # each head's default
-    assert {r.epochs for r in runs if not r.augment} == {12}
-    other = _runs(headline, dataclasses.replace(SETTINGS, epochs=7, short_epochs=None))
-    assert {r.epochs for r in other} == {7}
+    plain = [(r.arch, r.seed, r.epochs) for r in runs if not r.augment]
+    assert sorted(plain) == [(a, s, e) for a in ("deconv", "xy") for s in (0, 1) for e in (5, 12)]
+    alike = dataclasses.replace(SETTINGS, epochs=7, plain_epochs=None, short_epochs=None)
+    assert [(r.epochs, r.augment) for r in _runs(headline, alike)] == 2 * (
+        2 * [(7, False)] + 2 * [(7, True)]
+    )
     assert [r.seed for r in runs] == sorted(r.seed for r in runs)  # a first seed of all first
 
 
@@ -71,12 +82,18 @@ def test_prediction_epochs_needs_no_run_of_its_own():
 
 def test_cross_domain_trains_on_each_and_tests_on_all():
     tasks = cross_domain.EXPERIMENT.plan(SETTINGS)
-    assert len(tasks) == 5 * 2 * 2
-    assert {task.run.domain for task in tasks} == {1, 2, 3, 4, 5}
+    described = sorted((t.run.domain, t.run.epochs, t.run.arch, t.run.seed) for t in tasks)
+    trainings = sorted([(d, 5) for d in (1, 2, 3, 4, 5)] + [(3, 12)])
+    assert described == [(*t, a, s) for t in trainings for a in ("deconv", "xy") for s in (0, 1)]
     assert {task.domains for task in tasks} == {(1, 2, 3, 4, 5)}
-    assert {task.run.epochs for task in tasks} == {12}
-    pictured = [task.run for task in tasks if task.pictured]
-    assert {(r.arch, r.domain, r.seed) for r in pictured} == {("xy", 3, 0), ("deconv", 3, 0)}
+    failures = [(t.run.arch, t.run.epochs, t.failures) for t in tasks if t.failures]
+    assert sorted(failures) == [(a, e, (4,)) for a in ("deconv", "xy") for e in (5, 12)]
+
+
+def test_cross_domain_has_no_longer_runs_where_all_are_as_long():
+    alike = dataclasses.replace(SETTINGS, plain_epochs=5)
+    assert len(list(cross_domain.runs(alike))) == 5 * 2 * 2
+    assert all(in_matrix for in_matrix, _ in cross_domain.runs(alike))
 
 
 def test_data_efficiency_holds_updates_or_epochs_fixed():
@@ -86,14 +103,14 @@ def test_data_efficiency_holds_updates_or_epochs_fixed():
         by_kind[fixed].append(run)
     steps = {run.total_steps for run in by_kind["updates"]}
     assert all(abs(s - 250) <= 1 for s in steps)
-    assert {run.epochs for run in by_kind["epochs"]} == {12}
-    assert max(run.num_images for run in by_kind["epochs"]) < 10_000
+    assert {(run.epochs, run.seed) for run in by_kind["epochs"]} == {(5, 0)}
+    assert [run.num_images for run in by_kind["epochs"]] == [5, 5, 10_000, 10_000]
     rows = {run.epochs // run.validate_every for run in by_kind["updates"] if run.epochs >= 5}
     assert rows <= {5, 6, 7, 8, 9}
 
 
-def test_the_sweep_changes_one_thing_at_a_time_around_the_plain_run():
-    centre = {r.arch: r for r in _runs(headline) if r.seed == 0 and not r.augment}
+def test_the_sweep_changes_one_thing_at_a_time_around_the_short_run():
+    centre = {r.arch: r for r in _runs(headline) if (r.seed, r.epochs) == (0, 5)}
     changed = []
     for arch, axis, value, run in hyperparameter_sweep.runs(SETTINGS):
         assert run == dataclasses.replace(centre[arch], **{axis: value})
@@ -136,6 +153,8 @@ def test_runs_are_shared_between_experiments():
     plain = {Task(r).name for r in _runs(headline) if not r.augment}
     matrix = {Task(r).name for r in _runs(cross_domain) if r.domain == 3}
     assert plain == matrix
+    largest = {Task(r).name for r in _runs(data_efficiency) if r.num_images == 10_000}
+    assert len(largest & matrix) == 2
 
 
 def test_every_experiment_is_a_module_of_its_name():

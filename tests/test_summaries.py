@@ -15,22 +15,24 @@ SUMMARY = {
     "config": RunConfig(domain=3).to_json(),
     "splits": {"test": {"3": {"r2": 0.5}, "4": {"r2": 0.1}}},
     "pictures": {"4": {}},
+    "failures": {"2": {}},
     "locations": {"1": {}},
 }
 
 
 @pytest.mark.parametrize(
-    ("domains", "pictured", "located", "expected"),
+    ("domains", "pictured", "failures", "located", "expected"),
     [
-        ((), (), (), True),
-        ((3, 4), (4,), (1,), True),
-        ((5,), (), (), False),
-        ((), (3,), (), False),
-        ((), (), (1, 2), False),
+        ((), (), (), (), True),
+        ((3, 4), (4,), (2,), (1,), True),
+        ((5,), (), (), (), False),
+        ((), (3,), (), (), False),
+        ((), (), (4,), (), False),
+        ((), (), (), (1, 2), False),
     ],
 )
-def test_a_summary_answers_what_it_holds(domains, pictured, located, expected):
-    task = Task(RunConfig(domain=3), domains, pictured, located)
+def test_a_summary_answers_what_it_holds(domains, pictured, failures, located, expected):
+    task = Task(RunConfig(domain=3), domains, pictured, failures, located)
     assert summaries.answers(SUMMARY, task) == expected
     assert not summaries.answers(None, task)
 

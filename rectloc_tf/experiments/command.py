@@ -9,7 +9,7 @@ from rectloc_tf.progress import format_seconds
 
 FLAGS = (
     "seeds", "domains", "fractions", "batch_sizes", "learning_rates", "depths", "updates",
-    "short_epochs", "runs_root", "results_dir", "figures_dir", "dry_run",
+    "plain_epochs", "short_epochs", "runs_root", "results_dir", "figures_dir", "dry_run",
 )  # fmt: skip
 
 
@@ -33,8 +33,8 @@ def _settings(base) -> Settings:
     if cli.option("domains"):
         lists["domains"] = _numbers("domains", int)
     folders = {name: Path(cli.option(name)) for name in ("runs_root", "results_dir")}
-    sizes = {name: cli.option(name) for name in ("epochs", "updates", "short_epochs")}
-    return Settings(base=base, **lists, **folders, **sizes)
+    sizes = ("epochs", "plain_epochs", "short_epochs", "updates")
+    return Settings(base=base, **lists, **folders, **{name: cli.option(name) for name in sizes})
 
 
 def _run(experiments: list[Experiment]) -> int:

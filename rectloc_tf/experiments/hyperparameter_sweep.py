@@ -19,12 +19,12 @@ def axes(settings: Settings) -> dict[str, tuple]:
 
 
 def runs(settings: Settings):
-    """Head, axis, value and run; the centre of all axes is the headline's plain run."""
+    """Head, axis, value and run; the centre of all axes is cross_domain's run on three."""
     for arch in ARCHS:
         for axis, values in axes(settings).items():
             for value in values:
                 fields = {"arch": arch, "domain": DOMAIN, "seed": settings.seeds[0], axis: value}
-                yield arch, axis, value, settings.run(short=True, **fields)
+                yield arch, axis, value, settings.short(**fields)
 
 
 def plan(settings: Settings) -> list[Task]:

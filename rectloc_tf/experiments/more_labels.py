@@ -19,7 +19,7 @@ def runs(settings: Settings):
         for arch in ARCHS:
             for number, labels in LABELS.items():
                 fields = {"arch": arch, "domain": TRAINED, "labels": labels, "seed": seed}
-                yield number, settings.run(short=True, **fields)
+                yield number, settings.short(**fields)
 
 
 def plan(settings: Settings) -> list[Task]:

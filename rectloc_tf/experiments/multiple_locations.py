@@ -19,7 +19,7 @@ TRAININGS = {
 def run_of(settings: Settings, training: str, seed: int) -> RunConfig:
     """The run of one of the TRAININGS."""
     domain, labels = TRAININGS[training]
-    return settings.run(short=True, arch="deconv", domain=domain, labels=labels, seed=seed)
+    return settings.short(arch="deconv", domain=domain, labels=labels, seed=seed)
 
 
 def runs(settings: Settings):

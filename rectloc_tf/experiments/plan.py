@@ -16,20 +16,23 @@ class Settings:
 
     Attributes:
         base: the run that experiments vary; its precision resolved.
-        epochs: of a run; None means each head's default.
+        epochs: of the improved runs; None means each head's default.
+        plain_epochs: of the plain runs that they are compared with; None means `epochs`.
+        short_epochs: of the runs that most experiments repeat many times; None means
+            `plain_epochs`.
         seeds: one run each wherever an experiment repeats.
         domains: of cross_domain, to train and to test on.
         fractions: of data_efficiency, shares of 10,000 images.
         batch_sizes, learning_rates, depths: of hyperparameter_sweep.
         updates: optimiser steps of data_efficiency's runs.
-        short_epochs: epochs of the runs that cross_domain and data_efficiency repeat many
-            times; None means `epochs`.
         runs_root: folder of the run folders.
         results_dir: folder of the summaries.
     """
 
     base: RunConfig
     epochs: int | None
+    plain_epochs: int | None
+    short_epochs: int | None
     seeds: tuple[int, ...]
     domains: tuple[int, ...] = (1, 2, 3, 4, 5)
     fractions: tuple[float, ...]
@@ -37,7 +40,6 @@ class Settings:
     learning_rates: tuple[float, ...]
     depths: tuple[int, ...] = DEPTHS
     updates: int
-    short_epochs: int | None
     runs_root: Path
     results_dir: Path
 
@@ -50,10 +52,18 @@ class Settings:
             _require_each(name, getattr(self, name), lambda v: v > 0, "above 0")
         _require_each("fractions", self.fractions, lambda v: 1e-4 <= v <= 1, "from 0.0001 to 1")
 
-    def run(self, *, short: bool = False, **changes: Any) -> RunConfig:
-        """The base run with some fields changed, of `epochs` or, if short, `short_epochs`."""
-        epochs = self.short_epochs if short and self.short_epochs else self.epochs
-        return dataclasses.replace(self.base, **{"epochs": epochs, **changes})
+    def improved(self, **changes: Any) -> RunConfig:
+        """The base run with some fields changed, of `epochs`, augmented."""
+        return dataclasses.replace(self.base, epochs=self.epochs, augment=True, **changes)
+
+    def plain(self, **changes: Any) -> RunConfig:
+        """The base run with some fields changed, of `plain_epochs`."""
+        return dataclasses.replace(self.base, epochs=self.plain_epochs or self.epochs, **changes)
+
+    def short(self, **changes: Any) -> RunConfig:
+        """The base run with some fields changed, of `short_epochs`."""
+        run = self.plain(**changes)
+        return dataclasses.replace(run, epochs=self.short_epochs or run.epochs)
 
 
 def _require_each(name: str, values: tuple, test: Callable[[Any], bool], rule: str) -> None:
@@ -70,12 +80,14 @@ class Task:
         run: what to train.
         domains: test domains beside its own.
         pictured: test domains of which some scenes and answers are kept as pictures.
+        failures: test domains of which the scenes with the largest errors are.
         located: test domains in which all rectangles are looked for (heatmaps only).
     """
 
     run: RunConfig
     domains: tuple[int, ...] = ()
     pictured: tuple[int, ...] = ()
+    failures: tuple[int, ...] = ()
     located: tuple[int, ...] = ()
 
     @property
@@ -96,7 +108,7 @@ def merge(tasks: list[Task]) -> list[Task]:
         before = merged.get(task.name, task)
         asked = {
             name: tuple(sorted({*getattr(before, name), *getattr(task, name)}))
-            for name in ("domains", "pictured", "located")
+            for name in ("domains", "pictured", "failures", "located")
         }
         merged[task.name] = dataclasses.replace(before, **asked)
     return list(merged.values())

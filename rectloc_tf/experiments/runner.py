@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rectloc_tf.benchmarking.turns import describe_machine
@@ -23,7 +24,7 @@ from rectloc_tf.evaluation import Evaluator, measure_locations
 from rectloc_tf.experiments import summaries
 from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
 from rectloc_tf.interrupts import StopRequest
-from rectloc_tf.pictures import predict_scenes
+from rectloc_tf.pictures import largest_errors, predict_scenes
 from rectloc_tf.progress import ProgressLine, format_seconds
 from rectloc_tf.rundir import RunFolder, write_json
 from rectloc_tf.runtime import Runtime, describe_environment, make_runtime
@@ -32,6 +33,7 @@ from rectloc_tf.train_state import TrainState, distributed_batches, make_train_s
 from rectloc_tf.training import train
 
 NUM_PICTURED = 8
+NUM_SEARCHED = 200  # test scenes among which the largest errors are looked for
 SPEED_STEPS = 3
 
 
@@ -154,14 +156,26 @@ class Study:
                 located[str(domain)] = measure_locations(model, scene, test, self._check_stop)
         for domain in task.pictured:
             if str(domain) not in summary["pictures"]:
-                pictured = predict_scenes(model, _in_domain(run, domain), NUM_PICTURED, TEST_START)
-                name = f"{task.name}_on{domain}.png"
-                rows = summaries.picture_rows(pictured, run)
-                summaries.write_sheet(self._sheet(name), rows)
-                numbers = {n: pictured[n].tolist() for n in ("rectangles", "points")}
-                summary["pictures"][str(domain)] = {"sheet": name, **numbers}
+                scenes = predict_scenes(model, _in_domain(run, domain), NUM_PICTURED, TEST_START)
+                kept = self._keep_pictures(f"{task.name}_on{domain}.png", run, scenes)
+                summary["pictures"][str(domain)] = kept
+        failures = summary.setdefault("failures", {})
+        for domain in task.failures:
+            if str(domain) not in failures:
+                scenes = predict_scenes(model, _in_domain(run, domain), NUM_SEARCHED, TEST_START)
+                worst = largest_errors(scenes, NUM_PICTURED)
+                name = f"{task.name}_on{domain}_failures.png"
+                kept = self._keep_pictures(name, run, worst)
+                failures[str(domain)] = kept | {"searched": NUM_SEARCHED}
         if run.domain in task.pictured:
             self._keep_snapshots(task, folder, model, summary)
+
+    def _keep_pictures(
+        self, name: str, run: RunConfig, pictured: dict[str, np.ndarray]
+    ) -> dict[str, Any]:
+        """Writes the sheet `name`; returns what a summary says of it."""
+        summaries.write_sheet(self._sheet(name), summaries.picture_rows(pictured, run))
+        return {"sheet": name, **{n: pictured[n].tolist() for n in ("rectangles", "points")}}
 
     def _keep_snapshots(
         self, task: Task, folder: RunFolder, model: keras.Model, summary: dict[str, Any]
@@ -212,6 +226,7 @@ class Study:
             "base": settings.base.to_json(),
             "seeds": list(settings.seeds),
             "epochs": settings.epochs,
+            "plain_epochs": settings.plain_epochs,
             "short_epochs": settings.short_epochs,
             "updates": settings.updates,
             "runs": list(done),

@@ -18,12 +18,12 @@ def sigma_of_equal_mass(radius: float) -> float:
 
 
 def runs(settings: Settings):
-    """Target and run, seed by seed; the disc's is the headline's plain run."""
+    """Target and run, seed by seed; the disc's is cross_domain's run."""
     sigma = sigma_of_equal_mass(settings.base.radius)
     for seed in settings.seeds:
         for target in ("disc", "gaussian"):
             fields = {"arch": "deconv", "domain": DOMAIN, "seed": seed, "target": target}
-            yield target, settings.run(short=True, sigma=sigma, **fields)
+            yield target, settings.short(sigma=sigma, **fields)
 
 
 def plan(settings: Settings) -> list[Task]:
