@@ -6,6 +6,7 @@ training images is image `index_shuffle(p mod n)` of epoch p // n, shuffled with
 Batches have a fixed shape and run on across epoch boundaries.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -17,6 +18,7 @@ from pipelines.targets import heatmap_targets_numpy, make_targets
 from rectloc_tf.config import RunConfig, SceneConfig, TargetConfig
 
 Batch = dict[str, tf.Tensor]
+PREFETCHED = 4  # batches
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,19 @@ def training_symmetries(positions: tf.Tensor, num_train: int, seed: int) -> tf.T
     return _index_shuffle(places, words[:, 3:], NUM_SYMMETRIES * num_train) % NUM_SYMMETRIES
 
 
+def _prepared(numbers: tf.data.Dataset, make: Callable) -> tf.data.Dataset:
+    """Elements made of numbers, on all cores and ahead of their use.
+
+    The autotuner is off: when an iterator ends, its thread may sleep on for as long as it has
+    run, up to a minute, and the end waits for it (TensorFlow 2.21). AUTOTUNE then means as many
+    calls at a time as there are threads.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    parallel = numbers.map(make, num_parallel_calls=tf.data.AUTOTUNE)
+    return parallel.prefetch(PREFETCHED).with_options(options)
+
+
 def training_batches(
     config: RunConfig,
     start_step: int = 0,
@@ -156,7 +171,7 @@ def training_batches(
         return batch
 
     numbers = tf.data.Dataset.range(start_step * slices.count, config.total_steps * slices.count)
-    return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return _prepared(numbers, batch)
 
 
 def evaluation_batches(
@@ -179,7 +194,7 @@ def evaluation_batches(
         return {**made, "valid": valid}
 
     starts = tf.data.Dataset.range(0, len(indices), batch_size)
-    return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return _prepared(starts, batch)
 
 
 def make_dataset(config: RunConfig, split: str = "train") -> tf.data.Dataset:
@@ -194,10 +209,9 @@ def make_dataset(config: RunConfig, split: str = "train") -> tf.data.Dataset:
         return batches.map(_as_pair)
     indices = config.split_indices(split)
     numbers = tf.data.Dataset.range(indices.start, indices.stop).batch(config.batch_size)
-    return numbers.map(
-        lambda index: _as_pair(make_batch(index, config.scene, config.targets)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    ).prefetch(tf.data.AUTOTUNE)
+    return _prepared(
+        numbers, lambda index: _as_pair(make_batch(index, config.scene, config.targets))
+    )
 
 
 def _as_pair(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:

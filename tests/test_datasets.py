@@ -284,3 +284,13 @@ def test_datasets_feed_fit_and_evaluate():
     )
     assert int(model.optimizer.iterations) == run.total_steps == 16
     assert history.history["val_loss"][-1] < 0.7 * before
+
+
+def test_no_autotuner_delays_the_end_of_a_dataset():
+    run = RunConfig(image_size=64, num_images=10, batch_size=4, epochs=1)
+    datasets = [
+        training_batches(run),
+        evaluation_batches(run.scene, run.targets, range(3), 2),
+        *(make_dataset(run, split) for split in ("train", "test")),
+    ]
+    assert [dataset.options().autotune.enabled for dataset in datasets] == [False] * 4
