@@ -1,5 +1,6 @@
 """What the networks answer as they learn."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,8 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
         bright.set(title="Brightness of the others", ylabel="mean, 0–255", xlabel="epoch")
         for axis in (black, bright):
             axis.set_xscale("symlog", linthresh=1)
-            axis.set_xticks(epochs, [str(e) for e in epochs])
+            apart = [e for e, later in itertools.pairwise(epochs) if later > 1.25 * e]
+            axis.set_xticks([*apart, epochs[-1]], map(str, [*apart, epochs[-1]]))
             axis.tick_params(axis="x", labelsize=8)
             axis.minorticks_off()
             axis.grid(alpha=0.3)
