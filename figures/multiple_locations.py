@@ -71,6 +71,8 @@ def _draw_pictures(summary: dict, runs: dict, results_dir: Path, training: str) 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """The counts against the domain, and for each training what its heatmaps look like."""
+    if not summary["rows"]:
+        return {}
     figures = {"": _draw_numbers(summary)}
     for training in COLORS:
         name = training.replace(", ", "_")

@@ -68,7 +68,7 @@ def shade(place: float) -> tuple[float, float, float, float]:
 
 
 def both_heads(pictures: dict[str, dict], results_dir: Path) -> Figure:
-    """Scenes, the same or not, with each head's answers, and the heatmaps.
+    """Scenes, the same or not, with each head's answers, and the heatmaps on one scale.
 
     Args:
         pictures: head -> what a run's summary keeps of some scenes: sheet, rectangles, points.
@@ -83,7 +83,7 @@ def both_heads(pictures: dict[str, dict], results_dir: Path) -> Figure:
         for i, point in enumerate(pictures[arch]["points"]):
             show(axes[row, i], tiles[0, i], point, truth[i])
             if arch == "deconv":
-                show(axes[2, i], tiles[1, i])
+                show(axes[2, i], tiles[1, i], vmax=max(int(tiles[1].max()), 1))
         label_row(axes[row, 0], HEADS[arch][0])
     label_row(axes[2, 0], "its heatmap")
     legend_of_points(figure, axes[0, 0])
