@@ -98,15 +98,22 @@ def test_cross_domain_has_no_longer_runs_where_all_are_as_long():
 
 def test_data_efficiency_holds_updates_or_epochs_fixed():
     by_kind = {"updates": [], "epochs": []}
-    for fixed, fraction, run in data_efficiency.runs(SETTINGS):
+    settings = dataclasses.replace(SETTINGS, updates=625)
+    for fixed, fraction, run in data_efficiency.runs(settings):
         assert run.num_images == round(10_000 * fraction)
         by_kind[fixed].append(run)
-    steps = {run.total_steps for run in by_kind["updates"]}
-    assert all(abs(s - 250) <= 1 for s in steps)
+    assert {run.total_steps for run in by_kind["updates"]} == {625}
     assert {(run.epochs, run.seed) for run in by_kind["epochs"]} == {(5, 0)}
     assert [run.num_images for run in by_kind["epochs"]] == [5, 5, 10_000, 10_000]
     rows = {run.epochs // run.validate_every for run in by_kind["updates"] if run.epochs >= 5}
     assert rows <= {5, 6, 7, 8, 9}
+    whole = {r for r in by_kind["updates"] if (r.num_images, r.seed) == (10_000, 0)}
+    assert whole == {r for r in by_kind["epochs"] if r.num_images == 10_000}  # made once
+
+
+def test_a_training_set_smaller_than_a_batch_is_the_batch():
+    sizes = {(r.num_train, r.batch_size, r.total_steps) for r in _runs(data_efficiency)}
+    assert sizes == {(4, 4, 250), (4, 4, 5), (80, 64, 250), (8000, 64, 250), (8000, 64, 625)}
 
 
 def test_the_sweep_changes_one_thing_at_a_time_around_the_short_run():

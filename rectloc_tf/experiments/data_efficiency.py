@@ -4,7 +4,8 @@
 
 Two questions: with the number of updates held fixed, small sets are only seen more often; with
 the number of epochs held fixed, they also train for less. The latter, a second and smaller
-series, is of the first seed only.
+series, is of the first seed only. A training set smaller than a batch is the batch: filling it
+up with repeats would cost more and give the same gradients.
 """
 
 import dataclasses
@@ -16,21 +17,22 @@ DOMAIN = 3
 VALIDATIONS = 5  # of a run, about
 
 
-def _num_images(fraction: float) -> int:
-    return max(1, round(fraction * IMAGES_PER_DOMAIN))
+def _short(settings: Settings, arch: str, fraction: float, seed: int) -> RunConfig:
+    num_images = max(1, round(fraction * IMAGES_PER_DOMAIN))
+    run = settings.short(arch=arch, domain=DOMAIN, seed=seed, num_images=num_images)
+    return dataclasses.replace(run, batch_size=min(run.batch_size, run.num_train))
 
 
 def fixed_updates(settings: Settings, arch: str, fraction: float, seed: int) -> RunConfig:
     """A run of about `settings.updates` optimiser steps, in whole epochs."""
-    run = settings.short(arch=arch, domain=DOMAIN, seed=seed, num_images=_num_images(fraction))
+    run = _short(settings, arch, fraction, seed)
     epochs = max(1, round(settings.updates * run.batch_size / run.num_train))
     return dataclasses.replace(run, epochs=epochs, validate_every=max(1, epochs // VALIDATIONS))
 
 
 def fixed_epochs(settings: Settings, arch: str, fraction: float) -> RunConfig:
     """A short run, of the first seed."""
-    fields = {"domain": DOMAIN, "seed": settings.seeds[0], "num_images": _num_images(fraction)}
-    return settings.short(arch=arch, **fields)
+    return _short(settings, arch, fraction, settings.seeds[0])
 
 
 def runs(settings: Settings):
