@@ -35,6 +35,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "more_labels": more_labels,
     "target_density": target_density,
 }
+MAX_ROWS = 20  # of a table that is shown without being asked for
 DOCUMENTS = ("REPORT.md", "README.md")
 
 
@@ -92,9 +93,18 @@ def blocks(results_dir: Path, figures_dir: Path) -> dict[str, str]:
     for name, module in EXPERIMENTS.items():
         if (results_dir / f"{name}.json").exists():
             summary, runs = load(name, results_dir)
-            parts = [*pictures(name, figures_dir), module.table(summary, runs), facts(summary)]
+            tables = module.table(summary, runs).split("\n\n")
+            parts = [*pictures(name, figures_dir), *map(folded, tables), facts(summary)]
             made[name] = "\n\n".join(filter(None, parts))
     return made
+
+
+def folded(table: str) -> str:
+    """A Markdown table, behind a line to open it by if it is long."""
+    rows = table.count("\n") - 1
+    if rows <= MAX_ROWS:
+        return table
+    return f"<details><summary>The table, {rows} rows</summary>\n\n{table}\n\n</details>"
 
 
 def fill_in(text: str, made: dict[str, str]) -> str:

@@ -62,6 +62,15 @@ def test_tables_go_between_their_markers():
     assert make_all.fill_in(filled, {"one": "| new |"}) == filled
 
 
+def test_a_long_table_is_folded_and_kept_whole():
+    lines = ["| a |", "| --- |", *(f"| {n} |" for n in range(21))]
+    assert make_all.folded("\n".join(lines[:-1])) == "\n".join(lines[:-1])
+    folded = make_all.folded("\n".join(lines)).split("\n")
+    assert folded[0] == "<details><summary>The table, 21 rows</summary>"
+    assert folded[2:-2] == lines
+    assert folded[1] == folded[-2] == ""  # without them Markdown takes the table for HTML
+
+
 @given(st.floats(0.5, 10), st.floats(20, 2000), st.floats(0.2, 1.5))
 def test_the_curve_is_found_again(floor, scale, power):
     sizes = np.array([4, 8, 16, 40, 100, 400, 1600, 8000])
