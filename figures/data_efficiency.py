@@ -1,6 +1,8 @@
 """The error against the number of labelled images."""
 
+import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -23,35 +25,53 @@ ORIGINAL = {
 }
 
 
-def fit_curve(sizes, errors) -> tuple[float, float, float]:
-    """Fits error = floor + scale * size^-power by least squares of the relative error.
+class Curve(NamedTuple):
+    """error = floor + scale * (n + offset)^-power: a power law that may begin with a plateau."""
+
+    floor: float
+    scale: float
+    offset: float
+    power: float
+
+    def error(self, n):
+        """The error in px after training on n images."""
+        return self.floor + self.scale * (n + self.offset) ** -self.power
+
+    def images_needed(self, error: float) -> float:
+        """The training-set size at which the error is reached; infinity if it never is."""
+        if error <= self.floor or self.scale <= 0:
+            return math.inf
+        return max(0.0, (self.scale / (error - self.floor)) ** (1 / self.power) - self.offset)
+
+    def __str__(self) -> str:
+        scale, of = self.scale, "n"
+        if self.offset:
+            scale, of = scale * self.offset**-self.power, f"(1 + n / {self.offset:.0f})"
+        return f"{self.floor:.1f} + {scale:.0f} {of}$^{{-{self.power:.2f}}}$"
+
+
+def fit_curve(sizes, errors) -> Curve:
+    """Fits a Curve by least squares of the relative error.
 
     Args:
-        sizes: training-set sizes, at least three different ones.
+        sizes: training-set sizes, at least four different ones.
         errors: the errors there, in px, above 0.
 
     Returns:
-        floor (not below 0), scale, power; the power is searched on a grid, from 0.05 to 3.
+        The best Curve with a floor not below 0; power and offset are searched on a grid, from
+        0.05 to 2 and from 0 to the largest size.
     """
     x, y = np.asarray(sizes, float), np.asarray(errors, float)
-    best = None
-    for power in np.linspace(0.05, 3, 591):
-        columns = np.stack([1 / y, x**-power / y], axis=1)
-        floor, scale = np.linalg.lstsq(columns, np.ones_like(y), rcond=None)[0]
-        if floor < 0:
-            floor, scale = 0.0, columns[:, 1].sum() / np.square(columns[:, 1]).sum()
-        residual = np.square(columns @ [floor, scale] - 1).sum()
-        if best is None or residual < best[0]:
-            best = residual, floor, scale, power
-    return tuple(float(value) for value in best[1:])
-
-
-def images_needed(curve: tuple[float, float, float], error: float) -> float:
-    """The training-set size at which a curve reaches an error; infinity if it never does."""
-    floor, scale, power = curve
-    if error <= floor or scale <= 0:
-        return float("inf")
-    return (scale / (error - floor)) ** (1 / power)
+    found = []
+    for offset in (0.0, *np.geomspace(1, x.max(), 60)):
+        for power in np.linspace(0.05, 2, 79):
+            columns = np.stack([1 / y, (x + offset) ** -power / y], axis=1)
+            floor, scale = np.linalg.lstsq(columns, np.ones_like(y), rcond=None)[0]
+            if floor < 0:
+                floor, scale = 0.0, columns[:, 1].sum() / np.square(columns[:, 1]).sum()
+            residual = np.square(columns @ [floor, scale] - 1).sum()
+            found.append((residual, Curve(*map(float, (floor, scale, offset, power)))))
+    return min(found)[1]
 
 
 def _series(summary: dict, fixed: str, arch: str, split: str, value) -> dict[int, list[float]]:
@@ -71,10 +91,15 @@ def _median_px(metrics: dict) -> float:
     return metrics["center_error_px"]["median"]
 
 
-def _curve(summary: dict, arch: str) -> tuple[float, float, float] | None:
+def _curve(summary: dict, arch: str) -> Curve | None:
     series = _series(summary, "updates", arch, "test", _mean_px)
     points = [(n, error) for n, errors in series.items() for error in errors]
-    return fit_curve(*zip(*points, strict=True)) if len(series) > 3 else None
+    return fit_curve(*zip(*points, strict=True)) if len(series) > 4 else None
+
+
+def _about(count: float) -> str:
+    """A count to two digits: a fitted curve tells no more."""
+    return f"{float(f'{count:.2g}'):,.0f}"
 
 
 def _plot(axis, series: dict[int, list[float]], **look) -> None:
@@ -103,10 +128,8 @@ def _draw_errors(summary: dict) -> Figure:
                   label="test, epochs fixed")  # fmt: skip
         curve = _curve(summary, arch)
         if curve:
-            floor, scale, power = curve
             sizes = np.geomspace(min(series), max(series), 100)
-            label = f"fit: {floor:.1f} + {scale:.0f} n$^{{-{power:.2f}}}$"
-            axis.plot(sizes, floor + scale * sizes**-power, color="black", lw=0.8, label=label)
+            axis.plot(sizes, curve.error(sizes), color="black", lw=0.8, label=f"fit: {curve}")
         style.log_pixels(axis)
         _decorate(axis, name, "mean centre error, px of 224")
     return figure
@@ -162,8 +185,8 @@ def table(summary: dict, runs: dict) -> str:
         curve = _curve(summary, arch)
         if curve:
             most = max(row["num_train"] for row in summary["rows"])
-            counts = [images_needed(curve, error) for error in TARGETS_PX]
-            needed.append([name, *(f"{n:,.0f}" if n <= most else f"> {most:,}" for n in counts)])
+            counts = [curve.images_needed(error) for error in TARGETS_PX]
+            needed.append([name, *(_about(n) if n <= most else f"> {most:,}" for n in counts)])
     if needed:
         columns = [f"images for a mean error of {error} px" for error in TARGETS_PX]
         tables.append(style.markdown(["head", *columns], needed))
