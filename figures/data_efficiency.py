@@ -63,7 +63,7 @@ def fit_curve(sizes, errors) -> Curve:
     """
     x, y = np.asarray(sizes, float), np.asarray(errors, float)
     found = []
-    for offset in (0.0, *np.geomspace(1, x.max(), 60)):
+    for offset in (0.0, *np.geomspace(1, x.max(), 120)):
         for power in np.linspace(0.05, 2, 79):
             columns = np.stack([1 / y, (x + offset) ** -power / y], axis=1)
             floor, scale = np.linalg.lstsq(columns, np.ones_like(y), rcond=None)[0]

@@ -77,8 +77,7 @@ def test_the_curve_is_found_again(floor, offset, power):
     sizes = np.array([4, 8, 16, 40, 100, 400, 1600, 8000])
     truth = data_efficiency.Curve(floor, 60 * (4 + offset) ** power, offset, power)
     curve = data_efficiency.fit_curve(sizes, truth.error(sizes))
-    step = 0.02  # what the grid's steps leave
-    np.testing.assert_allclose(curve.error(sizes), truth.error(sizes), rtol=step)
+    np.testing.assert_allclose(curve.error(sizes), truth.error(sizes), rtol=0.01)
     error = truth.error(1000)
     assert curve.images_needed(error) == pytest.approx(1000, rel=0.05)
 
