@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 
 import pytest
@@ -79,6 +80,27 @@ def test_numbers_in_tables_are_those_of_the_runs(study):
     cells = {(r["arch"], r["trained"], r["tested"]) for r in summary["rows"]}
     assert cells == {(a, i, j) for a in ("xy", "deconv") for i in (3, 4) for j in (3, 4)}
     assert {row["test"]["num_images"] for row in summary["rows"]} == {1000}
+
+
+def test_a_run_made_again_is_measured_again_whole(study, tmp_path):
+    # Its folder is gone and its summary lacks a picture: no number of the old one may stay.
+    root, _ = study
+    shutil.copytree(root / "results", tmp_path / "results")
+    summary, _ = make_all.load("headline", root / "results")
+    row = next(r for r in summary["rows"] if r["arch"] == "deconv" and r["variant"] == "plain")
+    path = tmp_path / "results" / "runs" / f"{row['run']}.json"
+    before = json.loads(path.read_text())
+    made_up = dict.fromkeys(before["splits"]["test"], {"r2": 99.0})
+    other = {"splits": {**before["splits"], "test": made_up}, "pictures": {}}
+    other["history"] = before["history"][:-1]
+    path.write_text(json.dumps({**before, **other}))
+    done = run("experiments.headline", *FAST, *_folders(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(": done in ") == 1
+    after = json.loads(path.read_text())
+    assert after["splits"] == before["splits"]  # --deterministic
+    assert after["locations"] == before["locations"]
+    assert after["pictures"].keys() == {"3"}
 
 
 def test_a_dry_run_prices_what_is_missing_and_makes_nothing(study, tmp_path):

@@ -72,6 +72,9 @@ def _require_each(name: str, values: tuple, test: Callable[[Any], bool], rule: s
         raise ConfigError(f"--{name}={given}: must be {rule}, separated by commas, each once")
 
 
+ASKED = ("domains", "pictured", "failures", "located")  # what a task lists domains for
+
+
 @dataclass(frozen=True)
 class Task:
     """A run to train, and what is to be known of it.
@@ -100,6 +103,10 @@ class Task:
         """Training images that the run sees, repeats counted."""
         return self.run.total_steps * self.run.batch_size
 
+    def asks_no_more_than(self, other: "Task") -> bool:
+        """Whether all that is asked of the run is asked by another task too."""
+        return all(set(getattr(self, name)) <= set(getattr(other, name)) for name in ASKED)
+
 
 def merge(tasks: list[Task]) -> list[Task]:
     """Each run once, in order of first appearance, with all that is asked of it."""
@@ -107,8 +114,7 @@ def merge(tasks: list[Task]) -> list[Task]:
     for task in tasks:
         before = merged.get(task.name, task)
         asked = {
-            name: tuple(sorted({*getattr(before, name), *getattr(task, name)}))
-            for name in ("domains", "pictured", "failures", "located")
+            name: tuple(sorted({*getattr(before, name), *getattr(task, name)})) for name in ASKED
         }
         merged[task.name] = dataclasses.replace(before, **asked)
     return list(merged.values())

@@ -131,7 +131,12 @@ class Study:
                 how = {"session": session.description}
                 folder.add_session(describe_environment() | how)
                 train(run, self.execution, folder, session, self.stop, progress)
-            summary = self._summary(task) or summaries.make_summary(folder, describe_machine())
+            summary = summaries.make_summary(folder, describe_machine())
+            if kept := self._summary(task):
+                if kept["history"] == summary["history"]:
+                    summary = kept
+                else:  # of another training, whose folder is gone: two are never mixed
+                    task = merge([task, summaries.held(kept, run)])[0]
             self._measure(task, folder, session, summary)
             summaries.write_summary(settings.results_dir, task.name, summary)
 

@@ -41,17 +41,20 @@ def read_summary(results_dir: Path, name: str) -> dict[str, Any] | None:
     return summary
 
 
-def answers(summary: dict[str, Any] | None, task: Task) -> bool:
-    """Whether a summary holds all that a task asks for."""
-    if summary is None:
-        return False
-    held = {
+def held(summary: dict[str, Any], run: RunConfig) -> Task:
+    """What a summary answers, as a task."""
+    there = {
         "domains": summary["splits"]["test"],
         "pictured": summary["pictures"],
         "failures": summary.get("failures", {}),
         "located": summary.get("locations", {}),
     }
-    return all(str(d) in there for name, there in held.items() for d in getattr(task, name))
+    return Task(run, **{name: tuple(map(int, domains)) for name, domains in there.items()})
+
+
+def answers(summary: dict[str, Any] | None, task: Task) -> bool:
+    """Whether a summary holds all that a task asks for."""
+    return summary is not None and task.asks_no_more_than(held(summary, task.run))
 
 
 def make_summary(folder: RunFolder, machine: dict[str, Any]) -> dict[str, Any]:
