@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.optimize import least_squares, nnls
 
 from figures import style
 
@@ -45,7 +46,7 @@ class Curve(NamedTuple):
 
     def __str__(self) -> str:
         scale, of = self.scale, "n"
-        if self.offset:
+        if self.offset >= 1:  # less than a picture is none
             scale, of = scale * self.offset**-self.power, f"(1 + n / {self.offset:.0f})"
         return f"{self.floor:.1f} + {scale:.0f} {of}$^{{-{self.power:.2f}}}$"
 
@@ -58,20 +59,30 @@ def fit_curve(sizes, errors) -> Curve:
         errors: the errors there, in px, above 0.
 
     Returns:
-        The best Curve with a floor not below 0; power and offset are searched on a grid, from
-        0.05 to 2 and from 0 to the largest size.
+        The best Curve that falls, with a floor not below 0, an offset up to the largest size and
+        a power from 0.05 to 2: the best of a coarse grid, and from there downhill.
     """
     x, y = np.asarray(sizes, float), np.asarray(errors, float)
-    found = []
-    for offset in (0.0, *np.geomspace(1, x.max(), 120)):
-        for power in np.linspace(0.05, 2, 79):
-            columns = np.stack([1 / y, (x + offset) ** -power / y], axis=1)
-            floor, scale = np.linalg.lstsq(columns, np.ones_like(y), rcond=None)[0]
-            if floor < 0:
-                floor, scale = 0.0, columns[:, 1].sum() / np.square(columns[:, 1]).sum()
-            residual = np.square(columns @ [floor, scale] - 1).sum()
-            found.append((residual, Curve(*map(float, (floor, scale, offset, power)))))
-    return min(found)[1]
+    smallest = x.min()
+
+    def fall(offset, power):  # 1 at the smallest size, so that no parameter is huge
+        return ((x + offset) / (smallest + offset)) ** -power
+
+    def residuals(parameters):
+        floor, height, offset, power = parameters
+        return (floor + height * fall(offset, power)) / y - 1
+
+    def linear(offset, power):  # the best floor and height for a shape
+        columns = np.stack([1 / y, fall(offset, power) / y], axis=1)
+        return [*nnls(columns, np.ones_like(y))[0], offset, power]
+
+    offsets, powers = (0.0, *np.geomspace(1, x.max(), 20)), np.linspace(0.05, 2, 20)
+    starts = (linear(offset, power) for offset in offsets for power in powers)
+    start = min(starts, key=lambda parameters: np.square(residuals(parameters)).sum())
+    bounds = [0, 0, 0, 0.05], [np.inf, np.inf, x.max(), 2]
+    found = least_squares(residuals, start, bounds=bounds, x_scale=[1, 1, smallest, 1])
+    floor, height, offset, power = map(float, found.x)
+    return Curve(floor, height * float(smallest + offset) ** power, offset, power)
 
 
 def _series(summary: dict, fixed: str, arch: str, split: str, value) -> dict[int, list[float]]:
