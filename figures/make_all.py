@@ -68,7 +68,9 @@ def facts(summary: dict) -> str:
     if not runs:
         return ""
     seeds = ", ".join(map(str, summary["seeds"]))
-    machines = "; ".join(f"{m['cpu']}, {m['cores']} cores" for m in summary["machines"])
+    # Once each: machines that differ in their operating system only read alike.
+    kinds = dict.fromkeys(f"{m['cpu']}, {m['cores']} cores" for m in summary["machines"])
+    machines = "; ".join(kinds)
     size = f"{base['image_size']} px, batch {base['batch_size']}, {base['schedule']} schedule"
     seeded = f"{_count(len(summary['seeds']), 'seed')} ({seeds})"
     text = f"{_count(runs, 'run')} at {size}, {seeded}; {summary['hours']:.1f} hours on {machines}"
