@@ -1,5 +1,6 @@
 """All the rectangles, from heatmaps that were trained on some."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from matplotlib.figure import Figure
 from figures import style
 
 COLORS = {"3, largest": style.BLUE, "1": style.ORANGE, "2, both": style.GREEN}
+THRESHOLD = 64  # of brightness: half that of the dimmer disc
+BRIEFLY = {"recall": "found", "outside_rate": "points outside"}
 PANELS = {
     "recall": "rectangles found, %",
     "precision": "points on a centre, %",
@@ -16,10 +19,13 @@ PANELS = {
 }
 
 
-def _values(summary: dict, training: str, key: str) -> dict[int, list[float]]:
+def _values(
+    summary: dict, training: str, key: str, threshold: int = THRESHOLD
+) -> dict[int, list[float]]:
+    """Values of every seed by test domain."""
     found: dict[int, list[float]] = {}
     for row in summary["rows"]:
-        if row["training"] == training and row[key] is not None:
+        if (row["training"], row["threshold"]) == (training, threshold) and row[key] is not None:
             found.setdefault(row["tested"], []).append(row[key])
     return dict(sorted(found.items()))
 
@@ -44,6 +50,40 @@ def _draw_numbers(summary: dict) -> Figure:
         axis.grid(alpha=0.3)
         if key == "recall":
             axis.legend(fontsize=8)
+    return figure
+
+
+def _thresholds(summary: dict) -> list[int]:
+    return sorted({row["threshold"] for row in summary["rows"]})
+
+
+def _draw_thresholds(summary: dict) -> Figure:
+    """Recall against precision, a line a training: what another threshold would change."""
+    domains = summary["domains"]
+    figure = style.new_figure(2.9)
+    axes = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
+    for axis, domain in zip(axes, domains, strict=True):
+        for training, color in COLORS.items():
+            points = []
+            for threshold, marker in zip(_thresholds(summary), "osD^", strict=False):
+                recalls = _values(summary, training, "recall", threshold).get(domain)
+                precisions = _values(summary, training, "precision", threshold).get(domain)
+                if recalls and precisions:
+                    points.append((100 * np.mean(recalls), 100 * np.mean(precisions)))
+                    axis.plot(*points[-1], marker, color=color, ms=4)
+            if points:
+                axis.plot(*zip(*points, strict=True), "-", color=color, lw=0.8)
+        axis.set(title=f"{domain} rectangles", xlabel="found, %", xlim=(-5, 105), ylim=(-5, 105))
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("points on a centre, %")
+    handles = [
+        axes[0].plot([], [], "-", color=color, label=f"trained on {training}")[0]
+        for training, color in COLORS.items()
+    ] + [
+        axes[0].plot([], [], marker, color=style.GREY, ms=4, label=f"brightness ≥ {threshold}")[0]
+        for threshold, marker in zip(_thresholds(summary), "osD^", strict=False)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
 
 
@@ -73,7 +113,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """The counts against the domain, and for each training what its heatmaps look like."""
     if not summary["rows"]:
         return {}
-    figures = {"": _draw_numbers(summary)}
+    figures = {"": _draw_numbers(summary), "_thresholds": _draw_thresholds(summary)}
     for training in COLORS:
         name = training.replace(", ", "_")
         figures[f"_trained_on_{name}"] = _draw_pictures(summary, runs, results_dir, training)
@@ -81,17 +121,31 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
 
 
 def table(summary: dict, runs: dict) -> str:
-    """A line for each training and domain, the spread over seeds."""
+    """At THRESHOLD, what each training finds on each domain; and all there is, at any."""
+    domains = summary["domains"]
+    brief = []
+    for training, (key, name) in itertools.product(COLORS, BRIEFLY.items()):
+        values = _values(summary, training, key)
+        if values:
+            cells = [style.percent(values.get(d, []), 0) for d in domains]
+            brief.append([training, name, *cells])
+    head = ["trained on", f"at brightness ≥ {THRESHOLD}", *(f"{d} rectangles" for d in domains)]
+    return "\n\n".join([style.markdown(head, brief), _long_table(summary)])
+
+
+def _long_table(summary: dict) -> str:
+    """A line for each training, threshold and domain, the spread over seeds."""
     lines = []
-    for training in COLORS:
-        keys = ("recall", "precision", "count_error", "count_abs_error", "outside_rate")
-        values = {key: _values(summary, training, key) for key in keys}
+    keys = ("recall", "precision", "count_error", "count_abs_error", "outside_rate")
+    for training, threshold in itertools.product(COLORS, _thresholds(summary)):
+        values = {key: _values(summary, training, key, threshold) for key in keys}
         for domain, recalls in values["recall"].items():
             rest = {key: values[key].get(domain, []) for key in keys}
             lines.append(
-                [training, domain, len(recalls), style.percent(recalls),
+                [training, threshold, domain, len(recalls), style.percent(recalls),
                  style.percent(rest["precision"]), style.spread(rest["count_error"], 2),
                  style.spread(rest["count_abs_error"], 2), style.percent(rest["outside_rate"])]
             )  # fmt: skip
-    head = ["trained on", "tested on", "seeds", "recall", "precision", "count error"]
-    return style.markdown([*head, "its absolute value", "points outside"], lines)
+    head = ["trained on", "brightness ≥", "tested on", "seeds", "found", "points on a centre"]
+    more = ["count error", "its absolute value", "points outside"]
+    return style.markdown([*head, *more], lines)

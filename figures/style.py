@@ -115,9 +115,9 @@ def spread(values: Iterable[float], digits: int, unit: str = "") -> str:
     return mean + unit
 
 
-def percent(values: Iterable[float]) -> str:
+def percent(values: Iterable[float], digits: int = 1) -> str:
     """Shares as per cent, with their spread."""
-    return spread([100 * v for v in values], 1, " %")
+    return spread([100 * v for v in values], digits, " %")
 
 
 def rates(tests: Sequence[dict]) -> list[str]:

@@ -15,8 +15,9 @@ from rectloc_tf.geometry import working_to_frame
 from rectloc_tf.losses import squared_error
 from rectloc_tf.metrics import center_metrics, location_metrics, value_metrics
 
-# Brightness, of 255, from which a peak counts as an answer when all rectangles are looked for.
-LOCATION_THRESHOLD = 64.0
+# Brightness, of 255, from which a peak counts as an answer when all rectangles are looked for:
+# several, as a network's peaks are the dimmer the less it is trained.
+LOCATION_THRESHOLDS = (16, 32, 64, 128)
 EXTRA_PEAKS = 5
 BATCH_SIZE = 50  # divides the validation and test splits, so that nothing is padded
 
@@ -143,10 +144,10 @@ def measure_locations(
     scene: SceneConfig,
     indices: range,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
-    """How many of all the rectangles a heatmap model finds: see `metrics.location_metrics`.
+) -> list[dict[str, Any]]:
+    """How many of all the rectangles a heatmap model finds.
 
-    A point is a peak of at least LOCATION_THRESHOLD; at most EXTRA_PEAKS more than there are
+    A point is a peak of at least some threshold; at most EXTRA_PEAKS more than there are
     rectangles are looked for.
 
     Args:
@@ -154,23 +155,30 @@ def measure_locations(
         scene: the scenes to look at.
         indices: which of them.
         on_batch: as in `Evaluator`.
+
+    Returns:
+        For each of LOCATION_THRESHOLDS the `threshold`, and what `metrics.location_metrics` says.
     """
 
     @tf.function
     def find(images):
         outputs = model(images, training=False)
-        return decode_peaks(outputs, scene.domain + EXTRA_PEAKS, LOCATION_THRESHOLD)
+        return decode_peaks(outputs, scene.domain + EXTRA_PEAKS)
 
-    points, rectangles = [], []
+    points, values, rectangles = [], [], []
     targets = TargetConfig(kind="xy")  # not used, and cheap
     for number, batch in enumerate(evaluation_batches(scene, targets, indices, BATCH_SIZE)):
         on_batch(number * BATCH_SIZE, len(indices))
         peaks, kept = find(batch["images"]), batch["valid"].numpy()
-        valid = (peaks.values >= LOCATION_THRESHOLD).numpy()[kept]
-        places = working_to_frame(peaks.points.numpy()[kept], scene.image_size)
-        points += [p[v] for p, v in zip(places, valid, strict=True)]
+        points.append(working_to_frame(peaks.points.numpy()[kept], scene.image_size))
+        values.append(peaks.values.numpy()[kept])
         rectangles.append(working_to_frame(batch["rectangles"].numpy()[kept], scene.image_size))
-    return location_metrics(points, np.concatenate(rectangles))
+    points, values, rectangles = map(np.concatenate, (points, values, rectangles))
+    measured = []
+    for threshold in LOCATION_THRESHOLDS:
+        bright = [p[v >= threshold] for p, v in zip(points, values, strict=True)]
+        measured.append({"threshold": threshold, **location_metrics(bright, rectangles)})
+    return measured
 
 
 def make_report(

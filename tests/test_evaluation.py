@@ -11,9 +11,11 @@ from pipelines.render import render_opencv
 from pipelines.sampling import scene_table
 from pipelines.targets import heatmap_targets_numpy
 from rectloc_tf.config import RunConfig, SceneConfig, TargetConfig
+from rectloc_tf.decoding import WINDOW
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.evaluation import (
     BATCH_SIZE,
+    LOCATION_THRESHOLDS,
     Evaluator,
     make_report,
     match_outputs,
@@ -287,17 +289,30 @@ def test_report_has_the_schema():
     }
 
 
-def test_all_locations_are_those_of_the_peaks(heatmap_model):
+def test_all_locations_are_those_of_the_peaks_bright_enough():
+    # Beside the bright cell, rolled around the borders, a dim one in the middle.
+    middle = np.zeros((1, SIZE, SIZE, 1), np.float32)
+    middle[0, SIZE // 2, SIZE // 2] = 50
+    model = make_model(lambda x: ops.maximum(near_first_lit_cell(x), middle))
     indices = range(9000, 9000 + BATCH_SIZE + 3)  # the last batch is filled up
     seen = []
-    found = measure_locations(heatmap_model, SCENE, indices, lambda *done: seen.append(done))
+    found = measure_locations(model, SCENE, indices, lambda *done: seen.append(done))
+    assert seen == [(0, len(indices)), (BATCH_SIZE, len(indices))]
+    assert [measured.pop("threshold") for measured in found] == list(LOCATION_THRESHOLDS)
+
     rectangles = scene_table(SCENE)[list(indices)]
     first = render_opencv(rectangles, SIZE).reshape(len(indices), -1).argmax(axis=1)
-    # The map's brightest cell, rolled around its borders; nothing else is bright enough.
-    cells = np.stack([(first % SIZE + 4) % SIZE, (first // SIZE + 4) % SIZE], axis=1)
-    points = [(cell[None] + 0.5) * 224 / SIZE for cell in cells]
-    expected = location_metrics(points, rectangles * 224 / SIZE)
-    assert 0 < expected["recall"] < 1
-    assert found.pop("recall_by_rank") == pytest.approx(expected.pop("recall_by_rank"))
-    assert found == pytest.approx(expected)
-    assert seen == [(0, len(indices)), (BATCH_SIZE, len(indices))]
+    bright = np.stack([(first % SIZE + 4) % SIZE, (first // SIZE + 4) % SIZE], axis=1)
+    dim = np.array([SIZE // 2, SIZE // 2])
+    far = np.linalg.norm(bright - dim, axis=1) >= 2 * WINDOW * SIZE
+    for threshold, measured in zip(LOCATION_THRESHOLDS, found, strict=True):
+        cells = [
+            np.stack([one, dim]) if threshold <= 50 and apart else one[None]
+            for one, apart in zip(bright, far, strict=True)
+        ]
+        points = [(cell + 0.5) * 224 / SIZE for cell in cells]
+        expected = location_metrics(points, rectangles * 224 / SIZE)
+        assert 0 < expected["recall"] < 1
+        assert measured.pop("recall_by_rank") == pytest.approx(expected.pop("recall_by_rank"))
+        assert measured == pytest.approx(expected)
+    assert found[0]["points_per_image"] > found[-1]["points_per_image"] == 1

@@ -16,6 +16,7 @@ from figures import (
     hyperparameter_sweep,
     make_all,
     more_labels,
+    multiple_locations,
     style,
 )
 from rectloc_tf.experiments.summaries import write_sheet
@@ -178,6 +179,38 @@ def test_the_confidence_interval_is_student_s():
     assert mean == 2
     assert high - mean == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
     assert mean - low == pytest.approx(high - mean)
+
+
+def test_locations_are_told_apart_by_threshold(tmp_path):
+    def row(training, seed, tested, threshold, recall, points=1.5):
+        outside = 0.25 if points else None
+        return {
+            "run": "run", "training": training, "seed": seed, "tested": tested,
+            "threshold": threshold, "recall": recall, "precision": outside,
+            "outside_rate": outside, "count_error": points - tested, "count_abs_error": 1.0,
+        }  # fmt: skip
+
+    rows = [row("1", seed, d, 64, (4 + seed) / 10 * d) for seed in (0, 1) for d in (1, 2)]
+    rows += [row("1", 0, 1, 16, 0.9), row("1", 1, 1, 16, 1.0), row("3, largest", 0, 2, 64, 0, 0)]
+    summary = {"domains": [1, 2], "rows": rows}
+    brief, whole = multiple_locations.table(summary, {}).split("\n\n")
+    assert brief.splitlines()[2:] == [
+        "| 3, largest | found | – | 0 % |",  # no point, no share of points
+        "| 1 | found | 45 (40–50) % | 90 (80–100) % |",
+        "| 1 | points outside | 25 (25–25) % | 25 (25–25) % |",
+    ]
+    lines = [line.split(" | ")[:5] for line in whole.splitlines()[2:]]
+    assert lines == [
+        ["| 3, largest", "64", "2", "1", "0.0 %"],
+        ["| 1", "16", "1", "2", "95.0 (90.0–100.0) %"],
+        ["| 1", "64", "1", "2", "45.0 (40.0–50.0) %"],
+        ["| 1", "64", "2", "2", "90.0 (80.0–100.0) %"],
+    ]
+    figures = multiple_locations.draw(summary, {"run": {"pictures": {}}}, tmp_path)
+    assert figures.keys() == {"", "_thresholds"}
+    axis = figures["_thresholds"].axes[0]  # pictures of one: both thresholds on one line
+    (line,) = (a for a in axis.lines if len(a.get_xdata()) == 2)
+    np.testing.assert_allclose(line.get_xdata(), [95, 45])
 
 
 def test_the_matrix_is_of_the_short_runs_alone():

@@ -39,14 +39,15 @@ def plan(settings: Settings) -> list[Task]:
 
 
 def summarise(settings: Settings, summaries) -> dict:
-    """A row for each run and domain."""
+    """A row for each run, domain and threshold."""
     rows = []
     for training, run in runs(settings):
         name = Task(run).name
         if name in summaries:
             for domain in settings.domains:
                 about = {"run": name, "training": training, "seed": run.seed, "tested": domain}
-                rows.append({**about, **summaries[name]["locations"][str(domain)]})
+                found = summaries[name]["locations"][str(domain)]
+                rows += [{**about, **measured} for measured in found]
     return {"domains": list(settings.domains), "rows": rows}
 
 
