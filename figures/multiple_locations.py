@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from figures import style
 
 COLORS = {"3, largest": style.BLUE, "1": style.ORANGE, "2, both": style.GREEN}
-THRESHOLD = 64  # of brightness: half that of the dimmer disc
+THRESHOLD = 16  # of brightness: three times that of the ripples around a blob
+MARKERS = "vosD^"  # of the thresholds
 BRIEFLY = {"recall": "found", "outside_rate": "points outside"}
 PANELS = {
     "recall": "rectangles found, %",
@@ -17,6 +18,10 @@ PANELS = {
     "outside_rate": "points outside every rectangle, %",
     "count_error": "points too many (+) or too few (−)",
 }
+
+
+def _rectangles(domain: int) -> str:
+    return f"{domain} rectangle" + ("s" if domain != 1 else "")
 
 
 def _values(
@@ -65,7 +70,7 @@ def _draw_thresholds(summary: dict) -> Figure:
     for axis, domain in zip(axes, domains, strict=True):
         for training, color in COLORS.items():
             points = []
-            for threshold, marker in zip(_thresholds(summary), "osD^", strict=False):
+            for threshold, marker in zip(_thresholds(summary), MARKERS, strict=False):
                 recalls = _values(summary, training, "recall", threshold).get(domain)
                 precisions = _values(summary, training, "precision", threshold).get(domain)
                 if recalls and precisions:
@@ -73,7 +78,7 @@ def _draw_thresholds(summary: dict) -> Figure:
                     axis.plot(*points[-1], marker, color=color, ms=4)
             if points:
                 axis.plot(*zip(*points, strict=True), "-", color=color, lw=0.8)
-        axis.set(title=f"{domain} rectangles", xlabel="found, %", xlim=(-5, 105), ylim=(-5, 105))
+        axis.set(title=_rectangles(domain), xlabel="found, %", xlim=(-5, 105), ylim=(-5, 105))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("points on a centre, %")
     handles = [
@@ -81,7 +86,7 @@ def _draw_thresholds(summary: dict) -> Figure:
         for training, color in COLORS.items()
     ] + [
         axes[0].plot([], [], marker, color=style.GREY, ms=4, label=f"brightness ≥ {threshold}")[0]
-        for threshold, marker in zip(_thresholds(summary), "osD^", strict=False)
+        for threshold, marker in zip(_thresholds(summary), MARKERS, strict=False)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
@@ -97,15 +102,18 @@ def _draw_pictures(summary: dict, runs: dict, results_dir: Path, training: str) 
         return None
     domains = [d for d in summary["domains"] if str(d) in run["pictures"]]
     columns = 2 * len(domains)
-    figure = style.new_figure(2 * style.WIDTH / columns + 0.5)
+    figure = style.new_figure(2 * style.WIDTH / columns + 0.3)
     axes = figure.subplots(2, columns, squeeze=False)
-    for i, domain in enumerate(domains):
-        pictures = run["pictures"][str(domain)]
-        tiles = style.read_sheet(results_dir / "runs" / pictures["sheet"], len(pictures["points"]))
+    sheets = [
+        style.read_sheet(results_dir / "runs" / pictures["sheet"], len(pictures["points"]))
+        for pictures in (run["pictures"][str(d)] for d in domains)
+    ]
+    brightest = max(int(tiles[1, :2].max()) for tiles in sheets)  # one scale for all
+    for i, (domain, tiles) in enumerate(zip(domains, sheets, strict=True)):
         for j in (0, 1):
             style.show(axes[0, 2 * i + j], tiles[0, j])
-            style.show(axes[1, 2 * i + j], tiles[1, j])
-        axes[0, 2 * i].set_title(f"{domain} rectangles", fontsize=9, loc="left")
+            style.show(axes[1, 2 * i + j], tiles[1, j], vmax=brightest)
+        axes[0, 2 * i].set_title(_rectangles(domain), fontsize=9, loc="left")
     return figure
 
 
@@ -129,7 +137,7 @@ def table(summary: dict, runs: dict) -> str:
         if values:
             cells = [style.percent(values.get(d, []), 0) for d in domains]
             brief.append([training, name, *cells])
-    head = ["trained on", f"at brightness ≥ {THRESHOLD}", *(f"{d} rectangles" for d in domains)]
+    head = ["trained on", f"at brightness ≥ {THRESHOLD}", *map(_rectangles, domains)]
     return "\n\n".join([style.markdown(head, brief), _long_table(summary)])
 
 

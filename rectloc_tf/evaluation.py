@@ -17,7 +17,7 @@ from rectloc_tf.metrics import center_metrics, location_metrics, value_metrics
 
 # Brightness, of 255, from which a peak counts as an answer when all rectangles are looked for:
 # several, as a network's peaks are the dimmer the less it is trained.
-LOCATION_THRESHOLDS = (16, 32, 64, 128)
+LOCATION_THRESHOLDS = (8, 16, 32, 64, 128)
 EXTRA_PEAKS = 5
 BATCH_SIZE = 50  # divides the validation and test splits, so that nothing is padded
 
