@@ -11,7 +11,11 @@ from figures import style
 COLORS = {"3, largest": style.BLUE, "1": style.ORANGE, "2, both": style.GREEN}
 THRESHOLD = 16  # of brightness: three times that of the ripples around a blob
 MARKERS = "vosD^"  # of the thresholds
-BRIEFLY = {"recall": "found", "outside_rate": "points outside"}
+BRIEFLY = {
+    "recall": "found",
+    "agreement": "of these by every seed",
+    "outside_rate": "points outside",
+}
 PANELS = {
     "recall": "rectangles found, %",
     "precision": "points on a centre, %",
@@ -27,10 +31,11 @@ def _rectangles(domain: int) -> str:
 def _values(
     summary: dict, training: str, key: str, threshold: int = THRESHOLD
 ) -> dict[int, list[float]]:
-    """Values of every seed by test domain."""
+    """Values of every seed, or the one of all seeds, by test domain."""
     found: dict[int, list[float]] = {}
-    for row in summary["rows"]:
-        if (row["training"], row["threshold"]) == (training, threshold) and row[key] is not None:
+    for row in (*summary["rows"], *summary["agreements"]):
+        of_these = (row["training"], row["threshold"]) == (training, threshold)
+        if of_these and row.get(key) is not None:
             found.setdefault(row["tested"], []).append(row[key])
     return dict(sorted(found.items()))
 

@@ -133,8 +133,9 @@ def location_metrics(points: Sequence[np.ndarray], rectangles: np.ndarray) -> di
         precision (share of points matched within 16 px; None without points), recall (share of
         centres matched), recall_by_rank (the same for the largest, the second, ...),
         count_error (mean of P_i - n), count_abs_error (mean of its absolute value),
-        points_per_image, and outside_rate (share of points outside every rectangle of their
-        image; None without points).
+        points_per_image, outside_rate (share of points outside every rectangle of their image;
+        None without points), and found (which centres were matched: for each image a
+        hexadecimal number, whose bit r stands for rank r, with spaces between).
     """
     truths = centers(rectangles)
     found = np.zeros(truths.shape[:2], bool)
@@ -156,4 +157,5 @@ def location_metrics(points: Sequence[np.ndarray], rectangles: np.ndarray) -> di
         "count_abs_error": float(np.abs(errors).mean()),
         "points_per_image": float(counts.mean()),
         "outside_rate": outside / total if total else None,
+        "found": " ".join(f"{bits:x}" for bits in found @ (1 << np.arange(found.shape[1]))),
     }

@@ -192,11 +192,13 @@ def test_locations_are_told_apart_by_threshold(tmp_path):
 
     rows = [row("1", seed, d, 16, (4 + seed) / 10 * d) for seed in (0, 1) for d in (1, 2)]
     rows += [row("1", 0, 1, 64, 0.3), row("1", 1, 1, 64, 0.2), row("3, largest", 0, 2, 16, 0, 0)]
-    summary = {"domains": [1, 2], "rows": rows}
+    agreements = [{"training": "1", "tested": 2, "threshold": 16, "agreement": 0.7}]
+    summary = {"domains": [1, 2], "rows": rows, "agreements": agreements}
     brief, whole = multiple_locations.table(summary, {}).split("\n\n")
     assert brief.splitlines()[2:] == [
         "| 3, largest | found | – | 0 % |",  # no point, no share of points
         "| 1 | found | 45 (40–50) % | 90 (80–100) % |",
+        "| 1 | of these by every seed | – | 70 % |",
         "| 1 | points outside | 25 (25–25) % | 25 (25–25) % |",
     ]
     lines = [line.split(" | ")[:5] for line in whole.splitlines()[2:]]

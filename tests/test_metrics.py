@@ -344,6 +344,7 @@ def test_locations_are_counted():
         "count_abs_error": pytest.approx(1.0),
         "points_per_image": pytest.approx(5 / 3),
         "outside_rate": pytest.approx(1 / 5),
+        "found": "3 2 0",
     }
 
 

@@ -139,6 +139,33 @@ def test_multiple_locations_looks_for_all_rectangles_of_every_domain():
     assert len(shared) == 4
 
 
+def test_the_agreement_of_seeds_is_of_rectangles():
+    # Ranks 0 and 1; 0; none: and by the other 0; 0 and 2; none. Both find 2 of 4.
+    assert multiple_locations.agreement([[0b11, 0b1, 0], [0b1, 0b101, 0]]) == 0.5
+    assert multiple_locations.agreement([[0b11], [0b11], [0b10]]) == 0.5
+    assert multiple_locations.agreement([[0, 0], [0, 0]]) is None
+
+
+def test_locations_are_summed_up_by_training_domain_and_threshold():
+    measured = {1: ["1 1 0", "1 0 0"], 0: ["1 1 1", "1 0 0"]}  # by seed, at two thresholds
+    summaries = {}
+    for training, run in multiple_locations.runs(SETTINGS):
+        found = [
+            {"threshold": threshold, "recall": 0.5, "found": found}
+            for threshold, found in zip((16, 64), measured[run.seed], strict=True)
+        ]
+        if training != "1" or run.seed == 0:  # the other has but one seed
+            locations = {str(domain): found for domain in SETTINGS.domains}
+            summaries[Task(run).name] = {"locations": locations}
+    summary = multiple_locations.EXPERIMENT.summarise(SETTINGS, summaries)
+    assert len(summary["rows"]) == 5 * 5 * 2
+    assert "found" not in summary["rows"][0]
+    assert {a["training"] for a in summary["agreements"]} == {"3, largest", "2, both"}
+    assert len(summary["agreements"]) == 2 * 5 * 2
+    for found in summary["agreements"]:
+        assert found["agreement"] == pytest.approx({16: 2 / 3, 64: 1}[found["threshold"]])
+
+
 def test_more_labels_differ_in_labels_alone():
     runs = list(more_labels.runs(SETTINGS))
     for (one, a), (both, b) in zip(runs[::2], runs[1::2], strict=True):

@@ -6,6 +6,9 @@ Three trainings: on three rectangles with the largest labelled, on one, and on t
 labelled. Each is asked for all rectangles of every domain.
 """
 
+import functools
+import operator
+
 from rectloc_tf.config import RunConfig
 from rectloc_tf.experiments.plan import Experiment, Settings, Task
 
@@ -38,17 +41,38 @@ def plan(settings: Settings) -> list[Task]:
     return tasks
 
 
+def agreement(found: list[list[int]]) -> float | None:
+    """Of the rectangles that any run finds, the share that all find; None if there are none.
+
+    Args:
+        found: for each run and image a number, whose bit r says whether rank r was found.
+    """
+    images = list(zip(*found, strict=True))
+    by_any = sum(functools.reduce(operator.or_, image).bit_count() for image in images)
+    by_all = sum(functools.reduce(operator.and_, image).bit_count() for image in images)
+    return by_all / by_any if by_any else None
+
+
 def summarise(settings: Settings, summaries) -> dict:
-    """A row for each run, domain and threshold."""
-    rows = []
+    """A row for each run, domain and threshold; and how far the seeds of a training agree."""
+    rows, found_by = [], {}
     for training, run in runs(settings):
         name = Task(run).name
         if name in summaries:
             for domain in settings.domains:
                 about = {"run": name, "training": training, "seed": run.seed, "tested": domain}
-                found = summaries[name]["locations"][str(domain)]
-                rows += [{**about, **measured} for measured in found]
-    return {"domains": list(settings.domains), "rows": rows}
+                for measured in summaries[name]["locations"][str(domain)]:
+                    found = [int(bits, 16) for bits in measured["found"].split()]
+                    kind = (training, domain, measured["threshold"])
+                    found_by.setdefault(kind, []).append(found)
+                    rows.append({**about, **measured})
+                    del rows[-1]["found"]
+    agreements = []
+    for (training, domain, threshold), found in found_by.items():
+        if len(found) > 1:
+            about = {"training": training, "tested": domain, "threshold": threshold}
+            agreements.append({**about, "agreement": agreement(found)})
+    return {"domains": list(settings.domains), "rows": rows, "agreements": agreements}
 
 
 EXPERIMENT = Experiment("multiple_locations", plan, summarise)
