@@ -13,7 +13,7 @@ THRESHOLD = 16  # of brightness: three times that of the ripples around a blob
 MARKERS = "vosD^"  # of the thresholds
 BRIEFLY = {
     "recall": "found",
-    "agreement": "of these by every seed",
+    "agreement": "by every seed, of those by any",
     "outside_rate": "points outside",
 }
 PANELS = {
