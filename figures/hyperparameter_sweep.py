@@ -75,7 +75,7 @@ def _draw(rows: list[dict], runs: dict, arch: str, axis: str) -> Figure:
     timed = [(v, s) for v, s in timed if s]
     if timed:
         seconds.plot(*zip(*timed, strict=True), marker=marker, color=color)
-    seconds.set(title="time", ylabel="seconds per epoch", ylim=(0, None))
+    seconds.set(title="time", ylabel="seconds, the fastest epoch", ylim=(0, None))
     for panel in (test, seconds):
         panel.set_xlabel(NAMES[axis])
         if axis != "depth":
@@ -120,6 +120,6 @@ def table(summary: dict, runs: dict) -> str:
                 agrees = "yes" if best == ORIGINAL[axis] else "no"
                 winners.append([name, title, f"{best:g}", f"{ORIGINAL[axis]:g}", agrees])
     head = ["head", "axis", "value", "validation R²", "test R²", "median px", "mean px", "right"]
-    tables = [style.markdown([*head, "s / epoch"], lines)]
+    tables = [style.markdown([*head, "s, fastest epoch"], lines)]
     head = ["head", "axis", "best on validation", "the original's choice", "same?"]
     return "\n\n".join([*tables, style.markdown(head, winners)])

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
@@ -10,7 +11,7 @@ NAMES = {"disc": "disc", "gaussian": "Gaussian"}
 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
-    """The same scenes with the heatmaps of both."""
+    """The same scenes with the heatmaps of both, whole and near the true centre."""
     chosen = {}
     for row in summary["rows"]:
         if runs[row["run"]]["pictures"].get("3"):
@@ -18,18 +19,27 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     if len(chosen) < len(NAMES):
         return {}
     count = len(chosen["disc"]["points"])
-    figure = style.new_figure(3 * style.WIDTH / count + 0.5)
-    axes = figure.subplots(3, count)
+    figure = style.new_figure(5 * style.WIDTH / count + 0.5)
+    axes = figure.subplots(5, count)
     truth = style.true_centers(chosen["disc"]["rectangles"])
-    for row, (target, name) in enumerate(NAMES.items(), start=1):
+    for row, (target, name) in enumerate(NAMES.items()):
         pictures = chosen[target]
         tiles = style.read_sheet(results_dir / "runs" / pictures["sheet"], count)
-        for i, point in enumerate(pictures["points"]):
+        brightest = int(tiles[1].max())
+        for i in range(count):
             style.show(axes[0, i], tiles[0, i], truth=truth[i])
-            style.show(axes[row, i], tiles[1, i], point, truth[i])
-        style.label_row(axes[row, 0], f"trained on a {name}")
-    style.legend_of_points(figure, axes[0, 0])
+            style.show(axes[1 + row, i], tiles[1, i], vmax=brightest)
+            style.show(axes[3 + row, i], _around(tiles[1, i], truth[i]), vmax=brightest)
+        style.label_row(axes[1 + row, 0], name)
+        style.label_row(axes[3 + row, 0], f"{name}, near")
     return {"": figure}
+
+
+def _around(tile: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """A quarter of a picture's width around a point in its pixels, black beyond the border."""
+    half = len(tile) // 8
+    column, row = np.floor(point).astype(int)
+    return np.pad(tile, half)[row : row + 2 * half, column : column + 2 * half]
 
 
 def table(summary: dict, runs: dict) -> str:
@@ -50,4 +60,4 @@ def table(summary: dict, runs: dict) -> str:
              style.spread((row["images_per_second"] for row in rows), 0)]
         )  # fmt: skip
     head = ["target", "seeds", "median px", "mean px", "median px where right", "right", "wrong"]
-    return style.markdown([*head, "nowhere", "R² of the map", "images/s"], lines)
+    return style.markdown([*head, "nowhere", "R² of the map", "images/s, fastest epoch"], lines)

@@ -18,6 +18,7 @@ from figures import (
     more_labels,
     multiple_locations,
     style,
+    target_density,
 )
 from rectloc_tf.experiments.summaries import write_sheet
 from tests.conftest import ROOT
@@ -198,7 +199,7 @@ def test_locations_are_told_apart_by_threshold(tmp_path):
     assert brief.splitlines()[2:] == [
         "| 3, largest | found | – | 0 % |",  # no point, no share of points
         "| 1 | found | 45 (40–50) % | 90 (80–100) % |",
-        "| 1 | of these by every seed | – | 70 % |",
+        "| 1 | by every seed, of those by any | – | 70 % |",
         "| 1 | points outside | 25 (25–25) % | 25 (25–25) % |",
     ]
     lines = [line.split(" | ")[:5] for line in whole.splitlines()[2:]]
@@ -213,6 +214,14 @@ def test_locations_are_told_apart_by_threshold(tmp_path):
     axis = figures["_thresholds"].axes[0]  # pictures of one: both thresholds on one line
     (line,) = (a for a in axis.lines if len(a.get_xdata()) == 2)
     np.testing.assert_allclose(line.get_xdata(), [45, 25])
+
+
+def test_the_neighbourhood_of_a_point_ends_in_black():
+    tile = np.arange(1, 257, dtype=np.uint8).reshape(16, 16)
+    np.testing.assert_array_equal(target_density._around(tile, (8.2, 5.9)), tile[3:7, 6:10])
+    corner = target_density._around(tile, (0.5, 15.5))
+    np.testing.assert_array_equal(corner[:3, 2:], tile[13:, :2])
+    assert corner[3].max() == corner[:, :2].max() == 0
 
 
 def test_the_matrix_is_of_the_short_runs_alone():

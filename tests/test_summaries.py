@@ -53,6 +53,12 @@ def test_a_damaged_summary_is_named(tmp_path, text):
         summaries.read_summary(tmp_path, "run")
 
 
+def test_the_fastest_epoch_counts():
+    history = [{"images_per_second": rate} for rate in (None, 90.0, 120.0, 100.0)]
+    assert summaries.fastest_rate({"history": history}) == 120
+    assert summaries.fastest_rate({"history": history[:1]}) is None
+
+
 def test_black_and_brightness_of_heatmaps():
     maps = np.zeros((2, 4, 5), np.uint8)
     maps[0, 0, 0], maps[1, 2, 3] = 100, 200

@@ -5,6 +5,7 @@ python -m rectloc_tf.experiments.hyperparameter_sweep --flagfile=flags/study.fla
 
 from rectloc_tf.config import ARCHS
 from rectloc_tf.experiments.plan import Experiment, Settings, Task
+from rectloc_tf.experiments.summaries import fastest_rate
 
 DOMAIN = 3
 
@@ -39,13 +40,13 @@ def _train_variance(summary: dict) -> float | None:
 
 
 def summarise(settings: Settings, summaries) -> dict:
-    """A row a value: what it reached, and seconds per epoch."""
+    """A row a value: what it reached, and the seconds of its fastest epoch."""
     rows = []
     for arch, axis, value, run in runs(settings):
         name = Task(run).name
         if name in summaries:
             summary = summaries[name]
-            rate = summary["images_per_second"]
+            rate = fastest_rate(summary)
             rows.append(
                 {
                     "run": name,

@@ -70,6 +70,15 @@ def make_summary(folder: RunFolder, machine: dict[str, Any]) -> dict[str, Any]:
     return {**result, "machine": machine, "history": rows, "snapshots": snapshots, "pictures": {}}
 
 
+def fastest_rate(summary: dict[str, Any]) -> float | None:
+    """Training images per second in a run's fastest epoch; None if no epoch was timed.
+
+    Whatever else the machine did slows the others.
+    """
+    rates = [row["images_per_second"] for row in summary["history"]]
+    return max((rate for rate in rates if rate), default=None)
+
+
 def snapshot_numbers(arrays: dict[str, np.ndarray]) -> dict[str, float]:
     """The share of black pixels of some heatmaps, and the mean brightness (0-255) of the rest.
 

@@ -8,6 +8,7 @@ The original wished for a true density and left it out for its cost.
 import math
 
 from rectloc_tf.experiments.plan import Experiment, Settings, Task
+from rectloc_tf.experiments.summaries import fastest_rate
 
 DOMAIN = 3
 
@@ -35,14 +36,14 @@ def plan(settings: Settings) -> list[Task]:
 
 
 def summarise(settings: Settings, summaries) -> dict:
-    """A row a run: its test metrics."""
+    """A row a run: its test metrics, and the images per second of its fastest epoch."""
     rows = []
     for target, run in runs(settings):
         name = Task(run).name
         if name in summaries:
             summary = summaries[name]
             about = {"run": name, "target": target, "seed": run.seed, "sigma": run.sigma}
-            about |= {"images_per_second": summary["images_per_second"]}
+            about |= {"images_per_second": fastest_rate(summary)}
             rows.append({**about, "test": summary["splits"]["test"][str(DOMAIN)]})
     return {"rows": rows}
 
