@@ -1,5 +1,6 @@
 """One label or two: paired by seed."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
 from figures import style
+
+# Pictures of another number of rectangles than those trained on, and of the same.
+TESTS = {"test": "one rectangle", "own": "two"}
 
 
 def pairs(summary: dict, arch: str, test: str = "test") -> dict[int, dict[str, float]]:
@@ -31,33 +35,39 @@ def confidence_interval(differences: list[float]) -> tuple[float, float, float] 
 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
-    """A line a seed from one label to two."""
-    figure = style.new_figure(3.4)
+    """A line a seed from one label to two, on either number of rectangles."""
+    figure = style.new_figure(3.6)
+    axes = figure.subplots(1, 2, sharey=True)
     drawn = False
-    for axis, (arch, (name, color, marker)) in zip(
-        figure.subplots(1, 2), style.HEADS.items(), strict=True
-    ):
-        for seed, errors in pairs(summary, arch).items():
-            values = [errors["one"], errors["both"]]
-            axis.plot([0, 1], values, marker=marker, color=color, alpha=0.7, label=f"seed {seed}")
-            drawn = True
-        axis.set(title=name, xlim=(-0.4, 1.4), ylim=(0, None),
-                 ylabel="mean centre error on one rectangle, px of 224")  # fmt: skip
+    for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
+        for (test, words), line in zip(TESTS.items(), ("-", ":"), strict=True):
+            label = f"tested on {words}"
+            for errors in pairs(summary, arch, test).values():
+                values = [errors["one"], errors["both"]]
+                axis.plot([0, 1], values, line, marker=marker, color=color, alpha=0.7, label=label)
+                label, drawn = None, True
+        axis.set(title=name, xlim=(-0.4, 1.4))
         axis.set_xticks([0, 1], ["the larger labelled", "both labelled"])
         axis.grid(alpha=0.3, axis="y")
+        if drawn:
+            axis.legend(fontsize=8, loc="lower right")
+    axes[0].set_ylabel("mean centre error, px of 224")
+    axes[0].set_ylim(bottom=0)
     return {"": figure} if drawn else {}
 
 
 def table(summary: dict, runs: dict) -> str:
-    """A line a head: errors with one label and with two, and their paired difference."""
+    """A line a head and test: errors with one label and with two, and their paired difference."""
     lines = []
-    for arch, (name, *_) in style.HEADS.items():
-        found = pairs(summary, arch)
+    for (arch, (name, *_)), (test, words) in itertools.product(style.HEADS.items(), TESTS.items()):
+        found = pairs(summary, arch, test)
         if not found:
             continue
         one, both = ([errors[k] for errors in found.values()] for k in ("one", "both"))
         interval = confidence_interval([b - a for a, b in zip(one, both, strict=True)])
         text = "{:+.2f} ({:+.2f} to {:+.2f})".format(*interval) if interval else "one seed only"
-        lines.append([name, len(found), style.spread(one, 2), style.spread(both, 2), text])
-    head = ["head", "seeds", "mean px, larger labelled", "mean px, both labelled"]
+        lines.append(
+            [name, words, len(found), style.spread(one, 2), style.spread(both, 2), text]
+        )  # fmt: skip
+    head = ["head", "tested on", "seeds", "mean px, larger labelled", "mean px, both labelled"]
     return style.markdown([*head, "difference, 95 % interval"], lines)

@@ -159,6 +159,7 @@ def _more_labels_row(arch, seed, labelled, error):
     return {
         "arch": arch, "seed": seed, "labelled": labelled,
         "test": {"center_error_px": {"mean": error}},
+        "own": {"center_error_px": {"mean": 2 * error}},
     }  # fmt: skip
 
 
@@ -171,6 +172,14 @@ def test_labels_are_compared_in_pairs():
     found = more_labels.pairs({"rows": rows}, "xy")
     assert found == {0: {"one": 3.0, "both": 2.0}, 1: {"one": 5.0, "both": 2.0}}
     assert more_labels.pairs({"rows": rows}, "deconv") == {}
+    lines = more_labels.table({"rows": rows}, {}).splitlines()[2:]
+    # Differences -1 and -3: mean -2, standard error 1, t = 12.706 (one degree of freedom).
+    assert lines == [
+        "| coordinates | one rectangle | 2 | 4.00 (3.00–5.00) | 2.00 (2.00–2.00) "
+        "| -2.00 (-14.71 to +10.71) |",
+        "| coordinates | two | 2 | 8.00 (6.00–10.00) | 4.00 (4.00–4.00) "
+        "| -4.00 (-29.41 to +21.41) |",
+    ]
 
 
 def test_the_confidence_interval_is_student_s():
