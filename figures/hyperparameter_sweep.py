@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from figures import style
 
+# By head: the loss's unit and axis, and the range of R²; what is far below it is cut off.
+LOOKS = {"xy": ("px²", "log", (-0.2, 1.02)), "deconv": ("brightness²", "linear", (-0.05, None))}
 NAMES = {"batch_size": "batch size", "learning_rate": "learning rate", "depth": "ResNet depth"}
 ORIGINAL = {"batch_size": 64, "learning_rate": 1e-3, "depth": 18}  # the original's choice
 # Test R² of coordinates, read off the original's plots; its batches seem to have been compared at
@@ -54,10 +57,16 @@ def _draw(rows: list[dict], runs: dict, arch: str, axis: str) -> Figure:
             panel.plot(curves["epoch"], curves[f"train {name}"], ":", color=color)
             values = curves[f"validation {name}"]
             panel.plot(curves["epoch"], values, ".-", ms=4, color=color, label=label)
-    unit = "brightness²" if arch == "deconv" else "px²"
-    loss.set(title="loss (dotted: training)", xlabel="epoch", ylabel=f"MSE, {unit}", yscale="log")
-    r2.set(title="R² (dotted: training)", xlabel="epoch", ylabel="R²", ylim=(-0.2, 1.02))
+    if arch == "deconv":
+        black = runs[rows[0]["run"]]["history"][-1]["val_zero_map_loss"]
+        loss.axhline(black, color="black", ls="-.", lw=0.8, label="all-black map")
+    unit, scale, limits = LOOKS[arch]
+    loss.set(title="loss (dotted: training)", ylabel=f"MSE, {unit}", yscale=scale)
+    r2.set(title="R² (dotted: training)", ylabel="R²", ylim=limits)
     loss.legend(title=NAMES[axis], fontsize=7, title_fontsize=7, ncols=2)
+    for panel in (loss, r2):
+        panel.set_xlabel("epoch")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     values = [row["value"] for row in rows]
     _, color, marker = style.HEADS[arch]
     test.plot(values, [row["test"]["r2"] for row in rows], marker=marker, color=color)
@@ -69,13 +78,14 @@ def _draw(rows: list[dict], runs: dict, arch: str, axis: str) -> Figure:
     test.plot(best["value"], best["test"]["r2"], "*", ms=14, color="black",
               label="best on validation")  # fmt: skip
     test.axvline(ORIGINAL[axis], color=style.GREY, ls="--", lw=0.8, label="the original's choice")
-    test.set(title="R² on the test split", ylabel="R²", ylim=(-0.2, 1.02))
+    test.set(title="R² on the test split", ylabel="R²", ylim=limits)
     test.legend(fontsize=8)
     timed = [(v, row["seconds_per_epoch"]) for v, row in zip(values, rows, strict=True)]
     timed = [(v, s) for v, s in timed if s]
     if timed:
         seconds.plot(*zip(*timed, strict=True), marker=marker, color=color)
-    seconds.set(title="time", ylabel="seconds, the fastest epoch", ylim=(0, None))
+    top = 1.15 * max((s for _, s in timed), default=1)
+    seconds.set(title="time", ylabel="seconds, the fastest epoch", ylim=(0, top))
     for panel in (test, seconds):
         panel.set_xlabel(NAMES[axis])
         if axis != "depth":
