@@ -84,6 +84,10 @@ def _draw(rows: list[dict], runs: dict, arch: str, axis: str) -> Figure:
     timed = [(v, s) for v, s in timed if s]
     if timed:
         seconds.plot(*zip(*timed, strict=True), marker=marker, color=color)
+    if limits[1] is None:  # room for the star
+        for panel in (r2, test):
+            low, high = panel.get_ylim()
+            panel.set_ylim(low, high + 0.08 * (high - low))
     top = 1.15 * max((s for _, s in timed), default=1)
     seconds.set(title="time", ylabel="seconds, the fastest epoch", ylim=(0, top))
     for panel in (test, seconds):

@@ -10,6 +10,7 @@ import pytest
 from figures import make_all
 from rectloc_tf.config import RunConfig
 from rectloc_tf.experiments.all import EXPERIMENTS
+from rectloc_tf.experiments.command import describe
 from rectloc_tf.experiments.plan import Task
 from rectloc_tf.experiments.runner import StudyProgress
 from tests.conftest import run, start
@@ -114,6 +115,7 @@ def test_a_dry_run_prices_what_is_missing_and_makes_nothing(study, tmp_path):
     assert fresh.returncode == 0, fresh.stderr
     assert "4 runs to make" in fresh.stdout
     assert fresh.stdout.count("seed 7, 16 images, 1 epochs of batch 4") == 4
+    assert fresh.stdout.count(", augmented") == 2
     assert not list(tmp_path.iterdir())
 
 
@@ -160,3 +162,11 @@ def test_the_line_tells_when_everything_ends(capsys):
     progress.print("epoch 1: loss 3")
     progress.print("warning: black")
     assert capsys.readouterr().out == f"{tasks[0].name}: warning: black\n"
+
+
+def test_a_plan_tells_what_is_not_as_usual():
+    usual = Task(RunConfig(domain=3, num_images=100, batch_size=8, epochs=1))
+    words = "xy domain 3 seed 0, 80 images, 1 epochs of batch 8 at 0.001"
+    assert describe(usual) == words
+    other = dataclasses.replace(usual.run, depth=34, labels="all", augment=True)
+    assert describe(Task(other)) == f"{words}, depth 34, labels all, augmented"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rectloc_tf import cli
+from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import EXIT_ERROR, ConfigError
 from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
 from rectloc_tf.progress import format_seconds
@@ -87,7 +88,7 @@ def _print_plan(study, experiments: list[Experiment]) -> None:
         print(f"{experiment.name}:")
         for task in merge(experiment.plan(study.settings)):
             cost = format_seconds(seconds[task.name]) if task.name in seconds else "done"
-            print(f"  {task.name:<24} {cost:>8}  {_describe(task)}")
+            print(f"  {task.name:<24} {cost:>8}  {describe(task)}")
     total = format_seconds(sum(seconds.values()))
     print(f"{len(missing)} runs to make, {total} of training on this machine")
 
@@ -102,8 +103,13 @@ def _by_shape(tasks: list[Task]) -> dict[tuple, Task]:
     return {_shape(task): task for task in sorted(tasks, key=lambda t: t.run.batch_size)}
 
 
-def _describe(task: Task) -> str:
+def describe(task: Task) -> str:
+    """A run in words."""
     run = task.run
     words = f"{run.arch} domain {run.domain} seed {run.seed}, {run.num_train} images, "
     words += f"{run.epochs} epochs of batch {run.batch_size} at {run.learning_rate:g}"
+    usual = RunConfig()
+    for name in ("depth", "labels", "target"):
+        if getattr(run, name) != getattr(usual, name):
+            words += f", {name} {getattr(run, name)}"
     return words + (", augmented" if run.augment else "")
