@@ -1,5 +1,6 @@
 """The error against the number of labelled images."""
 
+import itertools
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -68,21 +69,20 @@ def fit_curve(sizes, errors) -> Curve:
     def fall(offset, power):  # 1 at the smallest size, so that no parameter is huge
         return ((x + offset) / (smallest + offset)) ** -power
 
-    def residuals(parameters):
-        floor, height, offset, power = parameters
-        return (floor + height * fall(offset, power)) / y - 1
+    def linear(shape):  # the best floor and height for a shape, and what they weigh
+        columns = np.stack([1 / y, fall(*shape) / y], axis=1)
+        return nnls(columns, np.ones_like(y))[0], columns
 
-    def linear(offset, power):  # the best floor and height for a shape
-        columns = np.stack([1 / y, fall(offset, power) / y], axis=1)
-        return [*nnls(columns, np.ones_like(y))[0], offset, power]
+    def residuals(shape):
+        best, columns = linear(shape)
+        return columns @ best - 1
 
-    offsets, powers = (0.0, *np.geomspace(1, x.max(), 20)), np.linspace(0.05, 2, 20)
-    starts = (linear(offset, power) for offset in offsets for power in powers)
-    start = min(starts, key=lambda parameters: np.square(residuals(parameters)).sum())
-    bounds = [0, 0, 0, 0.05], [np.inf, np.inf, x.max(), 2]
-    found = least_squares(residuals, start, bounds=bounds, x_scale=[1, 1, smallest, 1])
-    floor, height, offset, power = map(float, found.x)
-    return Curve(floor, height * float(smallest + offset) ** power, offset, power)
+    shapes = itertools.product((0.0, *np.geomspace(1, x.max(), 20)), np.linspace(0.05, 2, 20))
+    start = min(shapes, key=lambda shape: np.square(residuals(shape)).sum())
+    bounds = [0, 0.05], [x.max(), 2]
+    offset, power = least_squares(residuals, start, bounds=bounds, x_scale=[smallest, 1]).x
+    floor, height = linear((offset, power))[0]
+    return Curve(*map(float, (floor, height * (smallest + offset) ** power, offset, power)))
 
 
 def _series(summary: dict, fixed: str, arch: str, split: str, value) -> dict[int, list[float]]:
