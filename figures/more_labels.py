@@ -38,22 +38,21 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """A line a seed from one label to two, on either number of rectangles."""
     figure = style.new_figure(3.6)
     axes = figure.subplots(1, 2, sharey=True)
-    drawn = False
     for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
         for (test, words), line in zip(TESTS.items(), ("-", ":"), strict=True):
             label = f"tested on {words}"
             for errors in pairs(summary, arch, test).values():
                 values = [errors["one"], errors["both"]]
                 axis.plot([0, 1], values, line, marker=marker, color=color, alpha=0.7, label=label)
-                label, drawn = None, True
+                label = None
         axis.set(title=name, xlim=(-0.4, 1.4))
         axis.set_xticks([0, 1], ["the larger labelled", "both labelled"])
         axis.grid(alpha=0.3, axis="y")
-        if drawn:
+        if axis.lines:
             axis.legend(fontsize=8, loc="lower right")
     axes[0].set_ylabel("mean centre error, px of 224")
     axes[0].set_ylim(bottom=0)
-    return {"": figure} if drawn else {}
+    return {"": figure} if any(axis.lines for axis in axes) else {}
 
 
 def table(summary: dict, runs: dict) -> str:

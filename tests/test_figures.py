@@ -183,6 +183,15 @@ def test_labels_are_compared_in_pairs():
     ]
 
 
+def test_a_head_without_pairs_is_drawn_empty(tmp_path):
+    rows = [_more_labels_row("xy", 0, "one", 3.0)]
+    assert more_labels.draw({"rows": rows}, {}, tmp_path) == {}
+    rows.append(_more_labels_row("xy", 0, "both", 2.0))
+    left, right = more_labels.draw({"rows": rows}, {}, tmp_path)[""].axes
+    assert left.get_legend() is not None
+    assert right.get_legend() is None  # an empty one warns, and warnings are errors
+
+
 def test_the_confidence_interval_is_student_s():
     assert more_labels.confidence_interval([1.0]) is None
     # Three differences: mean 2, standard error 1 / sqrt(3), t = 4.3027 (two degrees of freedom).
