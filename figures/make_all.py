@@ -18,6 +18,7 @@ from figures import (
     more_labels,
     multiple_locations,
     prediction_epochs,
+    style,
     target_density,
 )
 from rectloc_tf.errors import UserError
@@ -72,10 +73,11 @@ def facts(summary: dict) -> str:
     kinds = dict.fromkeys(f"{m['cpu']}, {m['cores']} cores" for m in summary["machines"])
     machines = "; ".join(kinds)
     size = f"{base['image_size']} px, batch {base['batch_size']}, {base['schedule']} schedule"
-    seeded = f"{_count(len(summary['seeds']), 'seed')} ({seeds})"
-    text = f"{_count(runs, 'run')} at {size}, {seeded}; {summary['hours']:.1f} hours on {machines}"
+    seeded = f"{style.count(len(summary['seeds']), 'seed')} ({seeds})"
+    text = f"{style.count(runs, 'run')} at {size}, {seeded}; "
+    text += f"{summary['hours']:.1f} hours on {machines}"
     if summary["missing"]:
-        text += f"; {_count(len(summary['missing']), 'more run')} of this plan not made yet"
+        text += f"; {style.count(len(summary['missing']), 'more run')} of this plan not made yet"
     return f"*{text}.*"
 
 
@@ -83,10 +85,6 @@ def pictures(name: str, figures_dir: Path) -> list[str]:
     """An experiment's figures as Markdown, those that have been drawn."""
     found = [p for p in figures_dir.glob("*.png") if re.fullmatch(rf"{name}(_.*)?", p.stem)]
     return [f"![{p.stem.replace('_', ' ')}](figures/{p.name})" for p in sorted(found)]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("s" if number != 1 else "")
 
 
 def blocks(results_dir: Path, figures_dir: Path) -> dict[str, str]:

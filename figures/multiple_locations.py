@@ -24,10 +24,6 @@ PANELS = {
 }
 
 
-def _rectangles(domain: int) -> str:
-    return f"{domain} rectangle" + ("s" if domain != 1 else "")
-
-
 def _values(
     summary: dict, training: str, key: str, threshold: int = THRESHOLD
 ) -> dict[int, list[float]]:
@@ -70,12 +66,13 @@ def _thresholds(summary: dict) -> list[int]:
 def _draw_thresholds(summary: dict) -> Figure:
     """Recall against precision, a line a training: what another threshold would change."""
     domains = summary["domains"]
+    markers = dict(zip(_thresholds(summary), MARKERS, strict=False))
     figure = style.new_figure(2.9)
     axes = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
     for axis, domain in zip(axes, domains, strict=True):
         for training, color in COLORS.items():
             points = []
-            for threshold, marker in zip(_thresholds(summary), MARKERS, strict=False):
+            for threshold, marker in markers.items():
                 recalls = _values(summary, training, "recall", threshold).get(domain)
                 precisions = _values(summary, training, "precision", threshold).get(domain)
                 if recalls and precisions:
@@ -83,7 +80,12 @@ def _draw_thresholds(summary: dict) -> Figure:
                     axis.plot(*points[-1], marker, color=color, ms=4)
             if points:
                 axis.plot(*zip(*points, strict=True), "-", color=color, lw=0.8)
-        axis.set(title=_rectangles(domain), xlabel="found, %", xlim=(-5, 105), ylim=(-5, 105))
+        axis.set(
+            title=style.count(domain, "rectangle"),
+            xlabel="found, %",
+            xlim=(-5, 105),
+            ylim=(-5, 105),
+        )
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("points on a centre, %")
     handles = [
@@ -91,7 +93,7 @@ def _draw_thresholds(summary: dict) -> Figure:
         for training, color in COLORS.items()
     ] + [
         axes[0].plot([], [], marker, color=style.GREY, ms=4, label=f"brightness ≥ {threshold}")[0]
-        for threshold, marker in zip(_thresholds(summary), MARKERS, strict=False)
+        for threshold, marker in markers.items()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
@@ -118,7 +120,7 @@ def _draw_pictures(summary: dict, runs: dict, results_dir: Path, training: str) 
         for j in (0, 1):
             style.show(axes[0, 2 * i + j], tiles[0, j])
             style.show(axes[1, 2 * i + j], tiles[1, j], vmax=brightest)
-        axes[0, 2 * i].set_title(_rectangles(domain), fontsize=9, loc="left")
+        axes[0, 2 * i].set_title(style.count(domain, "rectangle"), fontsize=9, loc="left")
     return figure
 
 
@@ -142,7 +144,11 @@ def table(summary: dict, runs: dict) -> str:
         if values:
             cells = [style.percent(values.get(d, []), 0) for d in domains]
             brief.append([training, name, *cells])
-    head = ["trained on", f"at brightness ≥ {THRESHOLD}", *map(_rectangles, domains)]
+    head = [
+        "trained on",
+        f"at brightness ≥ {THRESHOLD}",
+        *(style.count(d, "rectangle") for d in domains),
+    ]
     return "\n\n".join([style.markdown(head, brief), _long_table(summary)])
 
 

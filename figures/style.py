@@ -115,6 +115,11 @@ def spread(values: Iterable[float], digits: int, unit: str = "") -> str:
     return mean + unit
 
 
+def count(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {noun}" + ("s" if number != 1 else "")
+
+
 def percent(values: Iterable[float], digits: int = 1) -> str:
     """Shares as per cent, with their spread."""
     return spread([100 * v for v in values], digits, " %")
