@@ -70,3 +70,9 @@ def read_image_bytes(path: Path) -> bytes:
         megapixels = f"{width * height / 1e6:.0f} megapixels"
         raise UserError(f"{path}: {width} x {height}, {megapixels}; the limit is 64")
     return data
+
+
+def decode_image(image_bytes: tf.Tensor) -> tf.Tensor:
+    """Decodes a PNG or JPEG (scalar string): uint8 [H, W, 3]; EXIF orientation is ignored."""
+    image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, 3])

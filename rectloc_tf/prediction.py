@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ from rectloc_tf import plots
 from rectloc_tf.config import SceneConfig, TargetConfig
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.geometry import centers
-from rectloc_tf.image_files import read_image_bytes
+from rectloc_tf.image_files import decode_image, read_image_bytes
+from rectloc_tf.inference import make_answer_encoded, make_answer_images
 from rectloc_tf.rundir import atomic_path
-from rectloc_tf.serving import decode_image, make_answer_encoded, make_answer_images
 
 BATCH_SIZE = 32
 MAX_GROUP_PIXELS = 16_000_000
@@ -31,7 +30,7 @@ class Prediction:
     Attributes:
         name: the file's path, or the scene's name.
         point: (x, y) in the picture's own pixels, float32 [2].
-        confidence: 0-1, or NaN for models that answer with coordinates.
+        confidence: 0-1, or None for models that answer with coordinates.
         image: uint8 [H, W] or [H, W, 3].
         heatmap: float32 [S, S] at working size, 0-255, or None.
         truth: true centre (x, y), or None where it is not known.
@@ -39,7 +38,7 @@ class Prediction:
 
     name: str
     point: np.ndarray
-    confidence: float
+    confidence: float | None
     image: np.ndarray
     heatmap: np.ndarray | None = None
     truth: np.ndarray | None = None
@@ -101,7 +100,8 @@ def predict_scenes(model: keras.Model, scene: SceneConfig, indices: range) -> It
 
 def _prediction(name, answers, row, image, truth=None) -> Prediction:
     heatmap = answers["heatmap"][row].numpy() if "heatmap" in answers else None
-    point, confidence = answers["center_xy"][row].numpy(), float(answers["confidence"][row])
+    confidence = float(answers["confidence"][row]) if "confidence" in answers else None
+    point = answers["center_xy"][row].numpy()
     return Prediction(name, point, confidence, image, heatmap, truth)
 
 
@@ -119,7 +119,7 @@ def csv_writer(path: Path) -> Iterator[Callable[[Prediction], None]]:
 
         def write(prediction: Prediction) -> None:
             x, y = (f"{value:.3f}" for value in prediction.point)
-            known = math.isfinite(prediction.confidence)
+            known = prediction.confidence is not None
             writer.writerow(
                 [prediction.name, x, y, f"{prediction.confidence:.4f}" if known else ""]
             )

@@ -5,7 +5,6 @@ import os
 import platform
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,7 +13,9 @@ import tensorflow as tf
 
 from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.errors import ConfigError, reason
+from rectloc_tf.processor import cpu_flags, onednn_is_on
 
+_INSTRUCTIONS = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"}
 _CPU_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
@@ -31,20 +32,6 @@ class Runtime:
     strategy: tf.distribute.Strategy
     jit: bool
     description: str
-
-
-def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
-    """Instruction sets of this processor as Linux names them; empty where it does not say."""
-    try:
-        lines = cpuinfo.read_text().splitlines()
-    except OSError:
-        return set()
-    return {
-        flag
-        for line in lines
-        if line.startswith(("flags", "Features"))
-        for flag in line.split(":", 1)[1].split()
-    }
 
 
 def gpu_precision(capability: tuple[int, int]) -> tuple[str, str]:
@@ -140,6 +127,8 @@ def describe_environment() -> dict[str, Any]:
         "numpy": np.__version__,
         "platform": platform.platform(),
         "cores": os.cpu_count(),
+        "instructions": sorted(_INSTRUCTIONS & cpu_flags()),
+        "onednn": onednn_is_on(),
         "devices": [device.name for device in tf.config.list_logical_devices()],
         "command": sys.argv,
     }

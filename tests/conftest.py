@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import rectloc_tf  # noqa: F401 (before TensorFlow: it sets oneDNN)
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,7 +1,6 @@
 """Predictions: scenes and their truth, the CSV and the pictures."""
 
 import csv
-import math
 
 import cv2
 import keras
@@ -56,7 +55,7 @@ def test_scenes_have_their_pictures_names_and_truth():
     )
     # 56 and 168 of 224, in the picture's own 64 pixels.
     np.testing.assert_allclose([a.point for a in answers], [[16, 48]] * len(indices), rtol=1e-6)
-    assert all(math.isnan(a.confidence) for a in answers)
+    assert all(a.confidence is None for a in answers)
     assert all(a.heatmap is None for a in answers)
 
 
@@ -79,7 +78,7 @@ def test_csv_has_a_row_a_prediction(tmp_path):
     path = tmp_path / "out" / "predictions.csv"
     with csv_writer(path) as write:
         write(prediction("dir/a.png"))
-        write(prediction("b, with comma.png", (0, 1234.5), math.nan))
+        write(prediction("b, with comma.png", (0, 1234.5), None))
         write(prediction('c "quoted".png', (-3.0005, 2), 0.0))
         assert not path.exists()
     assert path.read_text().splitlines()[:2] == [

@@ -8,7 +8,8 @@ import tensorflow as tf
 from rectloc_tf import runtime
 from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.runtime import choose_precision, cpu_flags, gpu_precision, make_runtime, resolve
+from rectloc_tf.processor import onednn_is_on
+from rectloc_tf.runtime import choose_precision, gpu_precision, make_runtime, resolve
 
 THREE = SimpleNamespace(num_replicas_in_sync=3)
 ONE = SimpleNamespace(num_replicas_in_sync=1)
@@ -34,25 +35,6 @@ def machine(monkeypatch):
         monkeypatch.setattr(runtime, "cpu_flags", lambda: set(flags))
 
     return install
-
-
-def test_cpu_flags_are_read_from_every_flags_line(tmp_path):
-    path = tmp_path / "cpuinfo"
-    path.write_text(
-        "processor\t: 0\nmodel name\t: A flags: CPU\nflags\t\t: fpu sse2 avx512_bf16\n\n"
-        "processor\t: 1\nflags\t\t: fpu avx2\nbugs\t\t: spectre_v1\n"
-    )
-    assert cpu_flags(path) == {"fpu", "sse2", "avx512_bf16", "avx2"}
-
-
-def test_cpu_flags_of_arm(tmp_path):
-    path = tmp_path / "cpuinfo"
-    path.write_text("processor\t: 0\nFeatures\t: fp asimd bf16\n")
-    assert cpu_flags(path) == {"fp", "asimd", "bf16"}
-
-
-def test_no_cpuinfo_no_flags(tmp_path):
-    assert cpu_flags(tmp_path / "missing") == set()
 
 
 @pytest.mark.parametrize(
@@ -206,3 +188,4 @@ def test_environment_is_described_in_json_values():
     assert described["tensorflow"] == tf.__version__
     assert any("CPU" in name for name in described["devices"])
     assert all(isinstance(value, (str, int, list)) for value in described.values())
+    assert described["onednn"] == onednn_is_on()

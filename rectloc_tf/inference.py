@@ -1,0 +1,181 @@
+"""The network as it is used after training: folded, constant, from images to points.
+
+`predict` runs these functions and `export` writes them into a SavedModel. Training, `evaluate`
+and the study measure the network as it was trained, without any of this.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rectloc_tf.evaluation import decode_centers
+from rectloc_tf.geometry import frame_to_working
+from rectloc_tf.image_files import decode_image
+from rectloc_tf.models import is_heatmap_model
+from rectloc_tf.resampling import Affine, resample, stretch
+
+Answers = dict[str, tf.Tensor]
+
+
+def fold_batch_normalization(model: keras.Model) -> keras.Model:
+    """A copy of a model whose batch normalisations are part of the convolutions before them.
+
+    In inference, batch normalisation is y = s x + (beta - s mean), s = gamma / sqrt(variance +
+    epsilon): a scale of the kernel and a bias. Convolutions and their normalisations are found
+    by name, `<name>_conv` and `<name>_bn` (see `backbones`); any other one stays as it is.
+
+    Args:
+        model: functional; not changed.
+
+    Returns:
+        A model with the same inputs and, within rounding, the same outputs.
+    """
+    pairs = {}  # of names: batch normalisation -> convolution
+    layers = {layer.name: layer for layer in model.layers}
+    for name, layer in layers.items():
+        conv = layers.get(name.removesuffix("_bn") + "_conv")
+        is_normalization = isinstance(layer, keras.layers.BatchNormalization)
+        if is_normalization and conv is not None and layer.input is conv.output:
+            pairs[name] = conv.name
+
+    def copy(layer):
+        if not isinstance(layer, keras.layers.Layer) or layer.name in pairs:
+            return layer  # a plain operation, or left out by `call`
+        bias = {"use_bias": True} if layer.name in pairs.values() else {}
+        return type(layer).from_config(layer.get_config() | bias)
+
+    def call(layer, *args, **kwargs):
+        return args[0] if layer.name in pairs else layer(*args, **kwargs)
+
+    folded = keras.models.clone_model(model, clone_function=copy, call_function=call)
+    folded_convs = {conv: _folded(layers[conv], layers[name]) for name, conv in pairs.items()}
+    for layer in folded.layers:
+        if layer.weights:
+            layer.set_weights(folded_convs.get(layer.name) or layers[layer.name].get_weights())
+    return folded
+
+
+def _folded(conv: keras.layers.Layer, normalization: keras.layers.Layer) -> list[np.ndarray]:
+    """Kernel and bias of a convolution without bias together with its normalisation."""
+    gamma, beta, mean, variance = (
+        weights.astype(np.float64) for weights in normalization.get_weights()
+    )
+    scale = gamma / np.sqrt(variance + normalization.epsilon)
+    return [conv.get_weights()[0] * scale, beta - mean * scale]
+
+
+def make_network(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The folded network with its weights as constants of the graph.
+
+    Constants are cast, transposed and packed once, when the graph is optimised; variables each
+    time that it runs.
+
+    Returns:
+        A concrete function: uint8 [N, S, S, C] -> the model's outputs. Functions that call it
+        share one copy of the weights when they are saved.
+    """
+    folded = fold_batch_normalization(model)
+    groups = folded.trainable_variables, folded.non_trainable_variables
+    weights = [[variable.numpy() for variable in group] for group in groups]
+
+    @tf.function
+    def network(images):
+        constants = [[tf.constant(value) for value in group] for group in weights]
+        outputs, _ = folded.stateless_call(*constants, images, training=False)
+        return outputs
+
+    return network.get_concrete_function(tf.TensorSpec(model.input_shape, tf.uint8, name="images"))
+
+
+def _to_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
+    """Grey to colour or back: uint8 [..., 1 or 3] -> uint8 [..., channels]."""
+    leading = [None] * (len(images.shape) - 1)
+
+    def from_grey():
+        grey = tf.ensure_shape(images, [*leading, 1])
+        return grey if channels == 1 else tf.image.grayscale_to_rgb(grey)
+
+    def from_colour():
+        colour = tf.ensure_shape(images, [*leading, 3])
+        return colour if channels == 3 else tf.image.rgb_to_grayscale(colour)
+
+    if images.shape[-1] is not None:
+        return from_grey() if images.shape[-1] == 1 else from_colour()
+    return tf.cond(tf.equal(tf.shape(images)[-1], 1), from_grey, from_colour)
+
+
+def preprocess(images: tf.Tensor, size: int, channels: int) -> tuple[tf.Tensor, Affine]:
+    """Stretches images to the working size, with antialiasing.
+
+    Args:
+        images: uint8 [N, H, W, C], any H and W, C = 1 or 3 (may be unknown when traced).
+        size: working size S.
+        channels: the model's, 1 or 3.
+
+    Returns:
+        uint8 [N, S, S, channels], the pixels themselves if H = W = S; and how they were placed.
+    """
+    images = _to_channels(images, channels)
+    height, width = tf.unstack(tf.shape(images)[1:3])
+    affine = stretch(height, width, size)
+
+    def resize():
+        return tf.saturate_cast(tf.round(resample(images, size, affine)), tf.uint8)
+
+    has_size = tf.equal(height, size) & tf.equal(width, size)
+    prepared = tf.cond(has_size, lambda: images, resize)
+    return tf.ensure_shape(prepared, [None, size, size, channels]), affine
+
+
+def _answer(model: keras.Model, outputs: tf.Tensor, affine: Affine) -> Answers:
+    """Answers in the images' own pixels from a network's outputs."""
+    size = model.input_shape[1]
+    points, confidence = decode_centers(outputs, size)
+    answers = {"center_xy": affine.to_image(frame_to_working(points, size))}
+    if is_heatmap_model(model):
+        answers |= {"confidence": confidence, "heatmap": outputs[..., 0]}
+    return answers
+
+
+def make_answer_images(model: keras.Model) -> Callable[[tf.Tensor], Answers]:
+    """The function behind `serving_default`: images uint8 [N, H, W, C] -> answers.
+
+    Answers: center_xy float32 [N, 2] in input pixels and, for heatmap models, confidence
+    float32 [N], 0-1, and heatmap float32 [N, S, S] at working size. Coordinates have no
+    confidence.
+    """
+    return make_answers(model)[0]
+
+
+def make_answer_encoded(model: keras.Model) -> Callable[[tf.Tensor], Answers]:
+    """The function behind `encoded`: image_bytes string [N], PNG or JPEG of any size each."""
+    return make_answers(model)[1]
+
+
+def make_answers(model: keras.Model) -> tuple[Callable[[tf.Tensor], Answers], ...]:
+    """Both functions, on one network."""
+    _, size, _, channels = model.input_shape
+    network = make_network(model)
+
+    def answer_images(images):
+        prepared, affine = preprocess(images, size, channels)
+        return _answer(model, network(prepared), affine)
+
+    def prepare(image_bytes):
+        prepared, affine = preprocess(decode_image(image_bytes)[None], size, channels)
+        return prepared[0], *affine
+
+    def answer_encoded(image_bytes):
+        pair = tf.TensorSpec([2], tf.float32)
+        types = (tf.TensorSpec([size, size, channels], tf.uint8), pair, pair)
+        images, *affine = tf.map_fn(prepare, image_bytes, fn_output_signature=types)
+        return _answer(model, network(images), Affine(*affine))
+
+    images = tf.TensorSpec([None, None, None, None], tf.uint8, name="images")
+    image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
+    return (
+        tf.function(answer_images, input_signature=[images]),
+        tf.function(answer_encoded, input_signature=[image_bytes]),
+    )

@@ -1,0 +1,78 @@
+"""Images to the working size, in plain ops that every converter and every device knows.
+
+The result is that of `tf.image.resize(..., antialias=True)`: a triangle filter, widened when an
+image shrinks. Here it is two matrix products, one for the rows and one for the columns.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Affine(NamedTuple):
+    """How an image lies in the working image: working = scale * image + offset.
+
+    Both are float32 [..., 2] = (x, y), in working pixels (per pixel of the image). A stretch has
+    no offset; a letterbox has one scale for both axes and an offset that centres the image.
+    """
+
+    scale: tf.Tensor
+    offset: tf.Tensor
+
+    def to_image(self, points: tf.Tensor) -> tf.Tensor:
+        """Points [..., 2] from working pixels to pixels of the image."""
+        return (points - self.offset) / self.scale
+
+
+def stretch(height: tf.Tensor, width: tf.Tensor, size: int) -> Affine:
+    """The affine that stretches an image of `height` x `width` over `size` x `size` pixels."""
+    image = tf.cast(tf.stack([width, height]), tf.float32)
+    return Affine(size / image, tf.zeros([2]))
+
+
+def triangle_weights(length: tf.Tensor, size: int, scale: tf.Tensor, offset: tf.Tensor):
+    """What each of `length` pixels in a row contributes to each of `size` working pixels.
+
+    The filter is max(0, 1 - |d| / r), d the distance of the two centres in pixels of the image
+    and r = max(1, 1 / scale); the weights of a working pixel add up to 1. They are all 0 where
+    its centre lies outside the image.
+
+    Args:
+        length: scalar, integer.
+        size: number of working pixels.
+        scale, offset: scalars, as in `Affine`.
+
+    Returns:
+        float32 [size, length].
+    """
+    length = tf.cast(length, tf.float32)
+    at = (tf.range(size, dtype=tf.float32) + 0.5 - offset) / scale
+    distance = tf.abs(at[:, None] - (tf.range(length) + 0.5))
+    weights = tf.nn.relu(1 - distance / tf.maximum(1 / scale, 1))
+    inside = tf.cast((at >= 0) & (at <= length), tf.float32)[:, None]
+    return inside * weights / tf.reduce_sum(weights, axis=1, keepdims=True)
+
+
+def resample(images: tf.Tensor, size: int, affine: Affine) -> tf.Tensor:
+    """Draws images into working images of `size` x `size`, with antialiasing.
+
+    Args:
+        images: any numeric type, [N, H, W, C]; N, H and W may be unknown when traced.
+        size: working size S.
+        affine: where the images lie, scale and offset [2]; black where none does.
+
+    Returns:
+        float32 [N, S, S, C].
+    """
+    count, height, width, _ = tf.unstack(tf.shape(images))
+    channels = images.shape[-1]
+    by_row = triangle_weights(height, size, affine.scale[1], affine.offset[1])
+    by_column = triangle_weights(width, size, affine.scale[0], affine.offset[0])
+    rows = tf.reshape(tf.cast(images, tf.float32), [count, height, width * channels])
+    rows = tf.reshape(tf.matmul(by_row, rows), [count, size, width, channels])
+    if channels == 1:
+        columns = tf.matmul(rows[..., 0], by_column, transpose_b=True)[..., None]
+    else:
+        columns = tf.matmul(tf.transpose(rows, [0, 3, 1, 2]), by_column, transpose_b=True)
+        columns = tf.transpose(columns, [0, 2, 3, 1])
+    return tf.ensure_shape(columns, [None, size, size, channels])
