@@ -66,14 +66,23 @@ def _mean_over_replicas(tensors):
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
 
 
+# Taps of a phase's kernel in a row, above which whole rows are faster than phases (see below).
+MAX_PHASE_TAPS = 11
+
+
 @keras.saving.register_keras_serializable(package="rectloc_tf")
 class PolyphaseConv2DTranspose(keras.layers.Conv2DTranspose):
-    """`keras.layers.Conv2DTranspose` with padding "valid", as a small dense convolution.
+    """`keras.layers.Conv2DTranspose` with padding "valid", as a dense convolution.
 
     With stride s, the outputs of one phase (row mod s, column mod s) are a plain convolution
-    of the inputs with every s-th tap of the kernel. All s^2 phases are computed as channels at
-    the inputs' resolution and then interleaved (`depth_to_space`), where the transposed
-    convolution would walk over the s^2 times larger output with its whole kernel.
+    of the inputs with every s-th tap of the kernel, where the transposed convolution would walk
+    over the s^2 times larger output with its whole kernel. There are two ways to compute them:
+
+    - All s^2 phases as channels at the inputs' resolution, then interleaved (`depth_to_space`).
+    - Where a phase still has many taps, that convolution is slow, since it has few channels to
+      fill a processor's vectors with. Then a whole row of inputs is taken as the channels of one
+      pixel, s whole rows of outputs likewise, and the kernel is a matrix between them for each
+      of its rows: a convolution in one dimension with many channels.
 
     Raises:
         ValueError: for anything but square strides, padding "valid", channels last and no
@@ -89,21 +98,46 @@ class PolyphaseConv2DTranspose(keras.layers.Conv2DTranspose):
 
     def call(self, inputs):
         """Maps inputs [B, H, W, C] to [B, s (H - 1) + k, s (W - 1) + k, filters]."""
-        stride, (height, width) = self.strides[0], self.kernel_size
-        taps_y, taps_x = -(-height // stride), -(-width // stride)
-        kernel = tf.convert_to_tensor(self.kernel)  # [kh, kw, filters, C]
-        missing = [[0, taps_y * stride - height], [0, taps_x * stride - width], [0, 0], [0, 0]]
-        kernel = tf.reshape(
-            tf.pad(kernel, missing),
-            [taps_y, stride, taps_x, stride, self.filters, kernel.shape[-1]],
-        )
-        kernel = tf.transpose(kernel[::-1, :, ::-1], [0, 2, 5, 1, 3, 4])
-        kernel = tf.reshape(kernel, [taps_y, taps_x, -1, stride**2 * self.filters])
-        border = [[0, 0], [taps_y - 1] * 2, [taps_x - 1] * 2, [0, 0]]
-        phases = tf.nn.conv2d(tf.pad(inputs, border), kernel, strides=1, padding="VALID")
-        outputs = tf.nn.depth_to_space(phases, stride) if stride > 1 else phases
+        kernel = tf.convert_to_tensor(self.kernel)
+        taps = -(-self.kernel_size[1] // self.strides[1])
+        convolve = _by_rows if taps > MAX_PHASE_TAPS else _by_phases
         _, rows, columns, _ = self.compute_output_shape(inputs.shape)
-        outputs = outputs[:, :rows, :columns]
+        outputs = convolve(inputs, kernel, self.strides[0])[:, :rows, :columns]
         if self.use_bias:
             outputs += tf.convert_to_tensor(self.bias)
         return outputs if self.activation is None else self.activation(outputs)
+
+
+def _by_phases(inputs: tf.Tensor, kernel: tf.Tensor, stride: int) -> tf.Tensor:
+    """Transposed convolution of [B, H, W, C] with [kh, kw, F, C], perhaps some cells too large."""
+    height, width, filters, channels = kernel.shape
+    taps_y, taps_x = -(-height // stride), -(-width // stride)
+    missing = [[0, taps_y * stride - height], [0, taps_x * stride - width], [0, 0], [0, 0]]
+    kernel = tf.reshape(
+        tf.pad(kernel, missing), [taps_y, stride, taps_x, stride, filters, channels]
+    )
+    kernel = tf.transpose(kernel[::-1, :, ::-1], [0, 2, 5, 1, 3, 4])
+    kernel = tf.reshape(kernel, [taps_y, taps_x, -1, stride**2 * filters])
+    border = [[0, 0], [taps_y - 1] * 2, [taps_x - 1] * 2, [0, 0]]
+    phases = tf.nn.conv2d(tf.pad(inputs, border), kernel, strides=1, padding="VALID")
+    return tf.nn.depth_to_space(phases, stride) if stride > 1 else phases
+
+
+def _by_rows(inputs: tf.Tensor, kernel: tf.Tensor, stride: int) -> tf.Tensor:
+    """The same as `_by_phases`, with rows as channels."""
+    height, width, filters, channels = kernel.shape
+    columns = inputs.shape[2]
+    outputs = stride * (columns - 1) + max(width, stride)
+    taps = -(-height // stride)
+    # Row j of each matrix is the kernel's row, moved by j strides. Laid end to end, rows that
+    # are one stride longer than the outputs and cut as long as the outputs move by themselves.
+    missing = [[0, taps * stride - height], [0, outputs + stride - width], [0, 0], [0, 0]]
+    rows = tf.transpose(tf.pad(kernel, missing), [0, 3, 2, 1])
+    rows = tf.tile(rows, [1, 1, 1, columns])[..., : columns * outputs]
+    matrices = tf.reshape(rows, [taps, stride, channels, filters, columns, outputs])
+    matrices = tf.transpose(matrices[::-1], [0, 4, 2, 1, 5, 3])
+    matrices = tf.reshape(matrices, [taps, 1, columns * channels, stride * outputs * filters])
+    lines = tf.reshape(inputs, [-1, inputs.shape[1], 1, columns * channels])
+    lines = tf.pad(lines, [[0, 0], [taps - 1] * 2, [0, 0], [0, 0]])
+    lines = tf.nn.conv2d(lines, matrices, strides=1, padding="VALID")
+    return tf.reshape(lines, [-1, lines.shape[1] * stride, outputs, filters])

@@ -71,7 +71,9 @@ def test_refuses_what_the_fused_op_cannot_do():
     ("filters", "kernel_size", "stride"),
     [(1, 14, 2), (1, 28, 4), (1, 15, 1), (3, (7, 5), 2), (2, 13, 3), (2, 2, 3)],
 )
-def test_transposed_convolution_equals_keras(filters, kernel_size, stride):
+@pytest.mark.parametrize("max_taps", [0, 99], ids=["rows", "phases"])
+def test_transposed_convolution_equals_keras(filters, kernel_size, stride, max_taps, monkeypatch):
+    monkeypatch.setattr("rectloc_tf.layers.MAX_PHASE_TAPS", max_taps)
     rng = np.random.default_rng(2)
     inputs = tf.constant(rng.normal(size=SHAPE), tf.float32)
     layers = [
