@@ -11,6 +11,7 @@ from pathlib import Path
 from rectloc_tf import cli
 from rectloc_tf.benchmarking import suites
 from rectloc_tf.benchmarking.turns import describe_machine
+from rectloc_tf.processor import INSTRUCTIONS, cpu_flags
 from rectloc_tf.progress import ProgressLine
 from rectloc_tf.rundir import check_writable, write_json
 
@@ -33,7 +34,7 @@ def benchmark() -> None:
         rows += group_rows
         ratios |= group_ratios
         progress.print(f"{place}: done")
-    machine = describe_machine()
+    machine = describe_machine() | {"instructions": sorted(INSTRUCTIONS & cpu_flags())}
     print(f"{machine['cpu']}, {machine['cores']} cores, {machine['platform']}\n")
     print(f"{suites.as_markdown(rows)}\n")
     for key, value in ratios.items():

@@ -7,6 +7,9 @@ import warnings
 from pathlib import Path
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # instruction sets that compute in it
+# Those that decide which kernels run and how fast.
+INSTRUCTIONS = {"avx2", "avx512f", "avx512_vnni"} | BFLOAT16
 
 
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:

@@ -13,10 +13,7 @@ import tensorflow as tf
 
 from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.errors import ConfigError, reason
-from rectloc_tf.processor import cpu_flags, onednn_is_on
-
-_INSTRUCTIONS = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"}
-_CPU_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+from rectloc_tf.processor import BFLOAT16, INSTRUCTIONS, cpu_flags, onednn_is_on
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def choose_precision(requested: str, strategy: str = "auto") -> tuple[str, str]:
     if gpus:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         return gpu_precision(min(d.get("compute_capability", (0, 0)) for d in details))
-    found = sorted(_CPU_BFLOAT16_FLAGS & cpu_flags())
+    found = sorted(BFLOAT16 & cpu_flags())
     if found:
         return "mixed_bfloat16", f"this CPU has {found[0]}"
     return "float32", "this CPU has no bfloat16 instructions"
@@ -127,7 +124,7 @@ def describe_environment() -> dict[str, Any]:
         "numpy": np.__version__,
         "platform": platform.platform(),
         "cores": os.cpu_count(),
-        "instructions": sorted(_INSTRUCTIONS & cpu_flags()),
+        "instructions": sorted(INSTRUCTIONS & cpu_flags()),
         "onednn": onednn_is_on(),
         "devices": [device.name for device in tf.config.list_logical_devices()],
         "command": sys.argv,

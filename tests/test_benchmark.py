@@ -139,14 +139,31 @@ def test_a_ratio_without_its_peer_is_absent(program, tmp_path):
     assert ([row["who"] for row in rows], ratios) == (["a"], {})
 
 
-def test_the_suites_answer_every_ratio():
-    keys = [k for make in suites.SUITES.values() for g in make() for k in (*g.ratios, *g.values)]
-    assert sorted(keys) == sorted(
-        ["input_vs_numpy_function", "input_vs_opencv_loop", "input_vs_memset",
-         "gaussian_vs_disc_cost", "step_vs_torch_float32", "step_vs_torch_bfloat16",
-         "epoch_vs_torch", "input_wait_share"]
-    )  # fmt: skip
-    for make in suites.SUITES.values():
-        for group in make():
-            for peers in group.ratios.values():
-                assert set(peers) <= group.tasks.keys()
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_the_suites_answer_every_ratio(monkeypatch, bfloat16):
+    monkeypatch.setattr(
+        suites, "cpu_flags", lambda: {"avx2"} | ({"amx_bf16"} if bfloat16 else set())
+    )
+    groups = [group for make in suites.SUITES.values() for group in make()]
+    keys = [key for g in groups for key in (*g.ratios, *g.values, *g.summaries)]
+    expected = [
+        "input_vs_numpy_function", "input_vs_opencv_loop", "input_vs_memset",
+        "gaussian_vs_disc_cost", "step_vs_torch_float32_112", "step_vs_torch_float32_224",
+        "size_vs_next_cost", "epoch_vs_torch", "input_wait_share", "serve_vs_openvino_1",
+        "serve_vs_openvino_8", "serve_vs_openvino_64",
+    ]  # fmt: skip
+    if bfloat16:
+        expected += ["step_vs_torch_bfloat16_112", "step_vs_torch_bfloat16_224"]
+    assert sorted(keys) == sorted(expected)
+    tasks = [task for group in groups for _, task in group.tasks.values()]
+    used = {task["precision"] for task in tasks if "precision" in task}
+    assert used == {"float32", "mixed_bfloat16"} if bfloat16 else {"float32"}
+    for group in groups:
+        for peers in group.ratios.values():
+            assert set(peers) <= group.tasks.keys()
+
+
+def test_the_dearest_size_is_named_by_what_it_costs():
+    rates = {"64 px": [40, 40, 40], "80 px": [10, 12, 11], "96 px": [20, 24, 25]}
+    results = {name: [{"rate": rate} for rate in values] for name, values in rates.items()}
+    assert suites.dearest_step(results) == 2

@@ -1,12 +1,14 @@
 """What is measured against what: groups of workers that take turns, and the ratios of interest."""
 
 import importlib.util
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rectloc_tf.benchmarking.turns import ratio, spread, take_turns
+from rectloc_tf.benchmarking.turns import Measurement, ratio, spread, take_turns
+from rectloc_tf.processor import BFLOAT16, cpu_flags
 
 OURS = "rectloc_tf.benchmarking.workers"
 PEERS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -26,6 +28,7 @@ class Group:
         ratios: key in the report -> name of the peer whose ratio to ours it is; several names
             mean the best of them.
         values: key in the report -> field of our measurements whose median it is.
+        summaries: key in the report -> function of the measurements of all workers, by name.
     """
 
     suite: str
@@ -33,6 +36,17 @@ class Group:
     tasks: dict[str, tuple[str, dict[str, Any]]]
     ratios: dict[str, tuple[str, ...]] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
+    summaries: dict[str, Callable[[Mapping[str, list[Measurement]]], float]] = field(
+        default_factory=dict
+    )
+
+
+def precisions() -> tuple[str, ...]:
+    """The precisions that this processor computes in, the fastest first.
+
+    bfloat16 is emulated where the processor has none, for minutes a step.
+    """
+    return ("mixed_bfloat16", "float32") if BFLOAT16 & cpu_flags() else ("float32",)
 
 
 def _describe(task: dict[str, Any], *names: str) -> str:
@@ -96,14 +110,29 @@ def train_groups() -> Iterator[Group]:
         work = _describe(task, "target", "depth", "image_size", "batch_size", "precision")
         return Group("train", work, tasks, dict(ratios))
 
-    for precision in ("float32", "mixed_bfloat16"):
-        key = f"step_vs_torch_{precision.removeprefix('mixed_')}"
-        yield group({key: ("torch eager", "torch compiled")}, precision=precision)
-        yield group(precision=precision, target="xy", peers=("torch eager",))
-        yield group(precision=precision, image_size=112)
-        yield group(precision=precision, image_size=112, target="xy", peers=("torch eager",))
+    for precision in precisions():
+        for size in (224, 112):
+            key = f"step_vs_torch_{precision.removeprefix('mixed_')}_{size}"
+            change = {"precision": precision, "image_size": size}
+            yield group({key: ("torch eager", "torch compiled")}, **change)
+            yield group(**change, target="xy", peers=("torch eager",))
     for depth in (34, 50):
-        yield group(precision="mixed_bfloat16", image_size=112, depth=depth, peers=("torch eager",))
+        yield group(precision=precisions()[0], image_size=112, depth=depth, peers=("torch eager",))
+    task = {**_BASE, "kind": "train", "depth": 18, "batch_size": 16, "seconds": 1.0}
+    task["precision"] = precisions()[0]
+    tasks = {f"{size} px": (OURS, {**task, "image_size": size}) for size in range(64, 257, 16)}
+    summaries = {"size_vs_next_cost": dearest_step}
+    work = f"sizes, {_describe(task, 'target', 'depth', 'batch_size', 'precision')}"
+    yield Group("train", work, tasks, summaries=summaries)
+
+
+def dearest_step(results: Mapping[str, list[Measurement]]) -> float:
+    """The most that an image costs in relation to one of the next larger size.
+
+    Above 1 there is a size that costs more than a larger one.
+    """
+    pairs = itertools.pairwise(results.values())
+    return max(ratio(larger, smaller)["median"] for smaller, larger in pairs)
 
 
 def end_to_end_groups() -> Iterator[Group]:
@@ -111,7 +140,7 @@ def end_to_end_groups() -> Iterator[Group]:
 
     def group(peers=(), ratios=(), **change):
         task = {**_BASE, "kind": "epoch", "depth": 18, "image_size": 112, "batch_size": 32,
-                "images": 512, "precision": "mixed_bfloat16", **change}  # fmt: skip
+                "images": 512, "precision": precisions()[0], **change}  # fmt: skip
         tasks = {"ours": (OURS, task)}
         for precision, workers in peers:
             name = f"torch {precision.removeprefix('mixed_')}, {workers} workers"
@@ -122,7 +151,7 @@ def end_to_end_groups() -> Iterator[Group]:
         values = {"input_wait_share": "wait_share"} if ratios else {}
         return Group("end_to_end", work, tasks, ratios, values)
 
-    peers = (("float32", 2), ("mixed_bfloat16", 0), ("mixed_bfloat16", 2))
+    peers = [(precision, workers) for precision in precisions() for workers in (0, 2)]
     yield group(peers, ("epoch_vs_torch",))
     yield group(target="xy")
 
@@ -133,12 +162,13 @@ def serve_groups() -> Iterator[Group]:
         for batch_size in (1, 8, 64):
             task = {**_BASE, "kind": "serve", "target": target, "batch_size": batch_size}
             tasks = {
-                name: (OURS, {**task, "precision": precision})
-                for name, precision in (("bfloat16", "mixed_bfloat16"), ("float32", "float32"))
+                precision.removeprefix("mixed_"): (OURS, {**task, "precision": precision})
+                for precision in precisions()
             }
             tasks["openvino"] = (PEERS / "openvino_serve.py", {**task, "precision": "float32"})
             work = _describe(task, "target", "image_size", "batch_size")
-            yield Group("serve", work, tasks)
+            ratios = {f"serve_vs_openvino_{batch_size}": ("openvino",)} if target == "disc" else {}
+            yield Group("serve", work, tasks, ratios)
 
 
 SUITES: dict[str, Callable[[], Iterator[Group]]] = {
@@ -184,6 +214,7 @@ def measure_group(
         found = [ratio(first, results[peer])["median"] for peer in peers if peer in results]
         if found:  # against the best of the peers
             ratios[key] = min(found)
+    ratios |= {key: summarise(results) for key, summarise in group.summaries.items()}
     return rows, ratios
 
 
