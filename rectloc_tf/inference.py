@@ -24,7 +24,8 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
 
     In inference, batch normalisation is y = s x + (beta - s mean), s = gamma / sqrt(variance +
     epsilon): a scale of the kernel and a bias. Convolutions and their normalisations are found
-    by name, `<name>_conv` and `<name>_bn` (see `backbones`); any other one stays as it is.
+    by name, `<name>_conv` and `<name>_bn` (see `backbones`). A normalisation of anything else
+    stays as it is, and so does one of a convolution that something else uses too.
 
     Args:
         model: functional; not changed.
@@ -36,8 +37,9 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
     layers = {layer.name: layer for layer in model.layers}
     for name, layer in layers.items():
         conv = layers.get(name.removesuffix("_bn") + "_conv")
-        is_normalization = isinstance(layer, keras.layers.BatchNormalization)
-        if is_normalization and conv is not None and layer.input is conv.output:
+        if conv is None or not isinstance(layer, keras.layers.BatchNormalization):
+            continue
+        if layer.input is conv.output and len(conv._outbound_nodes) == 1:
             pairs[name] = conv.name
 
     def copy(layer):
@@ -73,8 +75,8 @@ def make_network(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     time that it runs.
 
     Returns:
-        A concrete function: uint8 [N, S, S, C] -> the model's outputs. Functions that call it
-        share one copy of the weights when they are saved.
+        A function of uint8 [N, S, S, C], also of none (N = 0), that returns the model's outputs.
+        Functions that call it share one copy of the weights when they are saved.
     """
     folded = fold_batch_normalization(model)
     groups = folded.trainable_variables, folded.non_trainable_variables
@@ -86,7 +88,17 @@ def make_network(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
         outputs, _ = folded.stateless_call(*constants, images, training=False)
         return outputs
 
-    return network.get_concrete_function(tf.TensorSpec(model.input_shape, tf.uint8, name="images"))
+    concrete = network.get_concrete_function(
+        tf.TensorSpec(model.input_shape, tf.uint8, name="images")
+    )
+
+    def apply(images):
+        # oneDNN has no convolution of an empty batch: it gets one black image instead.
+        count = tf.shape(images)[0]
+        black = tf.zeros([tf.cast(count == 0, tf.int32), *model.input_shape[1:]], tf.uint8)
+        return concrete(tf.concat([images, black], axis=0))[:count]
+
+    return apply
 
 
 def _to_channels(images: tf.Tensor, channels: int) -> tf.Tensor:

@@ -50,7 +50,8 @@ def triangle_weights(length: tf.Tensor, size: int, scale: tf.Tensor, offset: tf.
     distance = tf.abs(at[:, None] - (tf.range(length) + 0.5))
     weights = tf.nn.relu(1 - distance / tf.maximum(1 / scale, 1))
     inside = tf.cast((at >= 0) & (at <= length), tf.float32)[:, None]
-    return inside * weights / tf.reduce_sum(weights, axis=1, keepdims=True)
+    total = tf.reduce_sum(weights, axis=1, keepdims=True)  # at least 0.5 inside
+    return inside * weights / tf.maximum(total, 0.1)
 
 
 def resample(images: tf.Tensor, size: int, affine: Affine) -> tf.Tensor:
