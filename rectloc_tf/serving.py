@@ -18,7 +18,9 @@ import tensorflow as tf
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.evaluation import decode_centers
 from rectloc_tf.geometry import FRAME
+from rectloc_tf.image_decoding import decode_image
 from rectloc_tf.models import is_heatmap_model
+from rectloc_tf.output_files import temporary_path
 from rectloc_tf.rundir import RunFolder
 
 Answers = dict[str, tf.Tensor]
@@ -77,12 +79,6 @@ def preprocess(images: tf.Tensor, image_size: int, channels: int) -> tf.Tensor:
     has_size = tf.reduce_all(tf.equal(tf.shape(images)[-3:-1], image_size))
     prepared = tf.cond(has_size, lambda: images, resize)  # a tenth of the time, for nothing
     return tf.ensure_shape(prepared, [*images.shape[:-3], image_size, image_size, channels])
-
-
-def decode_image(image_bytes: tf.Tensor) -> tf.Tensor:
-    """Decodes a PNG or JPEG (scalar string): uint8 [H, W, 3]; EXIF orientation is ignored."""
-    image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, [None, None, 3])
 
 
 def _answer(model: keras.Model, images: tf.Tensor, sizes: tf.Tensor) -> Answers:
@@ -153,7 +149,7 @@ def export_model(model: keras.Model, export_dir: Path) -> Path:
         export_dir.mkdir(parents=True, exist_ok=True)
         versions = [int(p.name) for p in export_dir.iterdir() if p.name.isdecimal()]
         target = export_dir / str(max(versions, default=0) + 1)
-        temporary = export_dir / f".tmp-{os.getpid()}-{target.name}"
+        temporary = temporary_path(target)
     except OSError as error:
         message = f"--export_dir={export_dir}: cannot be written ({reason(error)})"
         raise UserError(message) from error
