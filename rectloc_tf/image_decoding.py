@@ -177,7 +177,8 @@ def _orientation_in_tiff(exif: tf.Tensor) -> tf.Tensor:
     directory = number(at(4), 4)
     entries = directory + 2 + 12 * tf.range(number(directory, 2))
     is_orientation = (number(entries, 2) == _ORIENTATION_TAG) & (number(entries + 2, 2) == _SHORT)
-    found = tf.boolean_mask(number(entries + 8, 2), is_orientation)
+    is_whole = entries + 12 <= last
+    found = tf.boolean_mask(number(entries + 8, 2), is_orientation & is_whole)
     orientation = tf.concat([found, [1]], 0)[0]
     is_valid = starts_well & (orientation >= 1) & (orientation <= 8)
     return tf.cast(tf.where(is_valid, orientation, 1), tf.int32)

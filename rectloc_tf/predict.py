@@ -52,9 +52,11 @@ def predict() -> int:
         predictions = prediction.predict_scenes(model, scene, indices)
     count, turned = prediction.write_answers(predictions, output, overlays, report)
     text = f"{output}: {count} predictions"
-    text += f"; pictures in {overlay_dir}" if overlay_dir else ""
-    text += f"\n{turned} files were turned as their EXIF data says; " * bool(turned)
-    text += "x and y are in the turned picture (--ignore_exif: as stored)" * bool(turned)
+    if overlay_dir:
+        text += f"; pictures in {overlay_dir}"
+    if turned:
+        text += f"\nturned as their EXIF data says: {turned} of {count} files; x and y are in the "
+        text += "turned picture (--ignore_exif: in the picture as it is stored)"
     print(text, file=message_stream(output))
     return EXIT_ERROR if failed else 0
 
