@@ -106,7 +106,7 @@ def _warnings(data: bytes, bits: int) -> Iterator[str]:
     if data.startswith(PNG_START) and data[24] == 16 and bits < 16:
         yield f"16-bit file with values below {2**bits} only; taken as one of {bits} bits"
     if is_drawn_in_alpha(data):
-        yield "one colour, all drawn in the transparency, which is ignored; flatten it first"
+        yield "all drawn in the transparency, which is ignored; flatten it first"
 
 
 def _groups(images: Iterator[_Read]) -> Iterator[list[_Read]]:

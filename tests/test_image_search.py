@@ -4,7 +4,7 @@ import contextlib
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectloc_tf.errors import ConfigError, UserError
@@ -172,6 +172,7 @@ def test_linked_folders_and_files_are_searched(make, tmp_path):
     assert find("here/link") == ["here/link/a.png", "here/link/b.png"]
 
 
+@settings(deadline=None)
 @given(wanted=st.text("ab{},*?[]!./", max_size=12).filter(lambda text: text[:1] != "/"))
 def test_any_text_finds_files_or_is_refused(tmp_path_factory, wanted):
     folder = tmp_path_factory.getbasetemp() / "search" / "inner"

@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectloc_tf.errors import ConfigError, UserError
@@ -240,6 +240,7 @@ def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path):
     assert names_in(tmp_path) == []
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=400))
 def test_names_fit_and_stay_apart(name):
     fitted = fit_name(name)
