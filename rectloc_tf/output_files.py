@@ -93,8 +93,6 @@ def _probe(target: Path) -> None:
     clear_leftovers(target.parent)
     temporary.touch()
     temporary.unlink()
-    with contextlib.suppress(FileNotFoundError):
-        target.stat()  # raises for a name that is too long
 
 
 def check_not_input(flag: str, path: Path, inputs: Iterable[Path]) -> None:

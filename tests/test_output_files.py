@@ -135,10 +135,10 @@ def test_a_pipe_is_written_into(tmp_path, link):
         path.symlink_to(pipe)
     check_writable("output", path)  # does not wait for a reader
     read = []
-    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
     reader.start()
     write(path, "some\nrows\n")
-    reader.join(timeout=30)
+    reader.join(timeout=20)
     assert read == ["some\nrows\n"]
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert len(names_in(tmp_path)) == 1 + link
@@ -187,7 +187,14 @@ def test_standard_output_takes_results_in_turn(tmp_path, name, to):
     command = [sys.executable, "-c", STDOUT, str(path)]
     with open(tmp_path / "out.txt", "w") as file:
         stdout = file if to == "file" else subprocess.PIPE
-        done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        done = subprocess.run(
+            command,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONUNBUFFERED": ""},
+        )
     printed = (tmp_path / "out.txt").read_text() if to == "file" else done.stdout
     assert done.stderr == "a message\n"
     assert printed == "before\nrow\nafter\n"
