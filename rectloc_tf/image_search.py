@@ -43,8 +43,11 @@ def _longest_match(parts: list[str], wanted: str) -> tuple[list[Path], int]:
     if not parts[0]:  # as after a last comma
         return [], 1
     names = [name for name in itertools.accumulate(parts, "{},{}".format) if len(name) <= _MAX_PATH]
-    for taken in range(len(names), 0, -1):
-        found = _match(names[taken - 1], wanted)
+    for taken in range(len(names), 1, -1):
+        if os.path.exists(os.path.expanduser(names[taken - 1])):
+            return _match(names[taken - 1], wanted), taken
+    for taken, name in enumerate(names, start=1):
+        found = _match(name, wanted)
         if found:
             return found, taken
     part = "" if parts[0] == wanted else f": {parts[0]}"
@@ -105,7 +108,7 @@ def _expand_braces(pattern: str) -> list[str]:
 
 
 def _glob(pattern: str) -> list[str]:
-    """As `glob.iglob`, but a part that exists under exactly this name is no pattern.
+    """As `glob.glob`, but a part that exists under exactly this name is no pattern.
 
     And `**` comes to an end where links lead round in circles.
     """

@@ -117,6 +117,11 @@ def test_lists_and_braces(make, wanted, names):
     assert find(wanted) == names
 
 
+def test_a_comma_between_patterns_loses_nothing(make):
+    make("a1.png", "b1.png", "ax,bx.png")
+    assert find("a*,b*") == ["a1.png", "ax,bx.png", "b1.png"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [

@@ -371,7 +371,13 @@ def test_the_lock_clears_what_a_killed_process_left(folder):
 
 def test_the_files_of_a_run_are_listed(folder):
     others = ["p.csv", "history.png"]
-    ours = ["best.keras", "config.json", "checkpoints/ckpt-1.index", "snapshots/epoch_1.npz"]
+    ours = [
+        "best.keras",
+        "config.json",
+        "flags.flags",
+        "checkpoints/ckpt-1.index",
+        "snapshots/epoch_1.npz",
+    ]
     for name in ours + others:
         (folder.path / name).parent.mkdir(exist_ok=True)
         (folder.path / name).write_text("x")
