@@ -6,21 +6,21 @@ Peers take part in a checkout (they are not in the wheel), PyTorch and OpenVINO 
 `[bench]` extra is installed.
 """
 
-from pathlib import Path
-
 from rectloc_tf import cli
 from rectloc_tf.benchmarking import suites
 from rectloc_tf.benchmarking.turns import describe_machine
+from rectloc_tf.output_files import check_writable, message_stream
 from rectloc_tf.processor import INSTRUCTIONS, cpu_flags
 from rectloc_tf.progress import ProgressLine
-from rectloc_tf.rundir import check_writable, write_json
+from rectloc_tf.rundir import write_json
 
 
 def benchmark() -> None:
     """Measures the suites, prints the table, and writes it to --output."""
-    progress, rows, ratios, output = ProgressLine(), [], {}, cli.option("output")
+    rows, ratios, output = [], {}, cli.path_option("output")
+    progress = ProgressLine(message_stream(output))
     if output:
-        check_writable("output", Path(output))
+        check_writable("output", output)
     names = list(suites.SUITES) if cli.option("suite") == "all" else [cli.option("suite")]
     groups = [group for name in names for group in suites.SUITES[name]()]
     for number, group in enumerate(groups, start=1):
@@ -35,13 +35,13 @@ def benchmark() -> None:
         ratios |= group_ratios
         progress.print(f"{place}: done")
     machine = describe_machine() | {"instructions": sorted(INSTRUCTIONS & cpu_flags())}
-    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['platform']}\n")
-    print(f"{suites.as_markdown(rows)}\n")
+    progress.print(f"{machine['cpu']}, {machine['cores']} cores, {machine['platform']}\n")
+    progress.print(f"{suites.as_markdown(rows)}\n")
     for key, value in ratios.items():
-        print(f"{key}: {value:.3g}")
+        progress.print(f"{key}: {value:.3g}")
     if output:
         report = {"schema": 1, "machine": machine, "rows": rows, "ratios": ratios}
-        write_json(Path(output), report)
+        write_json(output, report)
 
 
 if __name__ == "__main__":

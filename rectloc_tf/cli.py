@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import app, flags, logging
@@ -24,6 +25,7 @@ from rectloc_tf.errors import (
     UserError,
     reason,
 )
+from rectloc_tf.interrupts import exit_on_sigterm
 from rectloc_tf.rundir import RunFolder
 
 FLAGS = flags.FLAGS
@@ -75,7 +77,11 @@ flags.DEFINE_list(
 )  # fmt: skip
 flags.DEFINE_enum("split", "test", config.SPLITS, "evaluate, predict: the split of the scenes.")
 flags.DEFINE_string("output", None, "evaluate, benchmark: JSON file; predict: CSV file.")
-flags.DEFINE_string("images", None, "predict: pattern of PNG and JPEG files (quote it).")
+flags.DEFINE_string(
+    "images", None,
+    "predict: PNG and JPEG files: a file, a folder, a pattern (quote it), or several with commas.",
+)  # fmt: skip
+flags.DEFINE_bool("ignore_exif", False, "predict: do not turn pictures as their EXIF data says.")
 flags.DEFINE_integer("num", 16, "predict: number of synthetic scenes.", lower_bound=1)
 flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the answers.")
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
@@ -123,6 +129,12 @@ def _from_flags(cls: type) -> Any:
 def option(name: str) -> Any:
     """The value of one of the other flags."""
     return FLAGS[name].value
+
+
+def path_option(name: str) -> Path | None:
+    """The value of a flag that names a file or folder, `~` expanded; None if it is left out."""
+    value = option(name)
+    return None if value is None else Path(os.path.expanduser(value))
 
 
 def is_given(name: str) -> bool:
@@ -189,14 +201,32 @@ def main(command: Callable[[], int | None], *own_flags: str) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
     try:
-        return FLAGS(argv)
-    except (flags.Error, OSError, UnicodeDecodeError) as error:
+        rest = FLAGS(argv)
+        _check_values_are_given()
+        return rest
+    except (flags.Error, OSError, UnicodeDecodeError, ConfigError) as error:
         return _fail(" ".join(str(error).split()), EXIT_USAGE)
+
+
+def _check_values_are_given() -> None:
+    """Refuses `--output --images=a.png` (absl takes the second as the first's value), `--output=`.
+
+    Raises:
+        ConfigError: naming the flag.
+    """
+    for name in FLAGS:
+        value = option(name) if is_given(name) else None
+        text = value[0] if isinstance(value, list) and value else value
+        if isinstance(text, str) and text.startswith("--"):
+            raise ConfigError(f"--{name}: has no value; write --{name}=VALUE before {text}")
+        if text == "":
+            raise ConfigError(f"--{name}=: empty; give a value, or leave the flag out")
 
 
 def _run(command: Callable[[], int | None], argv: list[str]) -> None:
     if not is_given("verbosity"):
         logging.set_verbosity(logging.WARNING)
+    exit_on_sigterm()
     try:
         if len(argv) > 1:
             message = f"unexpected argument {argv[1]!r}: options are written --name=value"

@@ -4,21 +4,23 @@ Without --run_dir, the flags of the training command find the run.
 """
 
 import dataclasses
-from pathlib import Path
 
 from rectloc_tf import cli
 from rectloc_tf.config import MAX_DOMAIN
 from rectloc_tf.errors import ConfigError
+from rectloc_tf.output_files import check_not_input, check_writable, message_stream
 from rectloc_tf.report import format_result
-from rectloc_tf.rundir import check_writable, write_json
+from rectloc_tf.rundir import write_json
 
 
 def evaluate() -> None:
     """Prints the metrics of each domain, and writes them to --output."""
-    domains, output = _domains(), cli.option("output")
+    domains, output = _domains(), cli.path_option("output")
     if output:
-        check_writable("output", Path(output))
+        check_writable("output", output)
     folder, run = cli.open_run()
+    if output:
+        check_not_input("output", output, folder.files())
     from pipelines.sampling import scene_table
     from rectloc_tf.evaluation import Evaluator, make_report, match_outputs
     from rectloc_tf.progress import ProgressLine
@@ -27,7 +29,7 @@ def evaluate() -> None:
     targets, split = run.targets, cli.option("split")
     if cli.is_given("run_dir") and cli.is_given("labels"):
         targets = dataclasses.replace(targets, labels=cli.option("labels"))
-    progress = ProgressLine()
+    progress = ProgressLine(message_stream(output))
 
     def show(done: int, total: int) -> None:
         if progress.due():
@@ -49,7 +51,7 @@ def evaluate() -> None:
     report = make_report(run, {split: metrics}, about)
     progress.print(format_result(report))
     if output:
-        write_json(Path(output), report)
+        write_json(output, report)
 
 
 def _domains() -> list[int]:

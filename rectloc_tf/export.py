@@ -3,21 +3,22 @@
 Without --run_dir, the flags of the training command find the run.
 """
 
-from pathlib import Path
-
 from rectloc_tf import cli
 from rectloc_tf.errors import ConfigError
+from rectloc_tf.output_files import check_folder
 
 
 def export() -> None:
     """Exports the run's model into the next version folder."""
     if not cli.option("export_dir"):
         raise ConfigError("--export_dir: name the folder that holds the numbered versions")
+    export_dir = cli.path_option("export_dir")
+    check_folder("export_dir", export_dir)
     folder, _ = cli.open_run()
     from rectloc_tf.serving import export_model, load_model
 
     model = load_model(folder, cli.option("weights"))
-    print(f"exported {export_model(model, Path(cli.option('export_dir')))}")
+    print(f"exported {export_model(model, export_dir)}")
 
 
 if __name__ == "__main__":

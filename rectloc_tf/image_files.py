@@ -1,31 +1,15 @@
-"""Image files of users: found, checked by their header, and read as bytes."""
+"""Image files of users: checked by their header, and read as bytes."""
 
-import glob
 import struct
 from pathlib import Path
 
 import tensorflow as tf
 
 from rectloc_tf.errors import UserError, reason
+from rectloc_tf.image_decoding import JPEG_START, PNG_START
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 2**20
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
-
-
-def find_images(pattern: str) -> list[Path]:
-    """Files that match a pattern (`**` for subfolders), sorted.
-
-    Raises:
-        UserError: if there are none.
-    """
-    found = {Path(name) for name in glob.glob(pattern, recursive=True)}  # ** may name one twice
-    paths = sorted(path for path in found if path.is_file())
-    if not paths:
-        raise UserError(f"--images={pattern}: no such file")
-    return paths
 
 
 def image_size_in_header(data: bytes) -> tuple[int, int]:
@@ -34,11 +18,11 @@ def image_size_in_header(data: bytes) -> tuple[int, int]:
     Raises:
         ValueError: if it is neither, or the header is cut off.
     """
-    if data.startswith(_PNG):
+    if data.startswith(PNG_START):
         if len(data) < 24 or data[12:16] != b"IHDR":
             raise ValueError("truncated or damaged PNG")
         return struct.unpack(">II", data[16:24])
-    if data.startswith(_JPEG):
+    if data.startswith(JPEG_START):
         try:
             height, width, _ = tf.io.extract_jpeg_shape(data).numpy().tolist()
         except tf.errors.InvalidArgumentError as error:
@@ -67,12 +51,6 @@ def read_image_bytes(path: Path) -> bytes:
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
     if width * height > MAX_PIXELS:
-        megapixels = f"{width * height / 1e6:.0f} megapixels"
-        raise UserError(f"{path}: {width} x {height}, {megapixels}; the limit is 64")
+        pixels = f"{width} x {height} = {width * height:,} pixels"
+        raise UserError(f"{path}: {pixels}; the limit is {MAX_PIXELS:,}")
     return data
-
-
-def decode_image(image_bytes: tf.Tensor) -> tf.Tensor:
-    """Decodes a PNG or JPEG (scalar string): uint8 [H, W, 3]; EXIF orientation is ignored."""
-    image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, [None, None, 3])

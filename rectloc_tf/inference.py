@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from rectloc_tf.evaluation import decode_centers
 from rectloc_tf.geometry import frame_to_working
-from rectloc_tf.image_files import decode_image
+from rectloc_tf.image_decoding import decode_image
 from rectloc_tf.models import is_heatmap_model
 from rectloc_tf.resampling import Affine, resample, stretch
 

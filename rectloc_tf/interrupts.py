@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as requests: the loop stops at a place where its state can be saved."""
+"""Ctrl-C and SIGTERM: training stops where its state can be saved, other commands tidy up."""
 
 import contextlib
 import signal
@@ -8,6 +8,15 @@ from collections.abc import Iterator
 from rectloc_tf.errors import EXIT_SIGINT, EXIT_SIGTERM, Interrupted
 
 _EXIT_CODES = {signal.SIGINT: EXIT_SIGINT, signal.SIGTERM: EXIT_SIGTERM}
+
+
+def exit_on_sigterm() -> None:
+    """Makes SIGTERM end the process as Ctrl-C does: `finally` blocks run; the exit code is 143."""
+
+    def handle(number, frame):
+        raise SystemExit(EXIT_SIGTERM)
+
+    signal.signal(signal.SIGTERM, handle)
 
 
 class StopRequest:

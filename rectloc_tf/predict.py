@@ -9,49 +9,68 @@ import sys
 from pathlib import Path
 
 from rectloc_tf import cli
-from rectloc_tf.errors import EXIT_ERROR, ConfigError, UserError
-from rectloc_tf.rundir import check_writable
+from rectloc_tf.errors import EXIT_ERROR, ConfigError
+from rectloc_tf.image_search import find_images
+from rectloc_tf.output_files import check_folder, check_not_input, check_writable, message_stream
 
 
 def predict() -> int:
     """Writes the CSV, and pictures into --overlay_dir; returns the exit code."""
+    output = cli.path_option("output") or Path("predictions.csv")
+    overlay_dir, images = cli.path_option("overlay_dir"), cli.option("images")
+    paths = find_images(images) if images is not None else []
+    check_not_input("output", output, paths)
+    check_writable("output", output)
     folder, run = cli.open_run()
+    check_not_input("output", output, folder.files())
     from rectloc_tf import prediction
-    from rectloc_tf.image_files import find_images
+    from rectloc_tf.overlays import check_overlays, overlay_paths
     from rectloc_tf.serving import load_model
 
-    pattern, failed = cli.option("images"), []
+    domain = cli.option("domain") if cli.is_given("domain") else run.domain
+    scene = dataclasses.replace(run.scene, domain=domain)
+    indices = _scenes(run.split_indices(cli.option("split")))
+    names = [str(path) for path in paths] or [prediction.scene_name(domain, i) for i in indices]
+    overlays = overlay_paths(overlay_dir, names) if overlay_dir else {}
+    if overlay_dir:
+        check_overlays(overlay_dir, overlays.values(), paths)
+        check_folder("overlay_dir", overlay_dir)
+    failed = []
 
     def report(message: str) -> None:
         failed.append(message)
         sys.stderr.write(f"error: {message}\n")
 
-    output = Path(cli.option("output") or "predictions.csv")
-    overlays = cli.option("overlay_dir")
-    check_writable("output", output)
-    paths = find_images(pattern) if pattern is not None else []
-    if overlays and Path(overlays).resolve() in {path.resolve().parent for path in paths}:
-        raise ConfigError(f"--overlay_dir={overlays}: holds the pictures themselves; name another")
+    def warn(message: str) -> None:
+        sys.stderr.write(f"warning: {message}\n")
+
     model = load_model(folder, cli.option("weights"))
     if paths:
-        predictions = prediction.predict_files(model, paths, report)
+        ignore_exif = cli.option("ignore_exif")
+        predictions = prediction.predict_files(model, paths, report, warn, ignore_exif)
     else:
-        domain = cli.option("domain") if cli.is_given("domain") else run.domain
-        scene = dataclasses.replace(run.scene, domain=domain)
-        indices = run.split_indices(cli.option("split"))[: cli.option("num")]
         predictions = prediction.predict_scenes(model, scene, indices)
-    draw = prediction.OverlayWriter(Path(overlays)) if overlays else lambda _: None
-    count = 0
-    with prediction.csv_writer(output) as write:
-        for answer in predictions:
-            write(answer)
-            draw(answer)
-            count += 1
-        if not count:
-            raise UserError(f"--images={pattern}: none of the {len(paths)} files can be read")
-    print(f"{output}: {count} predictions" + (f"; pictures in {overlays}" if overlays else ""))
+    count, turned = prediction.write_answers(predictions, output, overlays, report)
+    text = f"{output}: {count} predictions"
+    if overlay_dir:
+        text += f"; pictures in {overlay_dir}"
+    if turned:
+        text += f"\nturned as their EXIF data says: {turned} of {count} files; x and y are in the "
+        text += "turned picture (--ignore_exif: in the picture as it is stored)"
+    print(text, file=message_stream(output))
     return EXIT_ERROR if failed else 0
 
 
+def _scenes(indices: range) -> range:
+    """The first --num of a split's scenes."""
+    number = cli.option("num")
+    if number > len(indices):
+        flags = f"--num={number}: --split={cli.option('split')}"
+        raise ConfigError(f"{flags} has {len(indices)} scenes")
+    return indices[:number]
+
+
 if __name__ == "__main__":
-    cli.main(predict, "weights", "images", "num", "split", "output", "overlay_dir")
+    cli.main(
+        predict, "weights", "images", "ignore_exif", "num", "split", "output", "overlay_dir"
+    )  # fmt: skip

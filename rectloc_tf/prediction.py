@@ -1,23 +1,26 @@
-"""Predicts on image files or synthetic scenes, and writes CSV and overlays."""
+"""Predicts on image files or synthetic scenes, and writes the CSV."""
 
 import contextlib
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from pipelines.datasets import make_batch
-from rectloc_tf import plots
 from rectloc_tf.config import SceneConfig, TargetConfig
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.geometry import centers
-from rectloc_tf.image_files import decode_image, read_image_bytes
-from rectloc_tf.inference import make_answer_encoded, make_answer_images
-from rectloc_tf.rundir import atomic_path
+from rectloc_tf.image_decoding import PNG_START, decode_with_details, is_drawn_in_alpha
+from rectloc_tf.image_files import read_image_bytes
+from rectloc_tf.inference import make_answer_images, preprocess
+from rectloc_tf.output_files import atomic_path
+from rectloc_tf.overlays import write_overlay
+from rectloc_tf.resampling import Affine
 
 BATCH_SIZE = 32
 MAX_GROUP_PIXELS = 16_000_000
@@ -34,6 +37,7 @@ class Prediction:
         image: uint8 [H, W] or [H, W, 3].
         heatmap: float32 [S, S] at working size, 0-255, or None.
         truth: true centre (x, y), or None where it is not known.
+        orientation: the EXIF orientation by which the file's pixels were turned; 1: not at all.
     """
 
     name: str
@@ -42,33 +46,70 @@ class Prediction:
     image: np.ndarray
     heatmap: np.ndarray | None = None
     truth: np.ndarray | None = None
+    orientation: int = 1
 
 
 def predict_files(
-    model: keras.Model, paths: list[Path], on_error: Callable[[str], None]
+    model: keras.Model,
+    paths: list[Path],
+    on_error: Callable[[str], None],
+    on_warning: Callable[[str], None] = lambda message: None,
+    ignore_exif: bool = False,
 ) -> Iterator[Prediction]:
-    """Answers for image files of any size; `on_error` is told of each that cannot be read."""
-    answer = make_answer_encoded(model)
-    for group in _groups(_read_images(paths, on_error)):
-        answers = answer(tf.constant([data for _, data, _ in group]))
-        for row, (path, _, image) in enumerate(group):
-            yield _prediction(str(path), answers, row, image)
+    """Answers for image files of any size, each in the pixels of its picture.
+
+    Args:
+        model: a model of this package.
+        paths: the files.
+        on_error: called with a line for each file that cannot be read; it has no answer.
+        on_warning: called with a line for each file whose pixels may not be what was meant.
+        ignore_exif: take the pixels as they are stored, not turned as EXIF says.
+    """
+    answer = make_answer_images(model)
+    for group in _groups(_read_images(model, paths, on_error, on_warning, ignore_exif)):
+        answers = dict(answer(tf.stack([read.prepared for read in group])))
+        placed = Affine(*(tf.stack(part) for part in zip(*(r.affine for r in group), strict=True)))
+        answers["center_xy"] = placed.to_image(answers["center_xy"])
+        for row, read in enumerate(group):
+            yield _prediction(str(read.path), answers, row, read.image, None, read.orientation)
 
 
-_Read = tuple[Path, bytes, np.ndarray]
+class _Read(NamedTuple):
+    path: Path
+    image: np.ndarray
+    orientation: int
+    prepared: tf.Tensor  # at working size
+    affine: Affine  # how the image lies in it
 
 
-def _read_images(paths: list[Path], on_error: Callable[[str], None]) -> Iterator[_Read]:
+def _read_images(model, paths, on_error, on_warning, ignore_exif) -> Iterator[_Read]:
+    _, size, _, channels = model.input_shape
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    def prepare(data):
+        decoded = decode_with_details(data, ignore_exif)
+        images, affine = preprocess(decoded.image[None], size, channels)
+        return decoded, images[0], affine
+
     for path in paths:
         try:
             data = read_image_bytes(path)
-            image = decode_image(tf.constant(data)).numpy()
+            decoded, prepared, affine = prepare(tf.constant(data))
+            for warning in _warnings(data, int(decoded.bits)):
+                on_warning(f"{path}: {warning}")
+            image, orientation = decoded.image.numpy(), int(decoded.orientation)
+            yield _Read(path, image, orientation, prepared, affine)
         except UserError as error:
             on_error(str(error))
         except (tf.errors.OpError, ValueError) as error:
             on_error(f"{path}: truncated or damaged image ({reason(error)})")
-        else:
-            yield path, data, image
+
+
+def _warnings(data: bytes, bits: int) -> Iterator[str]:
+    if data.startswith(PNG_START) and data[24] == 16 and bits < 16:
+        yield f"16-bit file with values below {2**bits} only; taken as one of {bits} bits"
+    if is_drawn_in_alpha(data):
+        yield "all drawn in the transparency, which is ignored; flatten it first"
 
 
 def _groups(images: Iterator[_Read]) -> Iterator[list[_Read]]:
@@ -76,7 +117,7 @@ def _groups(images: Iterator[_Read]) -> Iterator[list[_Read]]:
     group, pixels = [], 0
     for read in images:
         group.append(read)
-        pixels += read[2].shape[0] * read[2].shape[1]
+        pixels += read.image.shape[0] * read.image.shape[1]
         if len(group) == BATCH_SIZE or pixels > MAX_GROUP_PIXELS:
             yield group
             group, pixels = [], 0
@@ -93,16 +134,57 @@ def predict_scenes(model: keras.Model, scene: SceneConfig, indices: range) -> It
         answers = answer(batch["images"])
         truths = centers(batch["rectangles"][:, 0].numpy().astype(np.float64))
         for row, number in enumerate(numbers):
-            name = f"domain{scene.domain}_{number:05d}"
             image = batch["images"][row, ..., 0].numpy()
-            yield _prediction(name, answers, row, image, truths[row])
+            yield _prediction(scene_name(scene.domain, number), answers, row, image, truths[row])
 
 
-def _prediction(name, answers, row, image, truth=None) -> Prediction:
+def scene_name(domain: int, index: int) -> str:
+    """What a scene is called in the CSV: 'domain3_09000'."""
+    return f"domain{domain}_{index:05d}"
+
+
+def _prediction(name, answers, row, image, truth, orientation=1) -> Prediction:
     heatmap = answers["heatmap"][row].numpy() if "heatmap" in answers else None
     confidence = float(answers["confidence"][row]) if "confidence" in answers else None
     point = answers["center_xy"][row].numpy()
-    return Prediction(name, point, confidence, image, heatmap, truth)
+    return Prediction(name, point, confidence, image, heatmap, truth, orientation)
+
+
+def write_answers(
+    predictions: Iterable[Prediction],
+    output: Path,
+    overlays: dict[str, Path],
+    on_error: Callable[[str], None],
+) -> tuple[int, int]:
+    """Writes the CSV, and the overlay of each prediction that has one.
+
+    Args:
+        predictions: the answers, as they are made.
+        output: the CSV.
+        overlays: name of a picture -> its overlay.
+        on_error: called with a line for each overlay that cannot be written.
+
+    Returns:
+        The number of answers, and of pictures among them that EXIF turned.
+
+    Raises:
+        UserError: if there are none, or the CSV cannot be written.
+    """
+    count = turned = 0
+    with csv_writer(output) as write:
+        for answer in predictions:
+            write(answer)
+            count += 1
+            turned += answer.orientation != 1
+            if answer.name in overlays:
+                drawn = (answer.image, answer.point, answer.heatmap, answer.truth)
+                try:
+                    write_overlay(overlays[answer.name], *drawn)
+                except UserError as error:
+                    on_error(str(error))
+        if not count:
+            raise UserError(f"{output}: not written, none of the files can be read")
+    return count, turned
 
 
 @contextlib.contextmanager
@@ -115,35 +197,15 @@ def csv_writer(path: Path) -> Iterator[Callable[[Prediction], None]]:
     how = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
     with atomic_path(path) as temporary, open(temporary, "w", **how) as handle:
         writer = csv.writer(handle, lineterminator="\n")
+        quoting = csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(["file", "x", "y", "confidence"])
 
         def write(prediction: Prediction) -> None:
             x, y = (f"{value:.3f}" for value in prediction.point)
             known = prediction.confidence is not None
-            writer.writerow(
-                [prediction.name, x, y, f"{prediction.confidence:.4f}" if known else ""]
-            )
+            confidence = f"{prediction.confidence:.4f}" if known else ""
+            # Python leaves a lone \r as it is, and readers take it as the end of the row.
+            chosen = quoting if "\r" in prediction.name else writer
+            chosen.writerow([prediction.name, x, y, confidence])
 
         yield write
-
-
-class OverlayWriter:
-    """Writes a picture with the answer drawn on it for each prediction, as `<name>.png`."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-        self._names: set[str] = set()
-
-    def __call__(self, prediction: Prediction) -> None:
-        """Draws one; pictures of the same name are numbered."""
-        stem = name = Path(prediction.name).stem
-        number = 1
-        while name in self._names:
-            number += 1
-            name = f"{stem}-{number}"
-        self._names.add(name)
-        figure = plots.overlay(
-            prediction.image, prediction.point, prediction.heatmap, prediction.truth
-        )
-        with atomic_path(self._folder / f"{name}.png") as temporary:
-            figure.savefig(temporary, dpi=100)

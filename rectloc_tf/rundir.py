@@ -17,7 +17,6 @@ import contextlib
 import csv
 import fcntl
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -28,44 +27,9 @@ import numpy as np
 
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError, UserError, reason
+from rectloc_tf.output_files import atomic_path
 
 History = list[dict[str, float]]
-
-
-@contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside `path` (same suffix); renames it when the block succeeds.
-
-    Raises:
-        UserError: if the folder cannot be written or the disk is full; `path` is untouched.
-    """
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({reason(error)})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def check_writable(flag: str, path: Path) -> None:
-    """Refuses an output that cannot be written, before the work is done.
-
-    Raises:
-        UserError: naming the flag.
-    """
-    probe = path.with_name(f".tmp-{os.getpid()}-probe")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"--{flag}={path}: cannot be written ({reason(error)})") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -109,6 +73,14 @@ class RunFolder:
         self._environment = self.path / "environment.json"
         self._snapshots = self.path / "snapshots"
 
+    def files(self) -> list[Path]:
+        """The files of the run that are there, its pictures left out."""
+        named = [self.best_model, self.final_model, self.result, self._config, self._flags]
+        named += [self._history, self._environment]
+        for folder in (self.checkpoints, self.tensorboard, self._snapshots):
+            named += folder.rglob("*")
+        return [path for path in named if path.is_file()]
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Holds the folder for this process; the lock goes with the process, however it ends.
@@ -129,7 +101,8 @@ class RunFolder:
                 message = f"--run_dir={self.path}: another process is training in this folder"
                 raise UserError(message) from error
             for leftover in self.path.rglob(".tmp-*"):  # of a process that was killed
-                leftover.unlink()
+                if leftover.is_file():
+                    leftover.unlink()
             yield
 
     def claim(self, run: RunConfig) -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.inference import make_answers
+from rectloc_tf.output_files import temporary_path
 from rectloc_tf.rundir import RunFolder
 
 
@@ -45,7 +46,7 @@ def export_model(model: keras.Model, export_dir: Path) -> Path:
         export_dir.mkdir(parents=True, exist_ok=True)
         versions = [int(p.name) for p in export_dir.iterdir() if p.name.isdecimal()]
         target = export_dir / str(max(versions, default=0) + 1)
-        temporary = export_dir / f".tmp-{os.getpid()}-{target.name}"
+        temporary = temporary_path(target)
     except OSError as error:
         message = f"--export_dir={export_dir}: cannot be written ({reason(error)})"
         raise UserError(message) from error

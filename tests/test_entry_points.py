@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.conftest import run, run_ok
+from tests.conftest import ROOT, run, run_ok, start
+from tests.test_image_decoding import encode, png_with, tiff
 
 
 def read_csv(path):
@@ -65,7 +66,9 @@ def test_predict_on_files_of_any_size(deconv_run, tmp_path):
         assert 0 <= float(row["x"]) <= width
         assert 0 <= float(row["y"]) <= height
         assert 0 <= float(row["confidence"]) <= 1
-    assert sorted(p.name for p in overlays.iterdir()) == ["a.png", "b.png", "c.png"]
+    assert sorted(p.name for p in overlays.iterdir()) == [
+        "a.png.png", "b.jpg.png", "c.png.png",
+    ]  # fmt: skip
 
 
 def test_predict_names_bad_files_and_answers_the_others(xy_run, tmp_path):
@@ -157,6 +160,22 @@ BAD_COMMANDS = {
         1,
         "--output=/dev/null/a.json",
     ),
+    "a flag that took the next for its value": (
+        ("predict", "--output", "--overlay_dir=o"),
+        2,
+        "--output: has no value; write --output=VALUE before --overlay_dir=o",
+    ),
+    "no name at all": (("evaluate", "--output="), 2, "--output=: empty"),
+    "an output that is an input": (
+        ("predict", f"--images={ROOT}/README.md", f"--output={ROOT}/README.md"),
+        2,
+        f"--output={ROOT}/README.md: this is one of the inputs ({ROOT}/README.md)",
+    ),
+    "part of a list that finds nothing": (
+        ("predict", f"--images={ROOT}/README.md,missing.png"),
+        1,
+        "missing.png: no such file",
+    ),
     "a flagfile that is no text": (("train", f"--flagfile={sys.executable}"), 2, "codec"),
 }
 
@@ -195,6 +214,52 @@ def test_pictures_are_never_written_over(xy_run, tmp_path):
     assert done.returncode == 2
     assert f"--overlay_dir={tmp_path}: holds the pictures themselves" in done.stderr
     assert picture.read_bytes() == before
+
+
+@pytest.mark.parametrize("module", ["predict", "evaluate"])
+def test_the_files_of_the_run_are_never_written_over(xy_run, module):
+    model = xy_run / "best.keras"
+    before = model.read_bytes()
+    done = run(module, f"--run_dir={xy_run}", f"--output={model}")
+    assert done.returncode == 2
+    assert f"--output={model}: this is one of the inputs" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert model.read_bytes() == before
+
+
+def test_more_scenes_than_there_are_is_refused(xy_run, tmp_path):
+    output = tmp_path / "p.csv"
+    done = run("predict", f"--run_dir={xy_run}", "--num=1001", f"--output={output}")
+    assert done.returncode == 2
+    assert done.stderr == "error: --num=1001: --split=test has 1000 scenes\n"
+    assert not output.exists()
+
+
+def test_exif_and_depth_are_said_and_rows_alone_go_to_standard_output(xy_run, tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (40, 90), np.uint8)
+    (tmp_path / "a.png").write_bytes(png_with(encode(image, ".png"), tiff(6)))
+    cv2.imwrite(str(tmp_path / "b.png"), image.astype(np.uint16) * 16)
+    flags = (f"--run_dir={xy_run}", f"--images={tmp_path}", "--output=/dev/stdout")
+    done = run("predict", *flags)
+    assert done.returncode == 0
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert [row["file"] for row in rows] == [str(tmp_path / name) for name in ("a.png", "b.png")]
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith(f"warning: {tmp_path}/b.png: 16-bit file with values below 4096")
+    assert lines[1] == "/dev/stdout: 2 predictions"
+    assert lines[2].startswith("turned as their EXIF data says: 1 of 2 files")
+    assert len(lines) == 3
+
+
+def test_a_stopped_export_leaves_nothing(xy_run, tmp_path):
+    with start("export", f"--run_dir={xy_run}", f"--export_dir={tmp_path}") as process:
+        while process.poll() is None and not any(p.is_dir() for p in tmp_path.glob(".tmp-*")):
+            time.sleep(0.01)
+        process.terminate()
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert "Traceback" not in errors
+    assert list(tmp_path.glob(".tmp-*")) == []
 
 
 def test_an_xy_model_refuses_labels_it_does_not_answer(xy_run):

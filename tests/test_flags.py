@@ -87,3 +87,29 @@ def test_help_lists_the_flags_that_matter():
         assert "--run_dir" in text
     assert "--images" in helps["predict"]
     assert "--images" not in helps["train"]
+
+
+def test_no_flag_takes_the_next_for_its_value_and_none_is_empty():
+    script = (
+        "from rectloc_tf import cli\n"
+        "ours = [f.name for f in cli.FLAGS.flags_by_module_dict()['rectloc_tf.cli']]\n"
+        "texts = ('string', 'comma separated list of strings')\n"
+        "names = [n for n in ours if cli.FLAGS[n].flag_type() in texts]\n"
+        "assert {'output', 'images', 'domains', 'runs_root'} <= set(names), names\n"
+        "def refusal(name, *arguments):\n"
+        "    cli.FLAGS(['x', *arguments])\n"
+        "    try:\n"
+        "        cli._check_values_are_given()\n"
+        "    except cli.ConfigError as error:\n"
+        "        assert str(error).startswith(f'--{name}'), error\n"
+        "        return True\n"
+        "    finally:\n"
+        "        cli.FLAGS.unparse_flags()\n"
+        "        cli.FLAGS[name].unparse()\n"
+        "for name in names:\n"
+        "    assert refusal(name, f'--{name}', '--seed=1'), name\n"
+        "    assert not refusal(name, f'--{name}=a,--b'), name\n"
+        "    assert refusal(name, f'--{name}=') or 'list' in cli.FLAGS[name].flag_type(), name\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Files of users: what is found, what their headers say, and what is refused."""
+"""Files of users: what their headers say, and what is refused."""
 
 import struct
 import zlib
@@ -13,10 +13,11 @@ from keras import ops
 
 from rectloc_tf import image_files
 from rectloc_tf.errors import UserError
-from rectloc_tf.image_files import find_images, image_size_in_header, read_image_bytes
+from rectloc_tf.image_decoding import JPEG_START, PNG_START
+from rectloc_tf.image_files import image_size_in_header, read_image_bytes
 from rectloc_tf.prediction import BATCH_SIZE, predict_files
 
-PNG_START, JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+LIMIT = "pixels; the limit is 64,000,000"
 
 
 def encode(suffix, height=30, width=50, channels=3):
@@ -39,40 +40,6 @@ def jpeg_that_says(width, height):
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
     return bytes(data)
-
-
-# Finding them.
-
-
-def test_files_are_sorted_and_folders_left_out(tmp_path):
-    for name in ("b.png", "a.png", "c.jpg", "B.png"):
-        (tmp_path / name).write_bytes(b"x")
-    (tmp_path / "folder.png").mkdir()
-    found = find_images(str(tmp_path / "*.png"))
-    assert found == [tmp_path / name for name in ("B.png", "a.png", "b.png")]
-
-
-def test_two_stars_search_subfolders(tmp_path):
-    paths = [tmp_path / "1.png", tmp_path / "x" / "2.png", tmp_path / "x" / "y" / "3.png"]
-    for path in paths:
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"x")
-    assert find_images(str(tmp_path / "**" / "*.png")) == paths
-
-
-def test_a_file_is_found_once(tmp_path):
-    path = tmp_path / "x" / "y" / "1.png"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"x")
-    assert find_images(str(tmp_path / "**" / "**" / "*.png")) == [path]
-
-
-def test_no_file_is_an_error_that_names_the_flag(tmp_path):
-    (tmp_path / "folder.png").mkdir()
-    pattern = str(tmp_path / "*.png")
-    with pytest.raises(UserError) as caught:
-        find_images(pattern)
-    assert str(caught.value) == f"--images={pattern}: no such file"
 
 
 # Headers.
@@ -146,9 +113,15 @@ def test_reading_gives_the_bytes(tmp_path):
         (b"", "empty file"),
         (b"hello", "not a PNG or JPEG file"),
         (png_header(50, 30)[:20], "truncated or damaged PNG"),
-        (png_header(40_000, 40_000), "40000 x 40000, 1600 megapixels; the limit is 64"),
-        (jpeg_that_says(40_000, 30_000), "40000 x 30000, 1200 megapixels; the limit is 64"),
-        (png_header(8000, 8001), "8000 x 8001, 64 megapixels; the limit is 64"),
+        (
+            png_header(40_000, 40_000),
+            "40000 x 40000 = 1,600,000,000 pixels; the limit is 64,000,000",
+        ),
+        (
+            jpeg_that_says(40_000, 30_000),
+            "40000 x 30000 = 1,200,000,000 pixels; the limit is 64,000,000",
+        ),
+        (png_header(8000, 8001), f"8000 x 8001 = 64,008,000 {LIMIT}"),
     ],
     ids=["empty", "text", "cut header", "giant png", "giant jpeg", "just too large"],
 )

@@ -1,24 +1,28 @@
-"""Predictions: scenes and their truth, the CSV and the pictures."""
+"""Predictions: scenes and their truth, files, and the CSV."""
 
 import csv
 
-import cv2
 import keras
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from keras import ops
 
 from pipelines.render import render_opencv
 from pipelines.sampling import scene_table
 from rectloc_tf.config import SceneConfig
 from rectloc_tf.errors import UserError
+from rectloc_tf.overlays import overlay_paths
 from rectloc_tf.prediction import (
     BATCH_SIZE,
-    OverlayWriter,
     Prediction,
     csv_writer,
+    predict_files,
     predict_scenes,
+    write_answers,
 )
+from tests.test_image_decoding import encode, png_with, tiff
 
 SIZE = 64
 SCENE = SceneConfig(domain=3, image_size=SIZE)
@@ -127,69 +131,106 @@ def test_a_csv_that_cannot_be_written_is_named(tmp_path):
     assert str(path) in str(caught.value)
 
 
-# Pictures.
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1))
+@example("\r")
+@example("a\rb\n.png")
+def test_any_name_survives_the_csv(tmp_path_factory, name):
+    path = tmp_path_factory.getbasetemp() / "names.csv"
+    with csv_writer(path) as write:
+        write(prediction(name))
+        write(prediction("next.png"))
+    with open(path, newline="", encoding="utf-8") as handle:
+        rows = list(csv.reader(handle))
+    assert [row[0] for row in rows] == ["file", name, "next.png"]
+    assert all(len(row) == 4 for row in rows)
 
 
-def test_overlay_is_a_picture_with_both_markers(tmp_path):
-    draw = OverlayWriter(tmp_path / "out")
-    draw(prediction("dir/scene.png", (25, 15), truth=np.array([10.0, 20.0])))
-    assert names_in(tmp_path / "out") == ["scene.png"]
-    drawn = cv2.imread(str(tmp_path / "out" / "scene.png"))
-    height, width, _ = drawn.shape
-    assert width / height == pytest.approx(50 / 30, rel=0.02)
-    blue, green, red = (drawn.astype(int)[..., channel] for channel in range(3))
-    scale = width / 50
-    for mask, (x, y) in (
-        ((red > 200) & (blue > 100), (25, 15)),
-        ((green > 150) & (red < 50), (10, 20)),
-    ):
-        rows, columns = np.nonzero(mask)
-        assert columns.mean() + 0.5 == pytest.approx(x * scale, abs=1)
-        assert rows.mean() + 0.5 == pytest.approx(y * scale, abs=1)
+# Files: as EXIF says, deep ones, and what is only in the transparency.
 
 
-def test_overlay_shows_the_heatmap(tmp_path):
-    heatmap = np.zeros((SIZE, SIZE), np.float32)
-    heatmap[:32, 32:] = 200
-    OverlayWriter(tmp_path)(prediction("a.png", (5, 25), heatmap=heatmap))
-    drawn = cv2.imread(str(tmp_path / "a.png")).max(axis=-1)
-    height, width = drawn.shape
-    bright = drawn[5 : height // 2 - 5, width // 2 + 5 : -5]
-    assert bright.min() > 100
-    assert drawn[5 : height // 2 - 5, 5 : width // 2 - 5].max() < 20
+def left_half_bright(height=40, width=80):
+    image = np.zeros((height, width), np.uint8)
+    image[:, : width // 2] = 200
+    return image
 
 
-def test_equal_names_are_numbered(tmp_path):
-    draw = OverlayWriter(tmp_path)
-    for name in ("x/a.png", "y/a.png", "a.jpg", "b.png"):
-        draw(prediction(name))
-    assert names_in(tmp_path) == ["a-2.png", "a-3.png", "a.png", "b.png"]
+def brightness_model():
+    """Answers (mean of the left half, mean of the upper half), in px of 224."""
+
+    def answer(x):
+        means = ops.stack([ops.mean(x[:, :, : SIZE // 2]), ops.mean(x[:, : SIZE // 2])])
+        return 0 * ops.mean(x, (1, 2)) + means
+
+    return fake_model(answer)
 
 
 @pytest.mark.parametrize(
-    "names", [("x/a.png", "y/a.png", "a-2.png"), ("a-2.png", "x/a.png", "y/a.png")]
-)
-def test_numbering_does_not_run_over_another_file(tmp_path, names):
-    draw = OverlayWriter(tmp_path)
-    for name in names:
-        draw(prediction(name))
-    assert len(names_in(tmp_path)) == 3
+    ("ignore_exif", "point", "shape"),
+    [(False, (100 * 40 / 224, 200 * 80 / 224), (80, 40)),
+     (True, (200 * 80 / 224, 100 * 40 / 224), (40, 80))],
+)  # fmt: skip
+def test_answers_are_in_the_picture_as_people_see_it(tmp_path, ignore_exif, point, shape):
+    path = tmp_path / "a.png"
+    path.write_bytes(png_with(encode(left_half_bright(), ".png"), tiff(6)))
+    (answer,) = predict_files(brightness_model(), [path], pytest.fail, pytest.fail, ignore_exif)
+    np.testing.assert_allclose(answer.point, point, rtol=0.02)
+    assert answer.image.shape[:2] == shape
+    assert answer.orientation == (1 if ignore_exif else 6)
 
 
-def test_overlays_of_domains_do_not_collide(tmp_path):
-    draw = OverlayWriter(tmp_path)
-    model = fake_model(lambda x: x)
-    for domain in (1, 2):
-        scene = SceneConfig(domain=domain, image_size=SIZE)
-        for answer in predict_scenes(model, scene, range(2)):
-            draw(answer)
-    assert names_in(tmp_path) == [
-        "domain1_00000.png", "domain1_00001.png", "domain2_00000.png", "domain2_00001.png",
-    ]  # fmt: skip
+def test_files_of_several_shapes_in_a_batch_keep_theirs(tmp_path):
+    model = fake_model(lambda x: 0 * ops.mean(x, (1, 2)) + np.array([56, 168], np.float32))
+    shapes = [(64, 64), (30, 90), (200, 10)]
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, shape in zip(paths, shapes, strict=True):
+        path.write_bytes(encode(np.zeros(shape, np.uint8), ".png"))
+    answers = predict_files(model, paths, pytest.fail)
+    expected = [(width / 4, height * 3 / 4) for height, width in shapes]
+    np.testing.assert_allclose([answer.point for answer in answers], expected, rtol=1e-6)
 
 
-def test_a_picture_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "taken").write_text("a file")
-    with pytest.raises(UserError) as caught:
-        OverlayWriter(tmp_path / "taken")(prediction("a.png"))
-    assert str(tmp_path / "taken" / "a.png") in str(caught.value)
+def test_what_may_not_be_meant_is_said_once(tmp_path):
+    deep, alpha = np.full((4, 4), 4000, np.uint16), np.zeros((4, 4, 4), np.uint8)
+    alpha[1:3, 1:3, 3] = 255
+    contents = {"deep": deep, "full": deep * 16, "alpha": alpha, "plain": left_half_bright()}
+    paths = [tmp_path / f"{name}.png" for name in contents]
+    for path, image in zip(paths, contents.values(), strict=True):
+        path.write_bytes(encode(image, ".png"))
+    said = []
+    model = fake_model(lambda x: ops.mean(x, (1, 2)) * np.ones(2, np.float32))
+    answers = list(predict_files(model, paths, pytest.fail, said.append))
+    assert said == [
+        f"{paths[0]}: 16-bit file with values below 4096 only; taken as one of 12 bits",
+        f"{paths[2]}: all drawn in the transparency, which is ignored; flatten it first",
+    ]
+    # 4000 of 4095 is as bright as 64000 of 65535.
+    np.testing.assert_allclose(answers[0].point, answers[1].point, rtol=0.01)
+
+
+# The CSV and the overlays together.
+
+
+def test_an_overlay_that_fails_is_named_and_the_rest_is_kept(tmp_path):
+    names = ["a.png", "b.png", "c.png"]
+    overlays = overlay_paths(tmp_path / "out", names)
+    overlays["b.png"].mkdir(parents=True)
+    errors = []
+    answers = [prediction("a.png", orientation=6), prediction("b.png"), prediction("c.png")]
+    count = write_answers(answers, tmp_path / "p.csv", overlays, errors.append)
+    assert count == (3, 1)
+    assert [error.split(":")[0] for error in errors] == [str(overlays["b.png"])]
+    with open(tmp_path / "p.csv", newline="") as handle:
+        assert [row["file"] for row in csv.DictReader(handle)] == names
+    assert names_in(tmp_path / "out") == ["a.png.png", "b.png.png", "c.png.png"]
+
+
+def test_without_overlays_there_is_a_csv_only(tmp_path):
+    assert write_answers([prediction()], tmp_path / "p.csv", {}, pytest.fail) == (1, 0)
+    assert names_in(tmp_path) == ["p.csv"]
+
+
+def test_no_answers_no_csv(tmp_path):
+    with pytest.raises(UserError, match="none of the files can be read"):
+        write_answers([], tmp_path / "p.csv", {}, pytest.fail)
+    assert names_in(tmp_path) == []

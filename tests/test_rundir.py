@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from rectloc_tf import rundir
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
-from rectloc_tf.rundir import RunFolder, atomic_path, check_writable, read_json, write_json
+from rectloc_tf.rundir import RunFolder, read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 RUN = RunConfig(arch="deconv", domain=3, solid=True, precision="float32")
@@ -38,48 +38,6 @@ def names_in(path):
 
 
 # Files, whole or not at all.
-
-
-def test_atomic_path_writes_and_leaves_nothing_else(tmp_path):
-    path = tmp_path / "deep" / "er" / "file.png"
-    with atomic_path(path) as temporary:
-        assert temporary.suffix == ".png"
-        assert temporary.parent == path.parent
-        temporary.write_text("new")
-        assert not path.exists()
-    assert path.read_text() == "new"
-    assert names_in(path.parent) == ["file.png"]
-
-
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, UserError])
-def test_atomic_path_keeps_the_old_file_on_any_error(tmp_path, error):
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-    with pytest.raises(error), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise error
-    assert path.read_text() == "old"
-    assert names_in(tmp_path) == ["file.txt"]
-
-
-def test_atomic_path_tells_which_file_the_disk_had_no_room_for(tmp_path):
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-    with pytest.raises(UserError) as caught, atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise OSError(28, "No space left on device")
-    assert str(caught.value) == f"{path}: cannot be written (No space left on device)"
-    assert path.read_text() == "old"
-    assert names_in(tmp_path) == ["file.txt"]
-
-
-def test_atomic_path_tells_which_folder_cannot_be_made(tmp_path):
-    (tmp_path / "taken").write_text("a file")
-    path = tmp_path / "taken" / "file.txt"
-    with pytest.raises(UserError) as caught, atomic_path(path):
-        pytest.fail("the block must not run")
-    assert str(path) in str(caught.value)
-    assert (tmp_path / "taken").read_text() == "a file"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -411,12 +369,19 @@ def test_the_lock_clears_what_a_killed_process_left(folder):
         assert not any(path.exists() for path in leftovers)
 
 
-def test_an_output_is_checked_before_the_work(tmp_path):
-    check_writable("output", tmp_path / "new" / "a.json")
-    assert names_in(tmp_path / "new") == []
-    for bad in (tmp_path, tmp_path / "new"):
-        with pytest.raises(UserError, match=f"--output={bad}: cannot be written"):
-            check_writable("output", bad)
+def test_the_files_of_a_run_are_listed(folder):
+    others = ["p.csv", "history.png"]
+    ours = [
+        "best.keras",
+        "config.json",
+        "flags.flags",
+        "checkpoints/ckpt-1.index",
+        "snapshots/epoch_1.npz",
+    ]
+    for name in ours + others:
+        (folder.path / name).parent.mkdir(exist_ok=True)
+        (folder.path / name).write_text("x")
+    assert set(folder.files()) == {folder.path / name for name in ours}
 
 
 def test_a_figure_becomes_a_png(folder):

@@ -13,7 +13,7 @@ from keras import ops
 
 from rectloc_tf.config import ModelConfig
 from rectloc_tf.errors import UserError
-from rectloc_tf.image_files import decode_image
+from rectloc_tf.image_decoding import decode_image
 from rectloc_tf.inference import make_answer_encoded, make_answer_images, preprocess
 from rectloc_tf.models import build_model
 from rectloc_tf.prediction import predict_files
@@ -330,13 +330,15 @@ def real_models():
 
 @pytest.fixture(scope="module")
 def picture_files(tmp_path_factory):
-    """PNG and JPEG, grey and colour, all of different sizes."""
+    """PNG and JPEG, grey and colour, all of different sizes, one with EXIF data."""
     folder = tmp_path_factory.mktemp("pictures")
     kinds = [(1, ".png"), (3, ".png"), (1, ".jpg"), (3, ".jpg")]
     paths = []
     for seed, ((height, width), (channels, suffix)) in enumerate(zip(SHAPES, kinds, strict=True)):
         paths.append(folder / f"{seed}{suffix}")
         paths[-1].write_bytes(encode(picture(height, width, channels, seed), suffix))
+    # One of them upside down, as EXIF says.
+    paths[-1].write_bytes(jpeg_with(paths[-1].read_bytes(), tiff(3)))
     return paths
 
 
@@ -348,7 +350,7 @@ def served(real_models, picture_files, tmp_path_factory):
         assert export_model(model, folder / kind) == folder / kind / "1"
     for number, path in enumerate(picture_files):
         channels = 1 if number % 2 == 0 else 3
-        decoded = tf.io.decode_image(path.read_bytes(), channels=channels).numpy()
+        decoded = decode_image(path.read_bytes())[..., :channels].numpy()
         np.save(folder / f"{number}.npy", decoded[None])
     command = [sys.executable, "-I", "-c", SERVE, *map(str, picture_files)]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
@@ -390,7 +392,7 @@ def test_exported_images_answer_as_alive(real_models, picture_files, served, kin
     answer = make_answer_images(real_models[kind])
     for number, path in enumerate(picture_files):
         channels = 1 if number % 2 == 0 else 3
-        images = tf.io.decode_image(path.read_bytes(), channels=channels)[None]
+        images = decode_image(path.read_bytes())[None, ..., :channels]
         alive = {name: value.numpy() for name, value in answer(images).items()}
         assert_same_answers(alive, select(served, f"{kind} {number} "))
 

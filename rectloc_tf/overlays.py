@@ -1,0 +1,80 @@
+"""Pictures with the answer drawn on them: how they are named, and what they never replace."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rectloc_tf import plots
+from rectloc_tf.errors import ConfigError, UserError
+from rectloc_tf.output_files import atomic_path, fit_name
+
+SOFTWARE = "rectloc_tf"  # in each overlay's PNG data, so that we know our own
+
+
+def overlay_paths(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """The overlay of each picture, one to one.
+
+    It is named as the picture with `.png` added, and lies in `folder` as the picture does below
+    the folder that holds all of them: `in/x/a.jpg`, `in/y/a.jpg` -> `x/a.jpg.png`, `y/a.jpg.png`.
+
+    Args:
+        folder: the folder of the overlays.
+        names: paths of pictures, or names of scenes.
+    """
+    places = {name: Path(os.path.abspath(name)) for name in names}
+    common = os.path.commonpath([place.parent for place in places.values()])
+    return {
+        name: folder / place.relative_to(common).with_name(fit_name(f"{place.name}.png"))
+        for name, place in places.items()
+    }
+
+
+def check_overlays(folder: Path, overlays: Iterable[Path], pictures: Iterable[Path]) -> None:
+    """Refuses overlays that would lie among the pictures, or replace a file that is not ours.
+
+    Raises:
+        ConfigError: naming the flag.
+    """
+    overlays = list(overlays)
+    taken = {os.path.realpath(picture.parent) for picture in pictures}
+    if taken & {os.path.realpath(overlay.parent) for overlay in overlays}:
+        raise ConfigError(f"--overlay_dir={folder}: holds the pictures themselves; name another")
+    for overlay in overlays:
+        if _is_foreign(overlay):
+            message = f"{overlay} is there and was not made by predict; name another folder"
+            raise ConfigError(f"--overlay_dir={folder}: {message}")
+
+
+def write_overlay(
+    path: Path,
+    image: np.ndarray,
+    point: np.ndarray,
+    heatmap: np.ndarray | None = None,
+    truth: np.ndarray | None = None,
+) -> None:
+    """Writes a PNG; the arguments are those of `plots.overlay`.
+
+    Raises:
+        UserError: if it cannot be drawn or written, or would replace a file that is not ours.
+    """
+    if _is_foreign(path):
+        raise UserError(f"{path}: is there and was not made by predict")
+    with atomic_path(path) as temporary:
+        try:
+            figure = plots.overlay(image, point, heatmap, truth)
+            figure.savefig(temporary, dpi=100, metadata={"Software": SOFTWARE})
+        except (ValueError, MemoryError) as error:  # as of pictures of 1 x 60,000 pixels
+            raise UserError(f"{path}: cannot be drawn ({error})") from error
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether there is a file that we did not make."""
+    try:
+        with open(path, "rb") as handle:
+            return f"tEXtSoftware\0{SOFTWARE}".encode() not in handle.read(4096)
+    except FileNotFoundError:
+        return False
+    except OSError:  # a folder, or not ours to read; a name too long shows when it is written
+        return os.path.lexists(path)
