@@ -66,4 +66,4 @@ def _domains() -> list[int]:
 
 
 if __name__ == "__main__":
-    cli.main(evaluate, "weights", "domains", "split", "output")
+    cli.main("evaluate", evaluate)

@@ -21,4 +21,4 @@ def export() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(export, "weights", "export_dir")
+    cli.main("export", export)

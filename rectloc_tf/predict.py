@@ -54,4 +54,4 @@ def predict() -> int:
 
 
 if __name__ == "__main__":
-    cli.main(predict, "weights", "images", "num", "split", "output", "overlay_dir")
+    cli.main("predict", predict)

@@ -120,7 +120,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = open(self.path / ".lock", "a")  # noqa: SIM115 (held for the block)
         except OSError as error:
-            message = f"--run_dir={self.path}: cannot be written ({reason(error)})"
+            why = self._inside_a_run() or f"cannot be written ({reason(error)})"
+            message = f"--run_dir={self.path}: {why}"
             raise UserError(message) from error
         with handle:
             try:
@@ -147,9 +148,10 @@ class RunFolder:
                     f"--{name}={theirs.get(name, '-')} there, {ours.get(name, '-')} here"
                     for name in names
                 )
+                flags = (f"--flagfile={self._flags}", f"--run_dir={self.path}")
                 raise UserError(
-                    f"--run_dir={self.path}: holds another run ({differences}); "
-                    "choose another folder, or leave --run_dir out"
+                    f"--run_dir={self.path}: holds another run ({differences}); choose another "
+                    f"folder, or leave --run_dir out; to resume it: {shlex.join(flags)}"
                 )
             return
         others = [
@@ -171,7 +173,8 @@ class RunFolder:
             UserError: if there is no run here, or its config is damaged.
         """
         if not self._config.exists():
-            raise UserError(f"--run_dir={self.path}: no run here (config.json is missing)")
+            why = self._inside_a_run() or "no run here (config.json is missing)"
+            raise UserError(f"--run_dir={self.path}: {why}")
         values = read_json(self._config)
         if not isinstance(values, dict):
             raise UserError(f"{self._config}: damaged, not a JSON object")
@@ -179,6 +182,14 @@ class RunFolder:
             return RunConfig.from_json(values)
         except (ConfigError, TypeError) as error:
             raise UserError(f"{self._config}: {reason(error)}") from error
+
+    def _inside_a_run(self) -> str | None:
+        """Says which folder to name where the path is one of a run's files."""
+        if not self.path.exists():
+            return None
+        runs = (parent for parent in self.path.parents if (parent / "config.json").exists())
+        run = next(runs, None)
+        return run and f"this is inside a run; name its folder: --run_dir={shlex.quote(str(run))}"
 
     def is_finished(self) -> bool:
         """Whether training ended and was measured."""

@@ -41,4 +41,4 @@ def train() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(train)
+    cli.main("train", train)
