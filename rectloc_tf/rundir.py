@@ -18,6 +18,7 @@ import csv
 import fcntl
 import json
 import os
+import shlex
 import zipfile
 import zlib
 from collections.abc import Iterator

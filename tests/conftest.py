@@ -45,6 +45,22 @@ def run_ok(module: str, *flags: str, **options) -> str:
     return done.stdout
 
 
+# An import of either then fails, with a traceback.
+_WITHOUT_TENSORFLOW = """
+import runpy, sys
+sys.modules.update(tensorflow=None, keras=None)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+
+
+def run_without_tensorflow(module: str, *flags: str, **options) -> subprocess.CompletedProcess:
+    """Runs `python -m <module>` where TensorFlow cannot be imported."""
+    command = [sys.executable, "-c", _WITHOUT_TENSORFLOW, module, *flags]
+    return subprocess.run(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options
+    )
+
+
 def _trained(arch: str, folder: Path) -> Path:
     run_ok("train", f"--arch={arch}", "--domain=2", *TINY, f"--run_dir={folder}")
     return folder

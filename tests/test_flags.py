@@ -75,15 +75,3 @@ def test_every_field_of_a_config_has_its_flag():
     )  # fmt: skip
     assert (run["solid"], run["labels"], run["sigma"], run["radius"]) == (True, "all", 3.5, 4.0)
     assert (how["jit"], how["checkpoint_minutes"]) == ("off", 1.0)
-
-
-def test_help_lists_the_flags_that_matter():
-    helps = {}
-    for module in ("train", "predict"):
-        command = [sys.executable, "-m", f"rectloc_tf.{module}", "--help"]
-        helps[module] = subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout
-    for text in helps.values():
-        assert "--arch: <xy|deconv>" in text
-        assert "--run_dir" in text
-    assert "--images" in helps["predict"]
-    assert "--images" not in helps["train"]

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -100,6 +101,8 @@ def test_another_run_in_the_same_folder_is_refused(xy_run):
     assert "--learning_rate=0.001 there, 0.01 here" in done.stderr
     assert "--seed=0 there, 3 here" in done.stderr
     assert done.stderr.count("\n") == 1
+    resume = shlex.split(done.stderr.rsplit("to resume it: ", 1)[1])
+    assert "this run is finished" in run_ok("train", *resume)
 
 
 def test_signals_and_a_damaged_checkpoint_change_nothing(deconv_run, tmp_path):
@@ -167,6 +170,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     assert done.returncode == 1
     assert re.search(r"the loss is (nan|inf) at step \d+", done.stderr)
     assert done.stderr.count("\n") == 1
+    kept = list(folder.glob("checkpoints/*.index"))
+    assert ("the last good checkpoint is kept" in done.stderr) == bool(kept)
+    assert ("before the first checkpoint" in done.stderr) == (not kept)
     assert not (folder / "result.json").exists()
 
 
@@ -178,5 +184,6 @@ def test_a_black_heatmap_is_called_black_and_its_default_folder_is_found(tmp_pat
     assert out.count("has not left the all-black map") == 1
     folder = re.search(r"runs/deconv-d1-[0-9a-f]{8}", out)[0]
     assert (tmp_path / folder / "result.json").exists()
+    flags = [flag for flag in flags if flag != "--deterministic"]  # not part of what a run is
     out = run_ok("predict", *flags, "--num=2", cwd=tmp_path, env=environment)
     assert "2 predictions" in out
