@@ -10,6 +10,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = Path(__file__).resolve().parents[1]
+HANGS = 1800  # seconds; ends a test that hangs, and is no measure of speed
 TINY = ("--image_size=64", "--num_images=40", "--batch_size=8", "--epochs=3", "--deterministic")
 
 
@@ -28,7 +29,7 @@ def start(module: str, *flags: str, **options) -> subprocess.Popen:
 
 def run(module: str, *flags: str, **options) -> subprocess.CompletedProcess:
     """Runs an entry point to its end."""
-    timeout = options.pop("timeout", 300)
+    timeout = options.pop("timeout", HANGS)
     process = start(module, *flags, **options)
     try:
         out, err = process.communicate(timeout=timeout)

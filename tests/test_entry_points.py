@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.conftest import run, run_ok, run_without_tensorflow
+from tests.conftest import HANGS, run, run_ok, run_without_tensorflow
 
 
 def read_csv(path):
@@ -117,7 +117,7 @@ def test_exported_predicted_and_live_agree(deconv_run, tmp_path):
     )
     arguments = [str(tmp_path / "served" / "2"), str(picture)]
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=HANGS
     )
     assert done.returncode == 0, done.stderr
     answers = np.array([line.split() for line in done.stdout.splitlines()], float)

@@ -13,7 +13,7 @@ from rectloc_tf.experiments.all import EXPERIMENTS
 from rectloc_tf.experiments.command import describe
 from rectloc_tf.experiments.plan import Task
 from rectloc_tf.experiments.runner import StudyProgress
-from tests.conftest import run, run_without_tensorflow, start
+from tests.conftest import HANGS, run, run_without_tensorflow, start
 
 FAST = ("--flagfile=flags/tiny.flags", "--deterministic")
 
@@ -33,14 +33,14 @@ def study(tmp_path_factory):
         while done < 2:  # then the third run is under way
             done += ": done in " in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=120)
+        process.communicate(timeout=HANGS)
     finally:
         process.kill()
     assert process.returncode == 130
     kept = sorted((root / "results" / "runs").glob("*.json"))
     assert len(kept) >= 2
     times = {path: path.stat().st_mtime_ns for path in kept}
-    done = run("experiments.all", *FAST, "--batch_sizes=4", *_folders(root), timeout=900)
+    done = run("experiments.all", *FAST, "--batch_sizes=4", *_folders(root))
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == times  # skipped
     return root, done.stdout
