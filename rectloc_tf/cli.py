@@ -1,7 +1,7 @@
 """The command line: the only module that defines and reads absl flags.
 
-All entry points share these flags, so one flagfile serves them all. `main` turns flags into
-configs before anything slow is imported: a typing mistake is answered at once.
+All entry points share these flags, so one flagfile serves them all; `commands` says which of them
+a command uses. Mistakes are answered before anything slow is imported.
 """
 
 import contextlib
@@ -146,7 +146,7 @@ def run_dir() -> str | None:
 
 
 def open_run() -> tuple[RunFolder, config.RunConfig]:
-    """The run to use: --run_dir, or else the one that the training command's flags name.
+    """The run to use: --run_dir, or else the one that the other flags describe.
 
     Loads TensorFlow.
 

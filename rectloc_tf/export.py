@@ -1,6 +1,6 @@
 """Write a SavedModel: `python -m rectloc_tf.export --run_dir=... --export_dir=...`.
 
-Without --run_dir, the flags of the training command find the run.
+Without --run_dir, the flags that describe the run find it.
 """
 
 from pathlib import Path
