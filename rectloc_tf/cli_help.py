@@ -51,7 +51,7 @@ def _entry(flag: flags.Flag) -> str:
         written = f"--{flag.name}={kinds.get(flag.parser.flag_type(), kind)}"
     # absl begins the help of an enum with its values.
     text = " ".join((flag.help or "").split()).rsplit(">: ", 1)[-1]
-    if flag.default is not None:
+    if flag.default_as_str is not None:
         text += f" [{flag.default_as_str.strip(chr(39))}]"
     start = f"  {written}"
     start = f"{start:<{len(_INDENT)}}" if len(start) < len(_INDENT) else f"{start}\n{_INDENT}"

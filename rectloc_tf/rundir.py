@@ -244,7 +244,7 @@ class RunFolder:
         lines += [",".join(_csv_value(v) for v in row.values()) for row in history]
         write_text(self._history, "\n".join(lines) + "\n")
 
-    def write_snapshot(self, epoch: int, arrays: dict[str, np.ndarray]) -> None:
+    def write_snapshot(self, epoch: int, arrays: dict[str, Any]) -> None:
         """Keeps predictions of an epoch (see `training`)."""
         with atomic_path(self._snapshots / f"epoch_{epoch:08d}.npz") as temporary:
             np.savez_compressed(temporary, **arrays)
