@@ -1,4 +1,4 @@
-"""Write a SavedModel: `python -m rectloc_tf.export --run_dir=... --export_dir=...`.
+"""Export a SavedModel: `python -m rectloc_tf.export --run_dir=... --export_dir=...`.
 
 Without --run_dir, the flags that describe the run find it.
 """

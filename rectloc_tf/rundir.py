@@ -188,7 +188,7 @@ class RunFolder:
         """Says which folder to name where the path is one of a run's files."""
         if not self.path.exists():
             return None
-        runs = (parent for parent in self.path.parents if (parent / "config.json").exists())
+        runs = (parent for parent in self.path.parents if (parent / "flags.flags").exists())
         run = next(runs, None)
         return run and f"this is inside a run; name its folder: --run_dir={shlex.quote(str(run))}"
 

@@ -117,8 +117,8 @@ class Trainer:
 
     def fail(self, what: str) -> NoReturn:
         """Ends a run that has diverged."""
-        kept = "the last good checkpoint is kept"
-        kept = kept if self.checkpointer.holds_any() else "before the first checkpoint"
+        saved = self.checkpointer.holds_any()
+        kept = "the last good checkpoint is kept" if saved else "before the first checkpoint"
         raise UserError(
             f"{self.folder.path}: {what}; stopped, {kept}. A lower --learning_rate usually helps"
         )
