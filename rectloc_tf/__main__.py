@@ -3,6 +3,7 @@
 import runpy
 import sys
 
+from rectloc_tf import cli
 from rectloc_tf.commands import COMMANDS, did_you_mean, list_commands
 from rectloc_tf.errors import EXIT_USAGE
 
@@ -11,7 +12,7 @@ def main() -> None:
     """Prints the list, or runs the command that the first argument names."""
     name = sys.argv[1] if len(sys.argv) > 1 else "-h"
     if name.startswith("-"):
-        print(list_commands())
+        cli.show(list_commands())
     elif name in COMMANDS:
         del sys.argv[1]
         runpy.run_module(f"rectloc_tf.{name}", run_name="__main__", alter_sys=True)

@@ -179,6 +179,8 @@ def main(name: str, command: Callable[[], int | None]) -> None:
 
     Exit codes: 0 done, 1 an error, 2 a wrong flag, 130 Ctrl-C, 143 SIGTERM.
     """
+    if _HELP.intersection(sys.argv[1:]):
+        show(help_text(name, FLAGS, full="--helpfull" in sys.argv))
     # TensorFlow's start-up log is not for people who want to find rectangles.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave room for a second process
@@ -186,11 +188,12 @@ def main(name: str, command: Callable[[], int | None]) -> None:
     app.run(lambda argv: _run(command), flags_parser=lambda argv: _parse(name, argv))
 
 
+def show(text: str) -> NoReturn:
+    """Prints a text and exits."""
+    _run(lambda: print(text, flush=True))
+
+
 def _parse(name: str, argv: list[str]) -> list[str]:
-    asked = _HELP.intersection(argv[1:])
-    if asked:
-        sys.stdout.write(help_text(name, FLAGS, full="--helpfull" in asked))
-        sys.exit(0)
     try:
         rest = FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
@@ -232,7 +235,7 @@ def typed_flags(arguments: list[str]) -> list[str]:
     return typed
 
 
-def _run(command: Callable[[], int | None]) -> None:
+def _run(command: Callable[[], int | None]) -> NoReturn:
     if not is_given("verbosity"):
         logging.set_verbosity(logging.WARNING)
     try:

@@ -10,8 +10,7 @@ _WIDTH = 100
 _INDENT = " " * 26
 _END = """\
 --flagfile=FILE reads flags from a file, one a line; a flag after it overrides the file's.
---helpfull lists the flags of absl too, such as --verbosity.
-"""
+--helpfull lists the flags of absl too, such as --verbosity."""
 
 
 def help_text(name: str, values: flags.FlagValues, full: bool = False) -> str:

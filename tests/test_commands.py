@@ -1,7 +1,10 @@
 """Which command uses which flags: the table, the list of commands, help and refusals."""
 
 import ast
+import os
 import shlex
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -175,7 +178,7 @@ def test_every_entry_point_refuses_and_helps(name):
     assert done.stderr.startswith(f"error: {name} does not use --{wrong}; ")
     done = run_without_tensorflow(f"rectloc_tf.{name}", "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == help_text(name, cli.FLAGS)
+    assert done.stdout == help_text(name, cli.FLAGS) + "\n"
 
 
 # Help.
@@ -218,6 +221,16 @@ def test_the_package_lists_its_commands(module, flag):
     listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
     assert listed == [name for name in COMMANDS if f"rectloc_tf.{name}".startswith(module)]
     assert all(len(line.split()) > 3 for line in done.stdout.splitlines() if line)
+
+
+@pytest.mark.parametrize("module", ["rectloc_tf", "rectloc_tf.train"])
+def test_help_ends_quietly_when_its_reader_has_gone(module):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", module, "--help"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_the_package_runs_a_command_by_its_name():
