@@ -34,10 +34,6 @@ class Checkpointer:
             message = f"{self._folder}: checkpoint cannot be written ({reason(error)})"
             raise UserError(message) from error
 
-    def holds_any(self) -> bool:
-        """Whether there is a checkpoint."""
-        return bool(self._numbers())
-
     def prune(self) -> None:
         """Leaves only the newest checkpoint: the run is finished."""
         self._keep_newest(1)

@@ -22,7 +22,7 @@ def help_text(name: str, values: flags.FlagValues, full: bool = False) -> str:
         full: with absl's own flags, such as --verbosity.
     """
     command = COMMANDS[name]
-    find = " (these find it where --run_dir is left out)" if "weights" in command.flags else ""
+    find = " (these find it where --run_dir is left out)" if command.idle else ""
     groups = {
         f"Flags of {name}": [n for n in command.flags if n not in (*RUN, *EXECUTION)],
         f"What the run is{find}": [n for n in command.flags if n in RUN],

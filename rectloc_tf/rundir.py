@@ -167,6 +167,10 @@ class RunFolder:
         write_text(self._flags, "\n".join(flags) + "\n")
         write_json(self._config, run.to_json())
 
+    def has_checkpoint(self) -> bool:
+        """Whether there is a state to resume from."""
+        return any(self.checkpoints.glob("ckpt-*.index"))
+
     def run_config(self) -> RunConfig:
         """What this run is.
 

@@ -117,10 +117,9 @@ class Trainer:
 
     def fail(self, what: str) -> NoReturn:
         """Ends a run that has diverged."""
-        saved = self.checkpointer.holds_any()
-        kept = "the last good checkpoint is kept" if saved else "before the first checkpoint"
+        kept = ", the last good checkpoint is kept" if self.folder.has_checkpoint() else ""
         raise UserError(
-            f"{self.folder.path}: {what}; stopped, {kept}. A lower --learning_rate usually helps"
+            f"{self.folder.path}: {what}; stopped{kept}. A lower --learning_rate usually helps"
         )
 
     def save(self) -> None:
