@@ -1,7 +1,7 @@
 """Sets up .venv if it is missing or out of date, then runs a command in it.
 
     python3 bootstrap.py train [flags]    the main job in the quick profile; flags override it
-    python3 bootstrap.py test [options]   lint and tests (options go to pytest)
+    python3 bootstrap.py test [options]   lint, type check and tests (options go to pytest)
 
 Needs nothing but Python 3.11 to 3.13.
 """
@@ -49,6 +49,7 @@ def commands(name: str, arguments: list[str]) -> list[list[str]]:
     if arguments:
         return [["-m", "pytest", *arguments]]
     lint = [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check"]]
+    lint += [["-m", "basedpyright", "--pythonpath", str(venv_python())]]
     # Most tests wait for TensorFlow to load: two at a time, whole files each.
     return [*lint, ["-m", "pytest", "-n", "2", "--dist", "loadfile"]]
 

@@ -31,7 +31,7 @@ def winner(rows: list[dict]) -> dict:
     return max(rows, key=lambda row: row["validation"]["r2"])
 
 
-def _curves(row: dict, history: list[dict]) -> dict[str, list[float]]:
+def _curves(row: dict, history: list[dict]) -> dict[str, np.ndarray]:
     """Loss and R² by epoch, training and validation; unknown values are NaN."""
 
     def column(name):

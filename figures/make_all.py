@@ -120,7 +120,7 @@ def fill_in(text: str, made: dict[str, str]) -> str:
 
 def main() -> int:
     """Redraws, or checks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--results_dir", type=Path, default=ROOT / "figures" / "results")
     parser.add_argument("--figures_dir", type=Path, default=ROOT / "figures")
     parser.add_argument("--check", action="store_true", help="only compare")

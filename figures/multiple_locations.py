@@ -130,9 +130,10 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
         return {}
     figures = {"": _draw_numbers(summary), "_thresholds": _draw_thresholds(summary)}
     for training in COLORS:
-        name = training.replace(", ", "_")
-        figures[f"_trained_on_{name}"] = _draw_pictures(summary, runs, results_dir, training)
-    return {suffix: figure for suffix, figure in figures.items() if figure is not None}
+        figure = _draw_pictures(summary, runs, results_dir, training)
+        if figure is not None:
+            figures[f"_trained_on_{training.replace(', ', '_')}"] = figure
+    return figures
 
 
 def table(summary: dict, runs: dict) -> str:

@@ -6,6 +6,7 @@ brighter wins. The NumPy versions are the definition, slow and plain; tests hold
 versions to them.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -43,11 +44,11 @@ def heatmap_targets(rectangles: tf.Tensor, image_size: int, config: TargetConfig
     exceeds GAUSSIAN_REACH sigma, which takes less than 0.1 off any cell.
     """
     points = labelled_centers(rectangles, config)
-    heatmap = None
-    for label, peak in enumerate(brightnesses(points.shape[1])):
-        blob = _blob(points[:, label], image_size, config, float(peak))
-        heatmap = blob if heatmap is None else tf.maximum(heatmap, blob)
-    return heatmap[..., None]
+    blobs = (
+        _blob(points[:, label], image_size, config, float(peak))
+        for label, peak in enumerate(brightnesses(points.shape[1]))
+    )
+    return functools.reduce(tf.maximum, blobs)[..., None]
 
 
 def _blob(points: tf.Tensor, image_size: int, config: TargetConfig, peak: float) -> tf.Tensor:

@@ -45,4 +45,4 @@ def benchmark() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(benchmark, "suite", "rounds", "output")
+    cli.main("benchmark", benchmark)

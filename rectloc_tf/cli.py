@@ -1,7 +1,7 @@
 """The command line: the only module that defines and reads absl flags.
 
-All entry points share these flags, so one flagfile serves them all. `main` turns flags into
-configs before anything slow is imported: a typing mistake is answered at once.
+All entry points share these flags, so one flagfile serves them all; `commands` says which of them
+a command uses. Mistakes are answered before anything slow is imported.
 """
 
 import contextlib
@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from rectloc_tf import config
+from rectloc_tf import commands, config
+from rectloc_tf.cli_help import help_text
 from rectloc_tf.errors import (
     EXIT_ERROR,
     EXIT_SIGINT,
@@ -31,6 +32,7 @@ from rectloc_tf.rundir import RunFolder
 FLAGS = flags.FLAGS
 # The original's training-set sizes, as shares of 10,000 images.
 FRACTIONS = "0.0005,0.001,0.002,0.003,0.005,0.0075,0.01,0.0175,0.025,0.07,0.2,0.5,1"
+_HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
 _RUN, _HOW = config.RunConfig(), config.ExecutionConfig()
 
 # What the run is.
@@ -155,7 +157,7 @@ def run_dir() -> str | None:
 
 
 def open_run() -> tuple[RunFolder, config.RunConfig]:
-    """The run to use: --run_dir, or else the one that the training command's flags name.
+    """The run to use: --run_dir, or else the one that the other flags describe.
 
     Loads TensorFlow.
 
@@ -179,33 +181,50 @@ def open_run() -> tuple[RunFolder, config.RunConfig]:
     return folder, folder.run_config()
 
 
-def main(command: Callable[[], int | None], *own_flags: str) -> None:
+def main(name: str, command: Callable[[], int | None]) -> None:
     """Parses the flags, runs `command` and exits; mistakes end in one line on stderr.
 
     Args:
+        name: its name in `commands.COMMANDS`, which says what flags it uses.
         command: what to run once the flags are parsed; returns the exit code, or None for 0.
-        own_flags: flags beside those of `train` that matter to it, for `--help`.
 
     Exit codes: 0 done, 1 an error, 2 a wrong flag, 130 Ctrl-C, 143 SIGTERM.
     """
-    configs = (config.RunConfig, config.ExecutionConfig)
-    fields = [field.name for cls in configs for field in dataclasses.fields(cls)]
-    for name in (*fields, "run_dir", *own_flags):
-        FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
+    if _HELP.intersection(sys.argv[1:]):
+        show(help_text(name, FLAGS, full="--helpfull" in sys.argv))
     # TensorFlow's start-up log is not for people who want to find rectangles.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave room for a second process
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    app.run(lambda argv: _run(command, argv), flags_parser=_parse)
+    app.run(lambda argv: _run(command), flags_parser=lambda argv: _parse(name, argv))
 
 
-def _parse(argv: list[str]) -> list[str]:
+def show(text: str) -> NoReturn:
+    """Prints a text and exits."""
+    _run(lambda: print(text, flush=True))
+
+
+def _parse(name: str, argv: list[str]) -> list[str]:
     try:
         rest = FLAGS(argv)
         _check_values_are_given()
-        return rest
+    except flags.UnrecognizedFlagError as error:
+        known = (*commands.COMMANDS[name].flags, "flagfile", "help", "verbosity")
+        hint = commands.did_you_mean(error.flagname, known, "--")
+        return _fail(f"unknown flag --{error.flagname}{hint}", EXIT_USAGE)
     except (flags.Error, OSError, UnicodeDecodeError, ConfigError) as error:
         return _fail(" ".join(str(error).split()), EXIT_USAGE)
+    given = [flag for flag in FLAGS if is_given(flag) and option(flag) != ""]
+    problem = commands.refusal(name, typed_flags(argv[1:]), given)
+    if not problem and rest[1:]:
+        problem = f"unexpected argument {rest[1]!r}: options are written --name=value"
+        if "images" in commands.COMMANDS[name].flags and os.path.isfile(rest[1]):
+            pattern = Path(rest[1]).with_name(f"*{Path(rest[1]).suffix}")
+            problem = (
+                f"unexpected argument {rest[1]!r}: images are named by one pattern in quotes, "
+                f"--images='{pattern}' (without quotes the shell expands it)"
+            )
+    return _fail(problem, EXIT_USAGE) if problem else rest
 
 
 def _check_values_are_given() -> None:
@@ -223,14 +242,31 @@ def _check_values_are_given() -> None:
             raise ConfigError(f"--{name}=: empty; give a value, or leave the flag out")
 
 
-def _run(command: Callable[[], int | None], argv: list[str]) -> None:
+def typed_flags(arguments: list[str]) -> list[str]:
+    """The names of the flags on the command line itself, without those in flagfiles.
+
+    Args:
+        arguments: of a command line that absl has parsed without an error.
+    """
+    typed, rest = [], iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-") or not argument.strip("-"):
+            break  # absl parses no flag after it
+        name, equals, _ = argument.lstrip("-").partition("=")
+        name = name if name in FLAGS else name.removeprefix("no")
+        if name in FLAGS:
+            typed.append(FLAGS[name].name)
+        # --flagfile and --undefok are not among FLAGS, but have values too.
+        if not equals and (name not in FLAGS or not FLAGS[name].boolean):
+            next(rest, None)
+    return typed
+
+
+def _run(command: Callable[[], int | None]) -> NoReturn:
     if not is_given("verbosity"):
         logging.set_verbosity(logging.WARNING)
     exit_on_sigterm()
     try:
-        if len(argv) > 1:
-            message = f"unexpected argument {argv[1]!r}: options are written --name=value"
-            _fail(message, EXIT_USAGE)
         sys.exit(command() or 0)
     except UserError as error:
         _fail(str(error), error.exit_code)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.geometry import frame_to_working
@@ -196,7 +196,7 @@ class RunConfig:
     batch_size: int = 64
     learning_rate: float = 1e-3
     schedule: str = "constant"
-    epochs: int | None = None
+    epochs: int = cast(int, None)  # filled in below
     validate_every: int = 1
     seed: int = 0
     precision: str = "auto"

@@ -1,6 +1,6 @@
 """Measure a trained run: `python -m rectloc_tf.evaluate --run_dir=... --domains=1,2,3,4,5`.
 
-Without --run_dir, the flags of the training command find the run.
+Without --run_dir, the flags that describe the run find it.
 """
 
 import dataclasses
@@ -68,4 +68,4 @@ def _domains() -> list[int]:
 
 
 if __name__ == "__main__":
-    cli.main(evaluate, "weights", "domains", "split", "output")
+    cli.main("evaluate", evaluate)

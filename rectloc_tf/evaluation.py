@@ -126,11 +126,12 @@ class Evaluator:
         valid = columns.pop("valid")
         columns = {name: value[valid].astype(np.float64) for name, value in columns.items()}
         count = scene.image_size**2 if targets.is_heatmap else 1
-        sums = [columns[name] for name in ("errors", "sums", "squares")]
         rectangles = working_to_frame(columns["rectangles"], scene.image_size)
         return {
             "num_images": len(indices),
-            **value_metrics(*sums, count, targets.is_heatmap),
+            **value_metrics(
+                columns["errors"], columns["sums"], columns["squares"], count, targets.is_heatmap
+            ),
             **center_metrics(columns["points"], rectangles),
         }
 

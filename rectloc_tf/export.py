@@ -1,6 +1,6 @@
-"""Write a SavedModel: `python -m rectloc_tf.export --run_dir=... --export_dir=...`.
+"""Export a SavedModel: `python -m rectloc_tf.export --run_dir=... --export_dir=...`.
 
-Without --run_dir, the flags of the training command find the run.
+Without --run_dir, the flags that describe the run find it.
 """
 
 from rectloc_tf import cli
@@ -22,4 +22,4 @@ def export() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(export, "weights", "export_dir")
+    cli.main("export", export)

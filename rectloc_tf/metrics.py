@@ -52,7 +52,7 @@ def value_metrics(
     """
     mse = errors.mean() / count
     scores = r2_scores(errors, sums, squares, count)
-    metrics = {
+    metrics: dict[str, Any] = {
         "mse": finite_or_none(mse),
         "ln_mse": finite_or_none(math.log(mse)) if mse > 0 else None,
         "r2": finite_or_none(scores.mean()),
@@ -157,5 +157,5 @@ def location_metrics(points: Sequence[np.ndarray], rectangles: np.ndarray) -> di
         "count_abs_error": float(np.abs(errors).mean()),
         "points_per_image": float(counts.mean()),
         "outside_rate": outside / total if total else None,
-        "found": " ".join(f"{bits:x}" for bits in found @ (1 << np.arange(found.shape[1]))),
+        "found": " ".join(f"{bits:x}" for bits in found @ (1 << np.arange(truths.shape[1]))),
     }

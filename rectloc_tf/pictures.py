@@ -1,5 +1,7 @@
 """Predictions on synthetic scenes, as training's pictures and `predict` show them."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -21,7 +23,7 @@ def snapshot_epochs(epochs: int) -> set[int]:
 
 def predict_scenes(
     model: keras.Model, run: RunConfig, number: int, first: int = VALIDATION_START
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """A model's answers on synthetic scenes: the arguments of `plots.prediction_grid`.
 
     Returns:

@@ -35,7 +35,7 @@ def choose_place(run: RunConfig, execution: ExecutionConfig, runtime: Runtime) -
     for place in ("host", "device"):
         batches = distributed_batches(endless, runtime, execution.renderer, 0, place == "host")
         seconds[place] = _seconds_a_batch(_make_consumer(run, runtime), batches)
-    place = min(seconds, key=seconds.get)
+    place = min(seconds, key=lambda name: seconds[name])
     host, device = (f"{1000 * seconds[name]:.1f} ms" for name in ("host", "device"))
     return place, f"a batch takes {host} to draw on the host and move, {device} on the device"
 

@@ -1,7 +1,7 @@
-"""Answers for pictures: `python -m rectloc_tf.predict --run_dir=... --images='*.png'`.
+"""Predict centres in image files: `python -m rectloc_tf.predict --run_dir=... --images='*.png'`.
 
-Or for synthetic scenes: `... --domain=3 --num=16`. Without --run_dir, the flags of the
-training command find the run. A file that cannot be read is named, the others are answered.
+Or for synthetic scenes: `... --domain=3 --num=16`. Without --run_dir, the flags that describe
+the run find it. A file that cannot be read is reported, and the others are predicted.
 """
 
 import dataclasses
@@ -71,6 +71,4 @@ def _scenes(indices: range) -> range:
 
 
 if __name__ == "__main__":
-    cli.main(
-        predict, "weights", "images", "ignore_exif", "num", "split", "output", "overlay_dir"
-    )  # fmt: skip
+    cli.main("predict", predict)

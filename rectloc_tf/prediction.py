@@ -5,7 +5,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -194,7 +194,7 @@ def csv_writer(path: Path) -> Iterator[Callable[[Prediction], None]]:
     x and y are in the picture's own pixels; confidence is empty where there is none.
     """
     # Names of files need not be text: they come out as the bytes they are.
-    how = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+    how: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
     with atomic_path(path) as temporary, open(temporary, "w", **how) as handle:
         writer = csv.writer(handle, lineterminator="\n")
         quoting = csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_ALL)

@@ -17,6 +17,7 @@ import contextlib
 import csv
 import fcntl
 import json
+import shlex
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -92,7 +93,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = open(self.path / ".lock", "a")  # noqa: SIM115 (held for the block)
         except OSError as error:
-            message = f"--run_dir={self.path}: cannot be written ({reason(error)})"
+            why = self._inside_a_run() or f"cannot be written ({reason(error)})"
+            message = f"--run_dir={self.path}: {why}"
             raise UserError(message) from error
         with handle:
             try:
@@ -120,9 +122,10 @@ class RunFolder:
                     f"--{name}={theirs.get(name, '-')} there, {ours.get(name, '-')} here"
                     for name in names
                 )
+                flags = (f"--flagfile={self._flags}", f"--run_dir={self.path}")
                 raise UserError(
-                    f"--run_dir={self.path}: holds another run ({differences}); "
-                    "choose another folder, or leave --run_dir out"
+                    f"--run_dir={self.path}: holds another run ({differences}); choose another "
+                    f"folder, or leave --run_dir out; to resume it: {shlex.join(flags)}"
                 )
             return
         others = [
@@ -137,6 +140,10 @@ class RunFolder:
         write_text(self._flags, "\n".join(flags) + "\n")
         write_json(self._config, run.to_json())
 
+    def has_checkpoint(self) -> bool:
+        """Whether there is a state to resume from."""
+        return any(self.checkpoints.glob("ckpt-*.index"))
+
     def run_config(self) -> RunConfig:
         """What this run is.
 
@@ -144,7 +151,8 @@ class RunFolder:
             UserError: if there is no run here, or its config is damaged.
         """
         if not self._config.exists():
-            raise UserError(f"--run_dir={self.path}: no run here (config.json is missing)")
+            why = self._inside_a_run() or "no run here (config.json is missing)"
+            raise UserError(f"--run_dir={self.path}: {why}")
         values = read_json(self._config)
         if not isinstance(values, dict):
             raise UserError(f"{self._config}: damaged, not a JSON object")
@@ -152,6 +160,14 @@ class RunFolder:
             return RunConfig.from_json(values)
         except (ConfigError, TypeError) as error:
             raise UserError(f"{self._config}: {reason(error)}") from error
+
+    def _inside_a_run(self) -> str | None:
+        """Says which folder to name where the path is one of a run's files."""
+        if not self.path.exists():
+            return None
+        runs = (parent for parent in self.path.parents if (parent / "flags.flags").exists())
+        run = next(runs, None)
+        return run and f"this is inside a run; name its folder: --run_dir={shlex.quote(str(run))}"
 
     def is_finished(self) -> bool:
         """Whether training ended and was measured."""
@@ -205,7 +221,7 @@ class RunFolder:
         lines += [",".join(_csv_value(v) for v in row.values()) for row in history]
         write_text(self._history, "\n".join(lines) + "\n")
 
-    def write_snapshot(self, epoch: int, arrays: dict[str, np.ndarray]) -> None:
+    def write_snapshot(self, epoch: int, arrays: dict[str, Any]) -> None:
         """Keeps predictions of an epoch (see `training`)."""
         with atomic_path(self._snapshots / f"epoch_{epoch:08d}.npz") as temporary:
             np.savez_compressed(temporary, **arrays)

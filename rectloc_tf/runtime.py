@@ -98,8 +98,8 @@ def make_runtime(
         ConfigError: if the replicas cannot share the batch evenly, a TPU was asked for and
             there is none, or XLA was asked for where it cannot work.
     """
-    strategy = strategy or _make_strategy(execution.strategy)
-    replicas = strategy.num_replicas_in_sync
+    chosen = strategy or _make_strategy(execution.strategy)
+    replicas = chosen.num_replicas_in_sync
     if batch_size % replicas:
         raise ConfigError(
             f"--batch_size={batch_size}: must be a multiple of the {replicas} devices in use"
@@ -112,7 +112,7 @@ def make_runtime(
     jit = possible and (execution.jit == "on" or (execution.jit == "auto" and "GPU" in devices))
     kind = "TPU" if "TPU" in devices else "GPU" if "GPU" in devices else "CPU"
     names = f"{replicas} x {kind}" if replicas > 1 else kind
-    return Runtime(strategy, jit, f"{names}, XLA {'on' if jit else 'off'}")
+    return Runtime(chosen, jit, f"{names}, XLA {'on' if jit else 'off'}")
 
 
 def describe_environment() -> dict[str, Any]:

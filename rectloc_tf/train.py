@@ -1,6 +1,6 @@
 """Train one run: `python -m rectloc_tf.train --arch=deconv --domain=1`.
 
-The same command goes on after an interruption, and tells the result of a finished run.
+The same command resumes after an interruption, and prints the result of a finished run.
 """
 
 import dataclasses
@@ -41,4 +41,4 @@ def train() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(train)
+    cli.main("train", train)

@@ -117,9 +117,9 @@ class Trainer:
 
     def fail(self, what: str) -> NoReturn:
         """Ends a run that has diverged."""
+        kept = ", the last good checkpoint is kept" if self.folder.has_checkpoint() else ""
         raise UserError(
-            f"{self.folder.path}: {what}; stopped, the last good checkpoint is kept. "
-            "A lower --learning_rate usually helps"
+            f"{self.folder.path}: {what}; stopped{kept}. A lower --learning_rate usually helps"
         )
 
     def save(self) -> None:

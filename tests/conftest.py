@@ -12,6 +12,7 @@ import rectloc_tf  # noqa: F401 (before TensorFlow: it sets oneDNN)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = Path(__file__).resolve().parents[1]
+HANGS = 1800  # seconds; ends a test that hangs, and is no measure of speed
 TINY = ("--image_size=64", "--num_images=40", "--batch_size=8", "--epochs=3", "--deterministic")
 
 
@@ -30,7 +31,7 @@ def start(module: str, *flags: str, **options) -> subprocess.Popen:
 
 def run(module: str, *flags: str, **options) -> subprocess.CompletedProcess:
     """Runs an entry point to its end."""
-    timeout = options.pop("timeout", 300)
+    timeout = options.pop("timeout", HANGS)
     process = start(module, *flags, **options)
     try:
         out, err = process.communicate(timeout=timeout)
@@ -45,6 +46,22 @@ def run_ok(module: str, *flags: str, **options) -> str:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
+
+
+# An import of either then fails, with a traceback.
+_WITHOUT_TENSORFLOW = """
+import runpy, sys
+sys.modules.update(tensorflow=None, keras=None)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+
+
+def run_without_tensorflow(module: str, *flags: str, **options) -> subprocess.CompletedProcess:
+    """Runs `python -m <module>` where TensorFlow cannot be imported."""
+    command = [sys.executable, "-c", _WITHOUT_TENSORFLOW, module, *flags]
+    return subprocess.run(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options
+    )
 
 
 def _trained(arch: str, folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,7 +72,7 @@ def test_our_pipeline_and_a_plain_loop_are_measured(monkeypatch):
     (group,) = groups
     rows, ratios = suites.measure_group(group, 1, lambda name, turn: None)
     assert [row["who"] for row in rows] == ["graph", "numpy_function", "opencv_loop"]
-    assert all(row["images_per_second"]["median"] > 100 for row in rows)
+    assert all(row["images_per_second"]["median"] > 0 for row in rows)
     assert "ours_over_theirs" not in rows[0]
     assert ratios == {}
     json.dumps(rows, allow_nan=False)
@@ -89,7 +89,7 @@ def test_our_other_workers_measure(kind, monkeypatch):
     values = {"share": "wait_share"} if kind == "epoch" else {}
     group = suites.Group("suite", "work", {"ours": (suites.OURS, task)}, {}, values)
     (row,), found = suites.measure_group(group, 1, lambda name, turn: None)
-    assert row["images_per_second"]["median"] > 1
+    assert row["images_per_second"]["median"] > 0
     expected = {"serve": {"latency_ms"}, "train": {"compile_seconds"}}
     expected["epoch"] = {"compile_seconds", "first_step_seconds", "wait_share"}
     common = {"suite", "work", "who", "images_per_second", "peak_mib"}
@@ -103,22 +103,24 @@ def test_our_other_workers_measure(kind, monkeypatch):
         assert row["latency_ms"] == pytest.approx(4000 / row["images_per_second"]["median"])
 
 
-def test_an_epoch_tells_waiting_from_working():
+def test_an_epoch_tells_waiting_from_working(monkeypatch):
+    clock = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr(workers, "time", SimpleNamespace(perf_counter=lambda: clock.seconds))
+
     def start():
         for number in range(10):
-            time.sleep(0.02)
+            clock.seconds += 0.5
             yield (number,)
 
     seen = []
 
     def step(number):
-        time.sleep(0.01)
+        clock.seconds += 0.25
         seen.append(number)
 
     measured = workers.epoch_of(start, step, {"images": 22, "batch_size": 4})
     assert seen == [0, 1, 2, 3, 4]
-    assert 0.4 < measured["wait_share"] < 0.9  # 2/3 but for the machine's mood
-    assert measured["rate"] < 20 / 0.15
+    assert measured == {"rate": 4 / 0.75, "wait_share": 0.5 / 0.75}
 
 
 def test_what_is_not_here_is_left_out(monkeypatch, tmp_path):

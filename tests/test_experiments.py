@@ -13,9 +13,9 @@ from rectloc_tf.experiments.all import EXPERIMENTS
 from rectloc_tf.experiments.command import describe
 from rectloc_tf.experiments.plan import Task
 from rectloc_tf.experiments.runner import StudyProgress
-from tests.conftest import run, start
+from tests.conftest import HANGS, run, run_without_tensorflow, start
 
-FAST = ("--flagfile=flags/tiny.flags", "--deterministic", "--batch_sizes=4")
+FAST = ("--flagfile=flags/tiny.flags", "--deterministic")
 
 
 def _folders(root):
@@ -27,20 +27,20 @@ def _folders(root):
 def study(tmp_path_factory):
     """Everything, interrupted once in the middle and started again: folder and second output."""
     root = tmp_path_factory.mktemp("study")
-    process = start("experiments.all", *FAST, *_folders(root))
+    process = start("experiments.all", *FAST, "--batch_sizes=4", *_folders(root))
     try:
         done = 0
         while done < 2:  # then the third run is under way
             done += ": done in " in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=120)
+        process.communicate(timeout=HANGS)
     finally:
         process.kill()
     assert process.returncode == 130
     kept = sorted((root / "results" / "runs").glob("*.json"))
     assert len(kept) >= 2
     times = {path: path.stat().st_mtime_ns for path in kept}
-    done = run("experiments.all", *FAST, *_folders(root), timeout=900)
+    done = run("experiments.all", *FAST, "--batch_sizes=4", *_folders(root))
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == times  # skipped
     return root, done.stdout
@@ -145,7 +145,7 @@ def test_a_run_that_fails_is_told_and_does_not_stop_the_rest(tmp_path):
     ],
 )
 def test_wrong_flags_end_in_one_line(flag, message):
-    done = run("experiments.headline", flag)
+    done = run_without_tensorflow("rectloc_tf.experiments.all", flag)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1

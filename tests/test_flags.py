@@ -77,18 +77,6 @@ def test_every_field_of_a_config_has_its_flag():
     assert (how["jit"], how["checkpoint_minutes"]) == ("off", 1.0)
 
 
-def test_help_lists_the_flags_that_matter():
-    helps = {}
-    for module in ("train", "predict"):
-        command = [sys.executable, "-m", f"rectloc_tf.{module}", "--help"]
-        helps[module] = subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout
-    for text in helps.values():
-        assert "--arch: <xy|deconv>" in text
-        assert "--run_dir" in text
-    assert "--images" in helps["predict"]
-    assert "--images" not in helps["train"]
-
-
 def test_no_flag_takes_the_next_for_its_value_and_none_is_empty():
     script = (
         "from rectloc_tf import cli\n"

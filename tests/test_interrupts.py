@@ -3,14 +3,13 @@
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from rectloc_tf.errors import Interrupted
 from rectloc_tf.interrupts import StopRequest, stop_on_signals
+from tests.conftest import HANGS, ROOT
 
-ROOT = Path(__file__).parents[1]
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 STOPS_WHEN_ASKED = """
 import sys, time
@@ -55,7 +54,7 @@ def start(script):
 def test_first_signal_asks_and_the_loop_stops_by_itself(number):
     with start(STOPS_WHEN_ASKED) as process:
         process.send_signal(number)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=HANGS)
     assert output == f"saved {CODES[number]}\n"
     assert process.returncode == CODES[number]
     assert "once more to stop at once" in errors
@@ -69,7 +68,7 @@ def test_second_signal_ends_at_once_with_its_own_code(first, second):
             process.send_signal(first)
             assert process.stdout.readline() == f"asked {CODES[first]}\n"
             process.send_signal(second)
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=HANGS)
         finally:
             process.kill()
     assert process.returncode == CODES[second]

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import shlex
 import signal
 import struct
 import subprocess
@@ -27,7 +28,7 @@ RUN = RunConfig(arch="deconv", domain=3, solid=True, precision="float32")
 
 @pytest.fixture
 def folder(tmp_path):
-    folder = RunFolder(tmp_path / "runs" / "one")
+    folder = RunFolder(tmp_path / "my runs" / "one")
     with folder.lock():
         folder.claim(RUN)
     return folder
@@ -86,8 +87,9 @@ def test_another_run_is_refused_and_the_differences_are_named(folder):
     assert "--domain=3 there, 4 here" in message
     assert "--learning_rate=0.001 there, 0.5 here" in message
     assert message.count(" there, ") == 2
-    assert str(folder.path) in message
     assert folder.run_config() == RUN
+    flags = {f"--flagfile={folder.path / 'flags.flags'}", f"--run_dir={folder.path}"}
+    assert flags <= set(shlex.split(message))  # how to resume it
 
 
 def test_a_field_that_only_one_of_two_runs_has_is_named(folder):
@@ -147,6 +149,22 @@ def test_no_run_here(tmp_path):
     assert str(tmp_path / "nowhere") in str(caught.value)
 
 
+@pytest.mark.parametrize("inside", ["best.keras", "checkpoints/ckpt-4.index", "checkpoints"])
+def test_a_path_inside_a_run_names_the_run(folder, inside):
+    path = folder.path / inside
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    for use in (RunFolder(path).run_config, RunFolder(path).lock().__enter__):
+        with pytest.raises(UserError) as caught:
+            use()
+        assert shlex.split(str(caught.value))[-1] == f"--run_dir={folder.path}"
+
+
+def test_only_what_exists_is_inside_a_run(folder):
+    with pytest.raises(UserError, match="no run here"):
+        RunFolder(folder.path / "nowhere").run_config()
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -181,7 +199,7 @@ def test_flagfile_lists_every_field_once(folder):
 def test_flagfile_means_the_same_run_to_the_command_line(folder):
     script = (
         "import json; from rectloc_tf import cli;"
-        "cli.main(lambda: print(json.dumps(cli.run_config().to_json())))"
+        "cli.main('train', lambda: print(json.dumps(cli.run_config().to_json())))"
     )
     flagfile = f"--flagfile={folder.path / 'flags.flags'}"
     command = [sys.executable, "-c", script, flagfile]

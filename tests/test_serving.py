@@ -19,6 +19,7 @@ from rectloc_tf.models import build_model
 from rectloc_tf.prediction import predict_files
 from rectloc_tf.rundir import RunFolder
 from rectloc_tf.serving import export_model, load_model
+from tests.test_image_decoding import jpeg_with, tiff
 
 SIZE = 64
 # Sizes (H, W) of pictures: of the working size, larger, smaller, and far from square.

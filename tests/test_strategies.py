@@ -11,7 +11,7 @@ import tensorflow as tf
 from pipelines.datasets import training_batches
 from rectloc_tf.config import RunConfig
 from rectloc_tf.train_state import TrainState, make_train_step
-from tests.conftest import ROOT
+from tests.conftest import HANGS, ROOT
 
 # Two logical CPUs must be set up before TensorFlow starts, hence a process of its own.
 MIRRORED = """
@@ -97,7 +97,7 @@ print(json.dumps({
 def test_two_replicas_train_validate_and_resume_bitwise(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", MIRRORED, str(tmp_path)],
-        capture_output=True, text=True, cwd=ROOT, timeout=300,
+        capture_output=True, text=True, cwd=ROOT, timeout=HANGS,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert "resuming after step 5," in done.stdout

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from tests.conftest import ROOT, run_ok
+from tests.conftest import HANGS, ROOT, run_ok
 
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
 
@@ -19,7 +19,7 @@ def wheel(tmp_path_factory):
     names = ["rectloc_tf", "pipelines", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
     subprocess.run(["cp", "-r", *(str(ROOT / name) for name in names), str(source)], check=True)
     options = ["--no-deps", "--no-build-isolation", "--no-index", f"--wheel-dir={out}"]
-    subprocess.run([*PIP, "wheel", *options, str(source)], check=True, timeout=120)
+    subprocess.run([*PIP, "wheel", *options, str(source)], check=True, timeout=HANGS)
     (path,) = out.glob("rectloc_tf-*.whl")
     return path
 
@@ -35,7 +35,7 @@ def test_wheel_holds_the_two_packages_and_the_licence(wheel):
 def test_wheel_trains_outside_the_repository(wheel, tmp_path):
     target = tmp_path / "site"
     options = ["--no-deps", "--no-index", f"--target={target}", str(wheel)]
-    subprocess.run([*PIP, "install", *options], check=True, timeout=120)
+    subprocess.run([*PIP, "install", *options], check=True, timeout=HANGS)
     environment = {**os.environ, "PYTHONPATH": str(target)}
     where = subprocess.run(
         [sys.executable, "-c", "import rectloc_tf; print(rectloc_tf.__file__)"],

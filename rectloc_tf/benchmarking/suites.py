@@ -10,6 +10,7 @@ from typing import Any
 from rectloc_tf.benchmarking.turns import Measurement, ratio, spread, take_turns
 from rectloc_tf.processor import BFLOAT16, cpu_flags
 
+Task = tuple[str | Path, dict[str, Any]]  # the program and what it is to do
 OURS = "rectloc_tf.benchmarking.workers"
 PEERS = Path(__file__).resolve().parents[2] / "benchmarks"
 # Peers that need a package of the [bench] extra.
@@ -33,7 +34,7 @@ class Group:
 
     suite: str
     work: str
-    tasks: dict[str, tuple[str, dict[str, Any]]]
+    tasks: dict[str, Task]
     ratios: dict[str, tuple[str, ...]] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
     summaries: dict[str, Callable[[Mapping[str, list[Measurement]]], float]] = field(
@@ -93,7 +94,9 @@ def input_groups() -> Iterator[Group]:
     ):  # fmt: skip
         yield group(**change)
     task = {**_BASE, "kind": "input", "dtype": "uint8", "renderer": "graph"}
-    tasks = {name: (OURS, {**task, "target": name}) for name in ("disc", "gaussian")}
+    tasks: dict[str, Task] = {
+        name: (OURS, {**task, "target": name}) for name in ("disc", "gaussian")
+    }
     cost = {"gaussian_vs_disc_cost": ("gaussian",)}
     yield Group("input", "disc against gaussian, graph", tasks, cost)
 
@@ -103,7 +106,7 @@ def train_groups() -> Iterator[Group]:
 
     def group(ratios=(), peers=("torch eager", "torch compiled"), **change):
         task = {**_BASE, "kind": "train", "depth": 18, "batch_size": 32, "seconds": 2.0, **change}
-        tasks = {"ours": (OURS, task)}
+        tasks: dict[str, Task] = {"ours": (OURS, task)}
         for name in peers:
             compiled = name == "torch compiled"
             tasks[name] = (PEERS / "torch_train.py", {**task, "compiled": compiled})
@@ -141,7 +144,7 @@ def end_to_end_groups() -> Iterator[Group]:
     def group(peers=(), ratios=(), **change):
         task = {**_BASE, "kind": "epoch", "depth": 18, "image_size": 112, "batch_size": 32,
                 "images": 512, "precision": precisions()[0], **change}  # fmt: skip
-        tasks = {"ours": (OURS, task)}
+        tasks: dict[str, Task] = {"ours": (OURS, task)}
         for precision, workers in peers:
             name = f"torch {precision.removeprefix('mixed_')}, {workers} workers"
             peer = {"peer": "torch", "dtype": "uint8", "workers": workers, "compiled": True}
@@ -161,7 +164,7 @@ def serve_groups() -> Iterator[Group]:
     for target in ("xy", "disc"):
         for batch_size in (1, 8, 64):
             task = {**_BASE, "kind": "serve", "target": target, "batch_size": batch_size}
-            tasks = {
+            tasks: dict[str, Task] = {
                 precision.removeprefix("mixed_"): (OURS, {**task, "precision": precision})
                 for precision in precisions()
             }
@@ -201,7 +204,7 @@ def measure_group(
     results = take_turns(tasks, rounds, on_turn)
     (ours, first), rows = next(iter(results.items())), []
     for name, measured in results.items():
-        row = {"suite": group.suite, "work": group.work, "who": name}
+        row: dict[str, Any] = {"suite": group.suite, "work": group.work, "who": name}
         row["images_per_second"] = spread([m["rate"] for m in measured])
         if name != ours:
             row["ours_over_theirs"] = ratio(first, measured)

@@ -70,6 +70,7 @@ class Worker:
         Raises:
             UserError: if it has ended instead, with the last line that it printed.
         """
+        assert self._process.stdout is not None  # a pipe
         line = self._process.stdout.readline()
         if line:
             return json.loads(line)
@@ -80,6 +81,7 @@ class Worker:
 
     def measure(self) -> Measurement:
         """One turn."""
+        assert self._process.stdin is not None  # a pipe
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return self.read()

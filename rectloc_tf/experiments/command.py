@@ -8,15 +8,11 @@ from rectloc_tf.errors import EXIT_ERROR, ConfigError
 from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
 from rectloc_tf.progress import format_seconds
 
-FLAGS = (
-    "seeds", "domains", "fractions", "batch_sizes", "learning_rates", "depths", "updates",
-    "plain_epochs", "short_epochs", "runs_root", "results_dir", "figures_dir", "dry_run",
-)  # fmt: skip
-
 
 def main(*experiments: Experiment) -> None:
     """Runs, sums up and draws the experiments that the command is about."""
-    cli.main(lambda: _run(list(experiments)), *FLAGS)
+    name = experiments[0].name if len(experiments) == 1 else "all"
+    cli.main(f"experiments.{name}", lambda: _run(list(experiments)))
 
 
 def _numbers(name: str, kind: type) -> tuple:
@@ -39,9 +35,6 @@ def _settings(base) -> Settings:
 
 
 def _run(experiments: list[Experiment]) -> int:
-    for name in ("arch", "domain", "augment", "run_dir"):
-        if cli.is_given(name):
-            raise ConfigError(f"--{name}: experiments choose it themselves; leave it out")
     run, execution = cli.run_config(), cli.execution_config()
     _settings(run)  # refuses what is wrong before TensorFlow is loaded
     cli.load_tensorflow()

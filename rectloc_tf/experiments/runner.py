@@ -222,8 +222,8 @@ class Study:
         """Writes an experiment's summary from those of its runs that are there."""
         settings = self.settings
         tasks = merge(experiment.plan(settings))
-        found = {t.name: self._summary(t) for t in tasks}
-        done = {t.name: found[t.name] for t in tasks if summaries.answers(found[t.name], t)}
+        found = [(task, self._summary(task)) for task in tasks]
+        done = {t.name: s for t, s in found if s is not None and summaries.answers(s, t)}
         machines = {tuple(s["machine"].values()): s["machine"] for s in done.values()}
         summary = {
             "schema": 1,

@@ -1,0 +1,59 @@
+"""What `--help` prints: a command's docstring, and its flags in groups, with defaults."""
+
+import textwrap
+
+from absl import flags
+
+from rectloc_tf.commands import COMMANDS, EXECUTION, RUN, docstring
+
+_WIDTH = 100
+_INDENT = " " * 26
+_END = """\
+--flagfile=FILE reads flags from a file, one a line; a flag after it overrides the file's.
+--helpfull lists the flags of absl too, such as --verbosity."""
+
+
+def help_text(name: str, values: flags.FlagValues, full: bool = False) -> str:
+    """The help of a command.
+
+    Args:
+        name: a key of COMMANDS.
+        values: the definitions of the flags.
+        full: with absl's own flags, such as --verbosity.
+    """
+    command = COMMANDS[name]
+    find = " (these find it where --run_dir is left out)" if command.idle else ""
+    groups = {
+        f"Flags of {name}": [n for n in command.flags if n not in (*RUN, *EXECUTION)],
+        f"What the run is{find}": [n for n in command.flags if n in RUN],
+        "How it is carried out": [n for n in command.flags if n in EXECUTION],
+    }
+    if full:
+        ours = {n for other in COMMANDS.values() for n in other.flags}
+        groups["Flags of absl"] = [n for n in values if n not in ours and n == values[n].name]
+    parts = [docstring(name)]
+    for title, names in groups.items():
+        if names:
+            parts.append("\n".join([f"{title}:", *(_entry(values[n]) for n in names)]))
+    return "\n\n".join([*parts, _END])
+
+
+def _entry(flag: flags.Flag) -> str:
+    """A flag's lines: how it is written, what it means and, in brackets, its default."""
+    if flag.boolean:
+        written = f"--[no]{flag.name}"
+    elif isinstance(flag, flags.EnumFlag):
+        written = f"--{flag.name}={'|'.join(flag.parser.enum_values)}"
+    else:
+        kinds = {"int": "N", "float": "X"}
+        kind = "A,B,..." if isinstance(flag.parser, flags.ListParser) else "..."
+        written = f"--{flag.name}={kinds.get(flag.parser.flag_type(), kind)}"
+    # absl begins the help of an enum with its values.
+    text = " ".join((flag.help or "").split()).rsplit(">: ", 1)[-1]
+    if flag.default_as_str is not None:
+        text += f" [{flag.default_as_str.strip(chr(39))}]"
+    start = f"  {written}"
+    start = f"{start:<{len(_INDENT)}}" if len(start) < len(_INDENT) else f"{start}\n{_INDENT}"
+    # textwrap knows nothing of a line break in the first indent.
+    body = textwrap.wrap(text, _WIDTH - len(_INDENT), break_on_hyphens=False)
+    return start + f"\n{_INDENT}".join(body)

@@ -1,0 +1,145 @@
+"""The commands and the flags that each of them uses: the only list of both. No TensorFlow.
+
+The module of a command is `rectloc_tf.<name>`; the first line of its docstring describes it.
+"""
+
+import ast
+import dataclasses
+import difflib
+import pkgutil
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from rectloc_tf.config import ExecutionConfig, RunConfig
+
+RUN = tuple(field.name for field in dataclasses.fields(RunConfig))
+EXECUTION = tuple(field.name for field in dataclasses.fields(ExecutionConfig))
+# Where --run_dir is left out; --precision=auto depends on the strategy.
+_FIND = (*RUN, "strategy")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command does with the flags.
+
+    Attributes:
+        flags: the flags that it uses.
+        idle: pairs (given, without effect): once all of the first are given, the second are
+            not used.
+        chosen: flags whose values it chooses itself; refused even from a flagfile.
+    """
+
+    flags: tuple[str, ...]
+    idle: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    chosen: tuple[str, ...] = ()
+
+
+def _on_a_run(*own: str, idle: tuple = ()) -> Command:
+    """A command on a trained run: `own` are used whether or not --run_dir is given."""
+    find = tuple(name for name in _FIND if name not in own)
+    return Command(("run_dir", "weights", *own, *find), ((("run_dir",), find), *idle))
+
+
+_CHOSEN = ("arch", "domain", "augment", "run_dir")
+_STUDY = (
+    *(name for name in RUN if name not in (*_CHOSEN, "seed")), *EXECUTION, "seeds",
+    "plain_epochs", "short_epochs", "runs_root", "results_dir", "figures_dir", "dry_run",
+)  # fmt: skip
+_EXPERIMENTS = {
+    "headline": (),
+    "prediction_epochs": (),
+    "architectures": (),
+    "cross_domain": ("domains",),
+    "data_efficiency": ("fractions", "updates"),
+    "hyperparameter_sweep": ("batch_sizes", "learning_rates", "depths"),
+    "multiple_locations": ("domains",),
+    "more_labels": (),
+    "target_density": (),
+}
+_ALL = tuple(dict.fromkeys(name for own in _EXPERIMENTS.values() for name in own))
+
+COMMANDS = {
+    "train": Command((*RUN, *EXECUTION, "run_dir")),
+    "evaluate": _on_a_run("labels", "domains", "split", "output"),
+    "predict": _on_a_run(
+        "domain", "images", "ignore_exif", "num", "split", "output", "overlay_dir",
+        idle=((("images",), ("num", "split")), (("images", "run_dir"), ("domain",))),
+    ),
+    "export": _on_a_run("export_dir"),
+    "benchmark": Command(("suite", "rounds", "output")),
+    **{
+        f"experiments.{name}": Command((*own, *_STUDY), chosen=_CHOSEN)
+        for name, own in {"all": _ALL, **_EXPERIMENTS}.items()
+    },
+}  # fmt: skip
+
+
+def docstring(name: str) -> str:
+    """What a command's module says about itself, read without importing it."""
+    source = pkgutil.get_data("rectloc_tf", f"{name.replace('.', '/')}.py") or b""
+    return ast.get_docstring(ast.parse(source)) or ""
+
+
+def list_commands(prefix: str = "") -> str:
+    """The commands whose name starts with `prefix`, one line each."""
+    names = [name for name in COMMANDS if name.startswith(prefix)]
+    width = max(map(len, names))
+    lines = [f"  {name:<{width}}  {docstring(name).splitlines()[0]}" for name in names]
+    # The list names the module already.
+    lines = [line.split(": `")[0].removesuffix(".") for line in lines]
+    return "\n".join(["Run `python -m rectloc_tf.<command>`; --help shows its flags.", "", *lines])
+
+
+def did_you_mean(word: str, names: Iterable[str], mark: str = "", cutoff: float = 0.7) -> str:
+    """The end of a message about a wrong word: the names that look like it, or nothing.
+
+    Args:
+        word: what was typed.
+        names: what is possible.
+        mark: put before each name, as `--`.
+        cutoff: how alike they must be, from 0 to 1.
+    """
+    word, names = word.replace("-", "_").lower(), list(names)
+    initials = [name for name in names if "_" in name and word == _initials(name)]
+    found = initials or difflib.get_close_matches(word, names, n=2, cutoff=cutoff)
+    return f"; did you mean {' or '.join(mark + name for name in found)}?" if found else ""
+
+
+def _initials(name: str) -> str:
+    return "".join(part[:1] for part in name.split("_"))
+
+
+def refusal(name: str, typed: Iterable[str], given: Collection[str]) -> str | None:
+    """What is wrong with the flags of a command, None if nothing is.
+
+    A typed flag that is not used is a mistake; in a flagfile, which serves all commands, it is
+    none.
+
+    Args:
+        name: a key of COMMANDS.
+        typed: the flags on the command line itself.
+        given: the flags with a value, on the command line or in a flagfile.
+    """
+    command = COMMANDS[name]
+    for flag in command.chosen:
+        if flag in given:
+            return f"--{flag}: experiments choose it themselves; leave it out"
+    for flag in typed:
+        others = [other for other in command.flags if other != flag]
+        similar = did_you_mean(flag, others, "--", cutoff=0.85)
+        owners = [other for other, its in COMMANDS.items() if flag in its.flags]
+        if owners and name not in owners:
+            return f"{name} does not use --{flag}; it belongs to {_in_words(owners)}{similar}"
+        for deciding, without_effect in command.idle:
+            if flag in without_effect and set(deciding) <= set(given):
+                beside = " and ".join(f"--{other}" for other in deciding)
+                return f"--{flag}: has no effect with {beside}; leave it out{similar}"
+    return None
+
+
+def _in_words(names: list[str]) -> str:
+    experiments = {name for name in COMMANDS if name.startswith("experiments.")}
+    if experiments <= set(names):
+        names = [*(name for name in names if name not in experiments), "the experiments"]
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

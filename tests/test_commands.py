@@ -1,0 +1,286 @@
+"""Which command uses which flags: the table, the list of commands, help and refusals."""
+
+import ast
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rectloc_tf import cli, commands
+from rectloc_tf.cli_help import help_text
+from rectloc_tf.commands import COMMANDS, EXECUTION, RUN, did_you_mean, refusal
+from rectloc_tf.config import ARCHS
+from rectloc_tf.experiments.all import EXPERIMENTS
+from tests.conftest import ROOT, run_without_tensorflow
+from tests.test_plan import SETTINGS
+
+OURS = {flag.name for flag in cli.FLAGS.flags_by_module_dict()["rectloc_tf.cli"]}
+ON_A_RUN = ("evaluate", "predict", "export")
+UNUSED = [(name, flag) for name in COMMANDS for flag in sorted(OURS - {*COMMANDS[name].flags})]
+
+
+def source(name):
+    return (ROOT / "rectloc_tf" / f"{name.replace('.', '/')}.py").read_text()
+
+
+# The table.
+
+
+def test_every_entry_point_is_a_command():
+    modules = [*ROOT.glob("rectloc_tf/[!_]*.py"), *ROOT.glob("rectloc_tf/experiments/[!_]*.py")]
+    names = [".".join(m.relative_to(ROOT / "rectloc_tf").with_suffix("").parts) for m in modules]
+    assert {n for n in names if '__name__ == "__main__"' in source(n)} == set(COMMANDS)
+
+
+def test_every_flag_is_used_by_a_command_and_every_used_flag_exists():
+    assert {flag for command in COMMANDS.values() for flag in command.flags} == OURS
+    for name, command in COMMANDS.items():
+        assert len(set(command.flags)) == len(command.flags), name
+
+
+@pytest.mark.parametrize("name", [*ON_A_RUN, "benchmark"])
+def test_a_command_uses_the_flags_that_its_code_reads(name):
+    read = {
+        node.args[0].value
+        for node in ast.walk(ast.parse(source(name)))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("cli.option", "cli.is_given")
+    }
+    assert read <= set(COMMANDS[name].flags)
+    assert set(COMMANDS[name].flags) - {*RUN, *EXECUTION, "run_dir"} <= read
+    if name in ON_A_RUN:
+        (given, without_effect), *_ = COMMANDS[name].idle
+        assert given == ("run_dir",)
+        assert not read & set(without_effect)
+
+
+class Recorder:
+    """Settings that remember which of their attributes were read."""
+
+    def __init__(self, settings):
+        self.read, self._settings = set(), settings
+
+    def __getattr__(self, name):
+        self.read.add(name)
+        value = getattr(type(self._settings), name, None)
+        return value.__get__(self) if callable(value) else getattr(self._settings, name)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.name)
+def test_an_experiment_uses_the_sizes_that_its_plan_reads(experiment):
+    settings = Recorder(SETTINGS)
+    experiment.plan(settings)
+    sizes = {"domains", "fractions", "updates", "batch_sizes", "learning_rates", "depths"}
+    assert settings.read & sizes == sizes & {*COMMANDS[f"experiments.{experiment.name}"].flags}
+    assert sizes <= {*COMMANDS["experiments.all"].flags}
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(("name", "flag"), UNUSED)
+def test_a_typed_flag_that_is_not_used_is_refused_and_one_from_a_flagfile_is_not(name, flag):
+    chosen = flag in COMMANDS[name].chosen
+    message = refusal(name, [flag], [flag])
+    if chosen:
+        assert message == f"--{flag}: experiments choose it themselves; leave it out"
+    else:
+        assert message.startswith(f"{name} does not use --{flag}; it belongs to ")
+    assert (refusal(name, [], [flag]) is None) == (not chosen)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_used_flags_are_not_refused(name):
+    for flag in (*COMMANDS[name].flags, "verbosity", "help"):
+        assert refusal(name, [flag], [flag]) is None
+
+
+@pytest.mark.parametrize("name", ON_A_RUN)
+def test_with_a_run_folder_the_flags_of_the_run_have_no_effect(name):
+    used = {"evaluate": {"labels"}, "predict": {"domain"}, "export": set()}[name]
+    for flag in (*RUN, "strategy"):
+        message = refusal(name, [flag, "run_dir"], [flag, "run_dir"])
+        if flag in used:
+            assert message is None
+        else:
+            assert message.startswith(f"--{flag}: has no effect with --run_dir; leave it out")
+        assert refusal(name, ["run_dir"], [flag, "run_dir"]) is None  # from a flagfile
+
+
+def test_with_images_the_flags_of_scenes_have_no_effect():
+    for flag in ("num", "split"):
+        message = f"--{flag}: has no effect with --images; leave it out"
+        assert refusal("predict", [flag], ["images", flag]) == message
+    assert refusal("predict", ["domain"], ["images", "domain"]) is None  # it finds the run
+    message = "--domain: has no effect with --images and --run_dir; leave it out"
+    assert refusal("predict", ["domain"], ["images", "domain", "run_dir"]) == message
+
+
+def test_a_refusal_says_where_a_flag_belongs():
+    belongs = "it belongs to train, evaluate, predict and export; did you mean --seeds?"
+    assert refusal("experiments.all", ["seed"], []).endswith(belongs)
+    assert refusal("export", ["images"], []).endswith("it belongs to predict")
+    assert refusal("train", ["dry_run"], []).endswith("it belongs to the experiments")
+    assert refusal("train", ["updates"], []).endswith(
+        "it belongs to experiments.all and experiments.data_efficiency"
+    )
+
+
+def values(flag):
+    return {"arch": "xy", "images": "a.png"}.get(flag, "1")
+
+
+@given(
+    st.lists(st.sampled_from(["arch", "depth", "images", "solid", "dry_run", "flagfile"])),
+    st.data(),
+)
+def test_typed_flags_are_those_on_the_command_line(names, data):
+    arguments = []
+    for name in names:
+        dashes = data.draw(st.sampled_from(["-", "--"]))
+        if name in ("solid", "dry_run"):
+            arguments += [dashes + data.draw(st.sampled_from([name, f"no{name}", f"{name}=true"]))]
+        elif data.draw(st.booleans()):
+            arguments += [f"{dashes}{name}={values(name)}"]
+        else:
+            arguments += [dashes + name, values(name)]
+    expected = [name for name in names if name != "flagfile"]
+    assert cli.typed_flags(arguments) == expected
+    for end in (["--"], ["stray"], ["-"]):
+        assert cli.typed_flags([*arguments, *end, "--epochs=3"]) == expected
+
+
+def test_short_names_are_known():
+    assert cli.typed_flags(["-v", "1", "--depth=18"]) == ["verbosity", "depth"]
+
+
+def test_flags_of_other_commands_may_come_from_nested_flagfiles(tmp_path):
+    (tmp_path / "inner.flags").write_text("--images=*.png\n--jit=off\n--seeds=3\n")
+    (tmp_path / "outer.flags").write_text(f"--flagfile={tmp_path}/inner.flags\n--depth=34\n")
+    flagfile = f"--flagfile={tmp_path / 'outer.flags'}"
+    done = run_without_tensorflow("rectloc_tf.evaluate", flagfile, "--run_dir=nowhere")
+    assert "--run_dir=nowhere: no run here" in done.stderr
+    done = run_without_tensorflow("rectloc_tf.evaluate", flagfile, "--jit=off")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: evaluate does not use --jit; it belongs to train and the experiments\n"
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_entry_point_refuses_and_helps(name):
+    wrong = "rounds" if name != "benchmark" else "depth"
+    done = run_without_tensorflow(f"rectloc_tf.{name}", f"--{wrong}=18")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {name} does not use --{wrong}; ")
+    done = run_without_tensorflow(f"rectloc_tf.{name}", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == help_text(name, cli.FLAGS) + "\n"
+
+
+# Help.
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_the_docstring_and_each_flag_once(name):
+    text = help_text(name, cli.FLAGS)
+    assert text.startswith(commands.docstring(name))
+    words = [line.split()[0] for line in text.splitlines() if line.startswith("  --")]
+    shown = [w.split("=")[0].removeprefix("--").removeprefix("[no]") for w in words]
+    assert sorted(shown) == sorted(COMMANDS[name].flags)
+    assert all(len(line) <= 100 for line in text.splitlines())
+    assert "verbosity=" not in text
+    assert "--verbosity=N" in help_text(name, cli.FLAGS, full=True)
+
+
+def test_help_shows_kinds_and_defaults():
+    lines = [" ".join(line.split()) for line in help_text("train", cli.FLAGS).splitlines()]
+    assert f"--arch={'|'.join(ARCHS)} Head: coordinates or a heatmap. [xy]" in lines
+    assert "--depth=N ResNet depth: 18, 34 or 50. [18]" in lines
+    assert "--[no]solid Fill the rectangles. [false]" in lines
+    assert "--epochs=N Epochs; 40 for xy and 100 for deconv if left out." in lines
+    assert "--learning_rate=X Adam's learning rate, at its peak. [0.001]" in lines
+
+
+@pytest.mark.parametrize("flag", ["-h", "-help", "--helpshort", "--helpfull"])
+def test_every_spelling_of_help_prints_it(flag):
+    done = run_without_tensorflow("rectloc_tf.train", "--epochs=many", flag)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(help_text("train", cli.FLAGS).split("--flagfile=FILE")[0])
+    assert ("--verbosity=N" in done.stdout) == (flag == "--helpfull")
+
+
+@pytest.mark.parametrize("module", ["rectloc_tf", "rectloc_tf.experiments"])
+@pytest.mark.parametrize("flag", [None, "-h", "--help"])
+def test_the_package_lists_its_commands(module, flag):
+    done = run_without_tensorflow(f"{module}.__main__", *filter(None, [flag]))
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert listed == [name for name in COMMANDS if f"rectloc_tf.{name}".startswith(module)]
+    assert all(len(line.split()) > 3 for line in done.stdout.splitlines() if line)
+
+
+@pytest.mark.parametrize("module", ["rectloc_tf", "rectloc_tf.train"])
+def test_help_ends_quietly_when_its_reader_has_gone(module):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", module, "--help"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_package_runs_a_command_by_its_name():
+    done = run_without_tensorflow("rectloc_tf.__main__", "train", "--depth=19")
+    assert done.returncode == 2
+    assert done.stderr == "error: --depth=19: must be one of 18, 34, 50\n"
+    done = run_without_tensorflow("rectloc_tf.__main__", "trian")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: no command 'trian'; did you mean train?\n"
+
+
+# Mistakes.
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("lr", "learning_rate"),
+        ("bs", "batch_size"),
+        ("ach", "arch"),
+        ("learning-rate", "learning_rate"),
+        ("epoch", "epochs"),
+        ("noslid", "solid"),
+        ("Depth", "depth"),
+    ],
+)
+def test_an_unknown_flag_gets_a_suggestion(typed, meant):
+    assert did_you_mean(typed, (*RUN, *EXECUTION), "--") == f"; did you mean --{meant}?"
+
+
+@pytest.mark.parametrize("typed", ["foo", "x", "n", "gpu", "workers", "momentum"])
+def test_what_looks_like_no_flag_gets_none(typed):
+    assert did_you_mean(typed, OURS, "--") == ""
+
+
+@given(st.sampled_from(sorted(OURS)), st.data())
+def test_a_letter_too_many_is_seen_through(name, data):
+    place = data.draw(st.integers(0, len(name)))
+    typed = name[:place] + data.draw(st.sampled_from("aeiou")) + name[place:]
+    assert name in did_you_mean(typed, OURS)
+
+
+@pytest.mark.parametrize("form", ["--images {}", "--images={}", "--run_dir=RUN {}"])
+def test_a_pattern_that_the_shell_expanded_is_told(form, tmp_path):
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).touch()
+    pictures = " ".join(str(path) for path in sorted(tmp_path.iterdir()))
+    flags = shlex.split(form.format(pictures))
+    done = run_without_tensorflow("rectloc_tf.predict", *flags)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "quotes" in done.stderr
+    assert f"--images='{tmp_path}/*.png'" in done.stderr
