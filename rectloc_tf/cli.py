@@ -183,8 +183,18 @@ def main(command: Callable[[], int | None], *own_flags: str) -> None:
     # TensorFlow's start-up log is not for people who want to find rectangles.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave room for a second process
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    _ignore_keras_settings()
     app.run(lambda argv: _run(command, argv), flags_parser=_parse)
+
+
+def _ignore_keras_settings() -> None:
+    """Keeps the user's Keras config and environment out of our commands.
+
+    Our modules do not depend on them, but Keras does not even load with some values.
+    """
+    for name in [n for n in os.environ if n.startswith("KERAS_") and n != "KERAS_BACKEND"]:
+        del os.environ[name]
+    os.environ["KERAS_HOME"] = os.devnull  # a folder that has no keras.json and gets none
 
 
 def _parse(argv: list[str]) -> list[str]:
