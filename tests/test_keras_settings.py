@@ -138,7 +138,5 @@ def test_a_run_is_the_same_whatever_the_users_config_and_environment(xy_run, tmp
 def test_keras_on_another_backend_is_refused_and_ours_is_not(monkeypatch):
     rectloc_tf._choose_keras_backend()
     monkeypatch.setattr(keras.config, "backend", lambda: "torch")
-    with pytest.raises(
-        ImportError, match="loaded with the torch backend: import rectloc_tf before"
-    ):
+    with pytest.raises(ImportError, match="the torch backend: import rectloc_tf before"):
         rectloc_tf._choose_keras_backend()

@@ -239,9 +239,7 @@ for name in sys.argv[1:]:
 """
 
 
-def test_saved_models_answer_the_same_in_a_fresh_process_whatever_the_users_keras_config(
-    trained, tmp_path
-):
+def test_saved_models_answer_the_same_elsewhere_whatever_keras_is_told(trained, tmp_path):
     saved = {arch: model for arch, (_, model, *_) in trained.items()}
     saved["half"] = build_model(config(precision="mixed_bfloat16"))
     np.save(tmp_path / "images.npy", pictures())
