@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from rectloc_tf import config
+from rectloc_tf import config, initial_weights
 from rectloc_tf.errors import (
     EXIT_ERROR,
     EXIT_SIGINT,
@@ -24,7 +24,7 @@ from rectloc_tf.errors import (
     UserError,
     reason,
 )
-from rectloc_tf.rundir import RunFolder
+from rectloc_tf.rundir import RunFolder, locate
 
 FLAGS = flags.FLAGS
 # The original's training-set sizes, as shares of 10,000 images.
@@ -53,6 +53,9 @@ flags.DEFINE_integer("epochs", None, "Epochs; 40 for xy and 100 for deconv if le
 flags.DEFINE_integer("validate_every", _RUN.validate_every, "Epochs between validations.")
 flags.DEFINE_integer("seed", _RUN.seed, "Seed of the weights and of the order of images.")
 flags.DEFINE_enum("precision", _RUN.precision, config.PRECISIONS, "Keras dtype policy.")
+flags.DEFINE_string(
+    "init_from", _RUN.init_from, "Run folder whose weights (see --weights) training starts from."
+)
 
 # How it is carried out.
 flags.DEFINE_enum("strategy", _HOW.strategy, config.STRATEGIES, "tf.distribute strategy.")
@@ -156,12 +159,14 @@ def open_run() -> tuple[RunFolder, config.RunConfig]:
         run = folder.run_config()  # before TensorFlow is loaded
         load_tensorflow()
         return folder, run
-    run, execution = run_config(), execution_config()
+    asked, execution = run_config(), execution_config()
+    initial_weights.check(asked, option("weights"))
     load_tensorflow()
     from rectloc_tf import runtime
 
-    run, _ = runtime.resolve(run, execution)
-    folder = RunFolder(run.default_folder)
+    run, _ = runtime.resolve(asked, execution)
+    run, _ = initial_weights.resolve(run, option("weights"))
+    folder = locate(asked, run, None)
     if not folder.path.is_dir():
         raise UserError(f"no run with these flags ({folder.path} is missing); give --run_dir")
     return folder, folder.run_config()

@@ -39,7 +39,7 @@ def _settings(base) -> Settings:
 
 
 def _run(experiments: list[Experiment]) -> int:
-    for name in ("arch", "domain", "augment", "run_dir"):
+    for name in ("arch", "domain", "augment", "init_from", "run_dir"):
         if cli.is_given(name):
             raise ConfigError(f"--{name}: experiments choose it themselves; leave it out")
     run, execution = cli.run_config(), cli.execution_config()
