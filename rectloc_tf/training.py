@@ -65,7 +65,7 @@ class Trainer:
         self._clock = time.monotonic()
         self._row_seconds = 0.0  # what the last checkpoint, validation and row took
 
-    def restore(self, weights: Weights | None) -> None:
+    def restore(self, weights: Weights | None = None) -> None:
         """Takes up the newest readable checkpoint and drops what came after it.
 
         Without one the run begins, from `weights` if it is to start from another's.
