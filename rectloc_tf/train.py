@@ -26,7 +26,7 @@ def train() -> None:
     # Both refuse what cannot work, before anything is written.
     scene_table(run.scene)
     session = runtime.make_runtime(execution, run.batch_size)
-    new_run = f", or --precision={run.precision} to start another"
+    new_run = "" if run_dir else f", or --precision={run.precision} to start another"
     folder = locate(asked, run, run_dir, new_run)
     initial_weights.require(run, weights, folder)
     progress = ProgressLine()
