@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from rectloc_tf import commands, config
+from rectloc_tf import commands, config, initial_weights
 from rectloc_tf.cli_help import help_text
 from rectloc_tf.errors import (
     EXIT_ERROR,
@@ -27,7 +27,7 @@ from rectloc_tf.errors import (
     reason,
 )
 from rectloc_tf.interrupts import exit_on_sigterm
-from rectloc_tf.rundir import RunFolder
+from rectloc_tf.rundir import RunFolder, locate
 
 FLAGS = flags.FLAGS
 # The original's training-set sizes, as shares of 10,000 images.
@@ -57,6 +57,9 @@ flags.DEFINE_integer("epochs", None, "Epochs; 40 for xy and 100 for deconv if le
 flags.DEFINE_integer("validate_every", _RUN.validate_every, "Epochs between validations.")
 flags.DEFINE_integer("seed", _RUN.seed, "Seed of the weights and of the order of images.")
 flags.DEFINE_enum("precision", _RUN.precision, config.PRECISIONS, "Keras dtype policy.")
+flags.DEFINE_string(
+    "init_from", _RUN.init_from, "Run folder whose weights (see --weights) training starts from."
+)
 
 # How it is carried out.
 flags.DEFINE_enum("strategy", _HOW.strategy, config.STRATEGIES, "tf.distribute strategy.")
@@ -170,12 +173,14 @@ def open_run() -> tuple[RunFolder, config.RunConfig]:
         run = folder.run_config()  # before TensorFlow is loaded
         load_tensorflow()
         return folder, run
-    run, execution = run_config(), execution_config()
+    asked, execution = run_config(), execution_config()
+    initial_weights.check(asked, option("weights"))
     load_tensorflow()
     from rectloc_tf import runtime
 
-    run, _ = runtime.resolve(run, execution)
-    folder = RunFolder(run.default_folder)
+    run, _ = runtime.resolve(asked, execution)
+    run, _ = initial_weights.resolve(run, option("weights"))
+    folder = locate(asked, run, None)
     if not folder.path.is_dir():
         raise UserError(f"no run with these flags ({folder.path} is missing); give --run_dir")
     return folder, folder.run_config()
@@ -195,8 +200,18 @@ def main(name: str, command: Callable[[], int | None]) -> None:
     # TensorFlow's start-up log is not for people who want to find rectangles.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave room for a second process
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    _ignore_keras_settings()
     app.run(lambda argv: _run(command), flags_parser=lambda argv: _parse(name, argv))
+
+
+def _ignore_keras_settings() -> None:
+    """Keeps the user's Keras config and environment out of our commands.
+
+    Our modules do not depend on them, but Keras does not even load with some values.
+    """
+    for name in [n for n in os.environ if n.startswith("KERAS_") and n != "KERAS_BACKEND"]:
+        del os.environ[name]
+    os.environ["KERAS_HOME"] = os.devnull  # a folder that has no keras.json and gets none
 
 
 def show(text: str) -> NoReturn:

@@ -40,7 +40,7 @@ def _on_a_run(*own: str, idle: tuple = ()) -> Command:
     return Command(("run_dir", "weights", *own, *find), ((("run_dir",), find), *idle))
 
 
-_CHOSEN = ("arch", "domain", "augment", "run_dir")
+_CHOSEN = ("arch", "domain", "augment", "init_from", "run_dir")
 _STUDY = (
     *(name for name in RUN if name not in (*_CHOSEN, "seed")), *EXECUTION, "seeds",
     "plain_epochs", "short_epochs", "runs_root", "results_dir", "figures_dir", "dry_run",
@@ -59,7 +59,7 @@ _EXPERIMENTS = {
 _ALL = tuple(dict.fromkeys(name for own in _EXPERIMENTS.values() for name in own))
 
 COMMANDS = {
-    "train": Command((*RUN, *EXECUTION, "run_dir")),
+    "train": Command((*RUN, *EXECUTION, "run_dir", "weights")),
     "evaluate": _on_a_run("labels", "domains", "split", "output"),
     "predict": _on_a_run(
         "domain", "images", "ignore_exif", "num", "split", "output", "overlay_dir",

@@ -32,6 +32,9 @@ IMAGES_PER_DOMAIN = 10_000
 MAX_DOMAIN = 20
 VALIDATION_START, TEST_START = 8_000, 9_000
 DEFAULT_EPOCHS = {"xy": 40, "deconv": 100}
+# Fields that came after the first runs: part of a run only where they are not at their default,
+# so that older runs keep their names.
+ADDED_LATER = ("augment", "init_from")
 
 
 def _require(condition: bool, name: str, value: Any, rule: str) -> None:
@@ -177,6 +180,8 @@ class RunConfig:
         validate_every: epochs between two rows of the history.
         seed: of the initial weights and of the order of the training images.
         precision: as in `ModelConfig`, or "auto" until `runtime` has resolved it.
+        init_from: the digest of the weights that training starts from (see `initial_weights`),
+            or the folder of their run until that has been read; empty: new random weights.
     """
 
     arch: str = "xy"
@@ -200,9 +205,11 @@ class RunConfig:
     validate_every: int = 1
     seed: int = 0
     precision: str = "auto"
+    init_from: str = ""
 
     def __post_init__(self):
         _require_one_of("arch", self.arch, ARCHS)
+        _require(isinstance(self.init_from, str), "init_from", self.init_from, "a run folder")
         if self.epochs is None:
             object.__setattr__(self, "epochs", DEFAULT_EPOCHS[self.arch])
         _require_one_of("depth", self.depth, DEPTHS)
@@ -274,12 +281,17 @@ class RunConfig:
     def identity(self) -> dict[str, Any]:
         """The fields that matter to this run, by flag name: what resume compares and the hash sees.
 
-        Fields that this run does not use are left out (an xy run has no radius), and so is
-        `augment` when it is off.
+        Fields that this run does not use are left out (an xy run has no radius), and so are
+        those of ADDED_LATER that are at their default.
         """
         unused = {"xy": {"target", "radius", "sigma"}, "disc": {"sigma"}, "gaussian": {"radius"}}
-        skip = unused[self.targets.kind] | (set() if self.augment else {"augment"})
-        return {k: v for k, v in dataclasses.asdict(self).items() if k not in skip}
+        defaults = {f.name: f.default for f in dataclasses.fields(self) if f.name in ADDED_LATER}
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in unused[self.targets.kind]
+            and not (name in defaults and value == defaults[name])
+        }
 
     @property
     def default_folder(self) -> str:

@@ -10,9 +10,9 @@ from rectloc_tf.output_files import check_folder
 
 def export() -> None:
     """Exports the run's model into the next version folder."""
-    if not cli.option("export_dir"):
-        raise ConfigError("--export_dir: name the folder that holds the numbered versions")
     export_dir = cli.path_option("export_dir")
+    if export_dir is None:
+        raise ConfigError("--export_dir: name the folder that holds the numbered versions")
     check_folder("export_dir", export_dir)
     folder, _ = cli.open_run()
     from rectloc_tf.serving import export_model, load_model

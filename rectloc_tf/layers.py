@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+LAYOUT = "channels_last"  # of every picture and feature map, whatever the user's Keras config says
+
 
 @keras.saving.register_keras_serializable(package="rectloc_tf")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -89,10 +91,19 @@ class PolyphaseConv2DTranspose(keras.layers.Conv2DTranspose):
             dilation.
     """
 
-    def __init__(self, filters, kernel_size, strides=(1, 1), padding="valid", **kwargs):
-        super().__init__(filters, kernel_size, strides=strides, padding=padding, **kwargs)
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=(1, 1),
+        padding="valid",
+        data_format=LAYOUT,
+        **kwargs,
+    ):
+        layout = {"padding": padding, "data_format": data_format}
+        super().__init__(filters, kernel_size, strides=strides, **layout, **kwargs)
         plain = self.output_padding is None and set(self.dilation_rate) == {1}
-        valid = padding == "valid" and self.data_format == "channels_last"
+        valid = padding == "valid" and self.data_format == LAYOUT
         if not (plain and valid and len(set(self.strides)) == 1):
             raise ValueError("PolyphaseConv2DTranspose needs square strides and padding='valid'")
 

@@ -7,7 +7,8 @@ Models eat raw pixels, uint8 [B, S, S, C], and answer in float32 under every pre
 - `deconv`: global average pooling, Dense(2500), 50 x 50, one transposed convolution:
   [B, S, S, 1], brightness in units of 0-255.
 
-Importing this module registers what `keras.saving.load_model` needs.
+Importing this module registers what `keras.saving.load_model` needs. Layers are given their
+dtype policy and data format, so the user's Keras settings change no network.
 """
 
 import keras
@@ -15,7 +16,7 @@ from keras import layers
 
 from rectloc_tf.backbones import resnet_features
 from rectloc_tf.config import ModelConfig
-from rectloc_tf.layers import PolyphaseConv2DTranspose
+from rectloc_tf.layers import LAYOUT, PolyphaseConv2DTranspose
 
 COARSE_SIZE = 50  # the side of the map that the deconv head's Dense layer paints
 
@@ -36,15 +37,11 @@ def build_model(config: ModelConfig) -> keras.Model:
     """
     shape = (config.image_size, config.image_size, config.channels)
     images = keras.Input(shape, dtype="uint8", name="images")
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
-    try:
-        x = layers.Rescaling(1 / 255, name="rescale")(images)
-        features = resnet_features(x, config.depth)["P5"]
-    finally:
-        keras.config.set_dtype_policy(policy)
+    x = layers.Rescaling(1 / 255, dtype=config.precision, name="rescale")(images)
+    features = resnet_features(x, config.depth, config.precision)["P5"]
     # The heads are small: float32 throughout costs nothing and keeps coordinates exact.
-    x = layers.GlobalAveragePooling2D(dtype="float32", name="average")(features)
+    average = layers.GlobalAveragePooling2D(data_format=LAYOUT, dtype="float32", name="average")
+    x = average(features)
     if config.arch == "xy":
         outputs = layers.Dense(2 * config.num_labels, dtype="float32", name="xy")(x)
     else:

@@ -20,6 +20,17 @@ class FusedAdam(keras.optimizers.Adam):
         if self.amsgrad:
             raise ValueError("FusedAdam has no amsgrad")
 
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        """Sums gradients over replicas; with one replica there is nothing to sum.
+
+        TensorFlow's all-reduce has a gradient of its own, which is registered for good: with it
+        the graph of every step that was ever traced, and its variables, stay in memory.
+        """
+        replicas = tf.distribute.get_replica_context()
+        if replicas is None or replicas.num_replicas_in_sync == 1:
+            return grads_and_vars
+        return super()._all_reduce_sum_gradients(grads_and_vars)
+
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable (on each replica its own copy) and its two moments."""
         number = self._get_variable_index(variable)

@@ -2,7 +2,7 @@
 
     config.json  flags.flags   what the run is: as JSON, and as a flagfile
     environment.json           how and on what each session ran
-    history.csv                a row a validation
+    history.csv                one row per validation
     checkpoints/               training state, see `checkpoints`
     best.keras  final.keras    models: best by validation, and last
     result.json                metrics of best.keras; its presence means "finished"
@@ -15,6 +15,7 @@ half a file.
 
 import contextlib
 import csv
+import dataclasses
 import fcntl
 import json
 import shlex
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from rectloc_tf.config import RunConfig
+from rectloc_tf.config import PRECISIONS, RunConfig
 from rectloc_tf.errors import ConfigError, UserError, reason
 from rectloc_tf.output_files import atomic_path
 
@@ -122,10 +123,9 @@ class RunFolder:
                     f"--{name}={theirs.get(name, '-')} there, {ours.get(name, '-')} here"
                     for name in names
                 )
-                flags = (f"--flagfile={self._flags}", f"--run_dir={self.path}")
                 raise UserError(
-                    f"--run_dir={self.path}: holds another run ({differences}); choose another "
-                    f"folder, or leave --run_dir out; to resume it: {shlex.join(flags)}"
+                    f"--run_dir={self.path}: holds another run ({differences}); "
+                    f"{self._ways_on(theirs, ours, set(names))}"
                 )
             return
         others = [
@@ -139,6 +139,20 @@ class RunFolder:
         flags = [f"--{name}={_flag_value(value)}" for name, value in run.to_json().items()]
         write_text(self._flags, "\n".join(flags) + "\n")
         write_json(self._config, run.to_json())
+
+    def _ways_on(self, theirs: dict[str, Any], ours: dict[str, Any], differ: set[str]) -> str:
+        """What a user may have meant who asked for another run in this folder."""
+        here = shlex.quote(str(self.path))
+        flagfile = f"--flagfile={shlex.quote(str(self._flags))}"
+        more = ours["epochs"] - theirs["epochs"]
+        if differ <= {"epochs", "precision"} and more > 0 and self.best_model.exists():
+            return (
+                "to train its weights further, start a new run from them: python -m "
+                f"rectloc_tf.train {flagfile} --init_from={here} --epochs={more}"
+            )
+        if self._flags.exists():
+            return f"choose another folder, or to resume it: {flagfile} --run_dir={here}"
+        return "choose another folder, or leave --run_dir out"
 
     def has_checkpoint(self) -> bool:
         """Whether there is a state to resume from."""
@@ -168,6 +182,14 @@ class RunFolder:
         runs = (parent for parent in self.path.parents if (parent / "flags.flags").exists())
         run = next(runs, None)
         return run and f"this is inside a run; name its folder: --run_dir={shlex.quote(str(run))}"
+
+    def model_path(self, which: str) -> Path:
+        """The file of the run's "best" or "final" model."""
+        return self.best_model if which == "best" else self.final_model
+
+    def exists(self) -> bool:
+        """Whether a run has been started here."""
+        return self._config.exists()
 
     def is_finished(self) -> bool:
         """Whether training ended and was measured."""
@@ -247,6 +269,33 @@ class RunFolder:
         """Saves a Keras model as `path` (`.keras`), whole or not at all."""
         with atomic_path(path) as temporary:
             model.save(temporary)
+
+
+def locate(asked: RunConfig, run: RunConfig, run_dir: str | None, new_run: str = "") -> RunFolder:
+    """The folder of a run: `run_dir`, or the one that its name gives.
+
+    Args:
+        asked: the run as the flags describe it; its precision may be "auto".
+        run: the same with the precision that "auto" means on this machine.
+        run_dir: the value of --run_dir, if it is given.
+        new_run: what to say of starting a new run, where the command can.
+
+    Raises:
+        UserError: if "auto" means another precision here than where the run was made.
+    """
+    folder = RunFolder(run_dir or run.default_folder)
+    if asked.precision != "auto" or (folder.exists() and not run_dir):
+        return folder
+    for precision in PRECISIONS[1:]:
+        other = dataclasses.replace(run, precision=precision)
+        there = RunFolder(run_dir or other.default_folder)
+        if other != run and there.exists() and there.run_config().identity() == other.identity():
+            raise UserError(
+                f"{there.path}: this run was made with --precision={precision}, but on this machine"
+                f" --precision=auto means {run.precision}; add --precision={precision} to use that"
+                f" run{new_run}"
+            )
+    return folder
 
 
 def _flag_value(value: Any) -> str:

@@ -22,7 +22,7 @@ def load_model(folder: RunFolder, weights: str = "best") -> keras.Model:
     Raises:
         UserError: if it is missing (the run has not got that far) or damaged.
     """
-    path = folder.best_model if weights == "best" else folder.final_model
+    path = folder.model_path(weights)
     if not path.exists():
         raise UserError(f"{path}: no model here yet; train the run first")
     try:

@@ -1,29 +1,34 @@
 """Train one run: `python -m rectloc_tf.train --arch=deconv --domain=1`.
 
-The same command resumes after an interruption, and prints the result of a finished run.
+The same command resumes a run that was interrupted, and shows the result of a finished one.
+With --init_from=RUN a new run starts from the weights of another.
 """
 
 import dataclasses
 
-from rectloc_tf import cli
+from rectloc_tf import cli, initial_weights
 from rectloc_tf.report import format_result
-from rectloc_tf.rundir import RunFolder
+from rectloc_tf.rundir import locate
 
 
 def train() -> None:
     """Trains the run that the flags describe, in its folder."""
-    run, execution, run_dir = cli.run_config(), cli.execution_config(), cli.run_dir()
+    asked, execution, run_dir = cli.run_config(), cli.execution_config(), cli.run_dir()
+    initial_weights.check(asked, cli.option("weights"))
     cli.load_tensorflow()
     from pipelines.sampling import scene_table
     from rectloc_tf import runtime, training
     from rectloc_tf.interrupts import stop_on_signals
     from rectloc_tf.progress import ProgressLine
 
-    run, why = runtime.resolve(run, execution)
+    run, why = runtime.resolve(asked, execution)
+    run, weights = initial_weights.resolve(run, cli.option("weights"))
     # Both refuse what cannot work, before anything is written.
     scene_table(run.scene)
     session = runtime.make_runtime(execution, run.batch_size)
-    folder = RunFolder(run_dir or run.default_folder)
+    new_run = "" if run_dir else f", or --precision={run.precision} to start another"
+    folder = locate(asked, run, run_dir, new_run)
+    initial_weights.require(run, weights, folder)
     progress = ProgressLine()
     with folder.lock(), stop_on_signals() as stop:
         folder.claim(run)
@@ -35,7 +40,9 @@ def train() -> None:
         folder.add_session(runtime.describe_environment() | how)
         progress.print(f"run folder {folder.path}")
         progress.print(f"precision {run.precision} ({why}); {session.description}")
-        result = training.train(run, execution, folder, session, stop, progress)
+        if run.init_from:
+            progress.print(f"starting weights {run.init_from}")
+        result = training.train(run, execution, folder, session, stop, progress, weights)
         print(format_result(result))
         print(f"pictures: {folder.path}/predictions.png, epochs.png, history.png")
 

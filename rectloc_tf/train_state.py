@@ -1,6 +1,7 @@
 """What changes during training, and the compiled step that changes it."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
@@ -18,10 +19,25 @@ def make_optimizer(run: RunConfig) -> keras.optimizers.Optimizer:
     rate = run.learning_rate
     if run.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, run.total_steps)
-    optimizer = FusedAdam(rate)
-    if run.precision == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    with _float32_by_default():
+        optimizer = FusedAdam(rate)
+        if run.precision == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+@contextlib.contextmanager
+def _float32_by_default() -> Iterator[None]:
+    """Keras' default dtype for the block, whatever the user has set.
+
+    An optimiser's learning rate is a variable of that dtype, which no argument changes.
+    """
+    users = keras.config.floatx()
+    keras.config.set_floatx("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(users)
 
 
 class TrainState:

@@ -11,11 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rectloc_tf import plots
+from rectloc_tf import initial_weights, plots
 from rectloc_tf.checkpoints import Checkpointer
 from rectloc_tf.config import SPLITS, ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError
 from rectloc_tf.evaluation import Evaluator, make_report
+from rectloc_tf.initial_weights import Weights
 from rectloc_tf.interrupts import StopRequest
 from rectloc_tf.pictures import predict_scenes, snapshot_epochs
 from rectloc_tf.placement import choose_place
@@ -64,8 +65,11 @@ class Trainer:
         self._clock = time.monotonic()
         self._row_seconds = 0.0  # what the last checkpoint, validation and row took
 
-    def restore(self) -> None:
-        """Takes up the newest readable checkpoint and drops what came after it."""
+    def restore(self, weights: Weights | None = None) -> None:
+        """Takes up the newest readable checkpoint and drops what came after it.
+
+        Without one the run begins, from `weights` if it is to start from another's.
+        """
         restored = self.checkpointer.restore_latest(
             lambda message: self.progress.print(f"warning: {message}")
         )
@@ -78,6 +82,9 @@ class Trainer:
             epoch = self.run.epochs_done(step)
             self.progress.print(f"resuming after step {step}, epoch {epoch} of {self.run.epochs}")
         else:
+            initial_weights.require(self.run, weights, self.folder)
+            if weights is not None:
+                self.state.model.set_weights(weights)
             self.snapshot(0)
 
     def fit(self) -> None:
@@ -308,8 +315,9 @@ def train(
     runtime: Runtime,
     stop: StopRequest,
     progress: ProgressLine,
+    weights: Weights | None = None,
 ) -> dict[str, Any]:
-    """Trains, or goes on training, a claimed and locked folder; returns its result.
+    """Trains, or resumes training, in a claimed and locked folder; returns its result.
 
     Args:
         run: what to train, precision resolved.
@@ -317,16 +325,18 @@ def train(
         folder: where; locked and claimed by the caller.
         runtime: devices and compilation.
         stop: polled at every step and between validation batches.
-        progress: where to tell how it goes.
+        progress: where to report.
+        weights: those that `run.init_from` is the digest of, to start from.
 
     Raises:
         Interrupted: after a signal, with the state saved.
-        UserError: if the loss is not finite, the disk is full or all checkpoints are damaged.
+        UserError: if the loss is not finite, the disk is full, all checkpoints are damaged, or
+            the weights to start from are missing.
     """
     if execution.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(run.seed)
     trainer = Trainer(run, execution, folder, runtime, stop, progress)
-    trainer.restore()
+    trainer.restore(weights)
     trainer.fit()
     return trainer.finish()

@@ -3,12 +3,14 @@
 import dataclasses
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectloc_tf.config import (
+    ADDED_LATER,
     IMAGES_PER_DOMAIN,
     LABELS,
     SPLITS,
@@ -20,6 +22,7 @@ from rectloc_tf.config import (
 )
 from rectloc_tf.errors import ConfigError, UserError
 
+ROOT = Path(__file__).parents[1]
 NAN, INF = float("nan"), float("inf")
 
 REFUSED_SCENES = [
@@ -135,6 +138,7 @@ OTHER = {
     "validate_every": 2,
     "seed": 1,
     "precision": "float32",
+    "init_from": "sha256:0123",
 }
 FIELDS = [field.name for field in dataclasses.fields(RunConfig)]
 RUNS = {
@@ -314,9 +318,18 @@ def test_folder_changes_with_every_field_that_the_run_uses(kind, name):
     assert (changed.identity() == run.identity()) == (name in unused)
 
 
-def test_augmentation_that_is_off_is_no_part_of_a_run():
-    assert "augment" not in RunConfig().identity()
-    assert RunConfig(augment=True).identity()["augment"] is True
+def test_a_field_added_later_is_part_of_a_run_only_when_it_is_set():
+    for name in ADDED_LATER:
+        assert name not in RunConfig().identity()
+        assert RunConfig(**{name: OTHER[name]}).identity()[name] == OTHER[name]
+
+
+def test_committed_runs_keep_their_names():
+    found = sorted((ROOT / "figures" / "results" / "runs").glob("*.json"))
+    assert len(found) > 50
+    for path in found:
+        run = RunConfig.from_json(json.loads(path.read_text())["config"])
+        assert Path(run.default_folder).name == path.stem
 
 
 def test_folder_tells_arch_and_domain():

@@ -1,5 +1,7 @@
 """The networks: their size, their geometry, their numbers, and a life outside this process."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,6 @@ import numpy as np
 import pytest
 
 from pipelines.datasets import make_dataset
-from rectloc_tf import models
 from rectloc_tf.backbones import resnet_features
 from rectloc_tf.config import ModelConfig, RunConfig
 from rectloc_tf.models import COARSE_SIZE, build_model, deconv_geometry, is_heatmap_model
@@ -147,9 +148,7 @@ def test_a_coarse_cell_paints_its_own_square_and_nothing_else(size):
     ],
 )
 def test_outputs_are_float32_under_every_precision(precision, fields, shape):
-    before = keras.config.dtype_policy().name
     model = build_model(config(precision=precision, **fields))
-    assert keras.config.dtype_policy().name == before
     assert model.inputs[0].dtype == "uint8"
     assert model.input_shape == (None, SIZE, SIZE, fields.get("channels", 1))
     assert is_heatmap_model(model) == (fields["arch"] == "deconv")
@@ -186,17 +185,6 @@ def test_the_users_policy_stays_and_does_not_leak_in(users_policy, arch):
     model = build_model(config(arch=arch))
     assert keras.config.dtype_policy().name == "mixed_bfloat16"
     assert {layer.compute_dtype for layer in model.layers[1:]} == {"float32"}
-
-
-def test_the_policy_stays_when_building_fails(users_policy, monkeypatch):
-    def fail(x, depth):
-        assert keras.config.dtype_policy().name == "mixed_float16"
-        raise RuntimeError("no such layer")
-
-    monkeypatch.setattr(models, "resnet_features", fail)
-    with pytest.raises(RuntimeError, match="no such layer"):
-        build_model(config(precision="mixed_float16"))
-    assert keras.config.dtype_policy().name == "mixed_bfloat16"
 
 
 def test_the_seed_decides_the_weights():
@@ -251,15 +239,18 @@ for name in sys.argv[1:]:
 """
 
 
-def test_saved_models_answer_the_same_in_a_fresh_process(trained, tmp_path):
+def test_saved_models_answer_the_same_elsewhere_whatever_keras_is_told(trained, tmp_path):
     saved = {arch: model for arch, (_, model, *_) in trained.items()}
     saved["half"] = build_model(config(precision="mixed_bfloat16"))
     np.save(tmp_path / "images.npy", pictures())
     for name, model in saved.items():
         model.save(tmp_path / f"{name}.keras")
+    settings = {"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.5}
+    (tmp_path / "keras.json").write_text(json.dumps(settings | {"backend": "jax"}))
+    users = {**os.environ, "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax"}
     script = f"import sys; sys.path.insert(0, {str(ROOT)!r})" + LOAD
     command = [sys.executable, "-c", script, *saved]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, env=users)
     for name, model in saved.items():
         theirs, ours = np.load(tmp_path / f"{name}.npy"), model(pictures()).numpy()
         np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5 * np.abs(ours).max())

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from rectloc_tf import rundir
-from rectloc_tf.config import RunConfig
+from rectloc_tf.config import PRECISIONS, RunConfig
 from rectloc_tf.errors import UserError
-from rectloc_tf.rundir import RunFolder, read_json, write_json
+from rectloc_tf.rundir import RunFolder, locate, read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 RUN = RunConfig(arch="deconv", domain=3, solid=True, precision="float32")
@@ -98,6 +98,75 @@ def test_a_field_that_only_one_of_two_runs_has_is_named(folder):
     message = str(caught.value)
     assert "--arch=deconv there, xy here" in message
     assert "--radius=7.0 there, - here" in message
+
+
+def test_another_run_is_told_how_to_continue_the_one_that_is_there(folder):
+    with pytest.raises(UserError) as caught:
+        folder.claim(dataclasses.replace(RUN, seed=1))
+    assert f"--flagfile={folder.path}/flags.flags --run_dir={folder.path} continues" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "trained", "epochs"),
+    [
+        ({"epochs": 116}, True, 16),
+        ({"epochs": 116, "precision": "mixed_bfloat16"}, True, 16),
+        ({"epochs": 116}, False, None),  # nothing to start from
+        ({"epochs": 50}, True, None),
+        ({"epochs": 116, "seed": 1}, True, None),
+    ],
+)
+def test_more_epochs_are_offered_as_a_run_that_starts_from_this_one(
+    folder, changes, trained, epochs
+):
+    if trained:
+        folder.best_model.touch()
+    with pytest.raises(UserError) as caught:
+        folder.claim(dataclasses.replace(RUN, **changes))
+    message = str(caught.value)
+    assert ("--init_from=" in message) == (epochs is not None)
+    if epochs:
+        assert message.endswith(
+            f"python -m rectloc_tf.train --flagfile={folder.path}/flags.flags "
+            f"--init_from={folder.path} --epochs={epochs}"
+        )
+
+
+PAIRS = [(a, b) for a in PRECISIONS[1:] for b in PRECISIONS[1:] if a != b]
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["run_dir", "default folder"])
+@pytest.mark.parametrize(("made", "here"), PAIRS)
+def test_a_run_of_another_automatic_precision_is_named(tmp_path, monkeypatch, made, here, given):
+    monkeypatch.chdir(tmp_path)
+    auto, theirs, ours = (
+        dataclasses.replace(RUN, precision=p, init_from="sha256:1") for p in ("auto", made, here)
+    )
+    run_dir = "mine" if given else None
+    folder = RunFolder(run_dir or theirs.default_folder)
+    assert locate(auto, ours, run_dir).path == Path(run_dir or ours.default_folder)
+    folder.path.mkdir(parents=True)
+    folder.claim(theirs)
+    with pytest.raises(UserError) as caught:
+        locate(auto, ours, run_dir, ", or --precision=float32 to start another")
+    assert str(caught.value) == (
+        f"{folder.path}: this run was made with --precision={made}, but on this machine "
+        f"--precision=auto means {here}; add --precision={made} to use that run, "
+        "or --precision=float32 to start another"
+    )
+    # Not where the precision was asked for, where something else differs too, or where the run
+    # of this machine's precision is there as well.
+    for asked, run in ((ours, ours), (theirs, theirs)):
+        assert locate(asked, run, run_dir).path == Path(run_dir or run.default_folder)
+    other = [dataclasses.replace(run, seed=5) for run in (auto, ours)]
+    assert locate(*other, run_dir).path == Path(run_dir or other[1].default_folder)
+    if not given:
+        mine = RunFolder(ours.default_folder)
+        mine.path.mkdir(parents=True)
+        mine.claim(ours)
+        assert locate(auto, ours, None).path == mine.path
 
 
 @pytest.mark.parametrize(

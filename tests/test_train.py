@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 import rectloc_tf.models  # noqa: F401 (registers the layers of saved models)
+from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
 from rectloc_tf.rundir import RunFolder
+from rectloc_tf.runtime import choose_precision
 from rectloc_tf.training import Trainer
 from tests.conftest import HANGS, ROOT, TINY, run, run_ok, start
 
@@ -197,3 +199,23 @@ def test_a_black_heatmap_is_called_black_and_its_default_folder_is_found(tmp_pat
     flags = [flag for flag in flags if flag != "--deterministic"]  # not part of what a run is
     out = run_ok("predict", *flags, "--num=2", cwd=tmp_path, env=environment)
     assert "2 predictions" in out
+
+
+@pytest.mark.parametrize("module", ["train", "predict"])
+def test_a_run_made_with_another_automatic_precision_is_named(module, tmp_path):
+    here, _ = choose_precision("auto")
+    made = "float32" if here != "float32" else "mixed_bfloat16"
+    asked = RunConfig(image_size=64, num_images=40, batch_size=8, epochs=3, precision=made)
+    folder = RunFolder(tmp_path / asked.default_folder)
+    folder.path.mkdir(parents=True)
+    folder.claim(asked)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    flags = [flag for flag in TINY if flag != "--deterministic"]  # predict has no use for it
+    done = run(module, *flags, cwd=tmp_path, env=environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {asked.default_folder}: this run was made with ")
+    assert f"add --precision={made} to use that run" in done.stderr
+    another = f", or --precision={here} to start another"
+    assert done.stderr.endswith(f"{another}\n") == (module == "train")
+    assert done.stderr.count("\n") == 1
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == [folder.path.name]

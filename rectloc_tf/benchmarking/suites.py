@@ -123,7 +123,9 @@ def train_groups() -> Iterator[Group]:
         yield group(precision=precisions()[0], image_size=112, depth=depth, peers=("torch eager",))
     task = {**_BASE, "kind": "train", "depth": 18, "batch_size": 16, "seconds": 1.0}
     task["precision"] = precisions()[0]
-    tasks = {f"{size} px": (OURS, {**task, "image_size": size}) for size in range(64, 257, 16)}
+    tasks: dict[str, Task] = {
+        f"{size} px": (OURS, {**task, "image_size": size}) for size in range(64, 257, 16)
+    }
     summaries = {"size_vs_next_cost": dearest_step}
     work = f"sizes, {_describe(task, 'target', 'depth', 'batch_size', 'precision')}"
     yield Group("train", work, tasks, summaries=summaries)

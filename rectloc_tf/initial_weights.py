@@ -1,0 +1,97 @@
+"""Training that starts from another run's weights: `--init_from=RUN`.
+
+The weights are part of what the new run is, by their digest and not by their path: a folder
+that is moved, or trained again to the same weights, gives the same run.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from rectloc_tf.config import RunConfig
+from rectloc_tf.errors import ConfigError, UserError
+from rectloc_tf.rundir import RunFolder
+
+Weights = list[np.ndarray]
+_PREFIX = "sha256:"
+
+
+def digest(weights: Sequence[np.ndarray]) -> str:
+    """`sha256:` and 32 hexadecimal digits of the arrays: their order, shapes, dtypes and values."""
+    found = hashlib.sha256()
+    for array in weights:
+        found.update(f"{array.dtype.str}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return f"{_PREFIX}{found.hexdigest()[:32]}"
+
+
+def is_digest(init_from: str) -> bool:
+    """Whether this is what `digest` makes, and no path."""
+    return init_from.startswith(_PREFIX)
+
+
+def check(run: RunConfig, which: str) -> None:
+    """Refuses a folder whose weights the run cannot start from, without loading anything.
+
+    Args:
+        run: a run, with a folder or a digest as its `init_from`, or neither.
+        which: "best" or "final", the model of the folder to start from.
+
+    Raises:
+        UserError: if there is no such run, or no such model in its folder yet.
+        ConfigError: if its network is another, naming the flag.
+    """
+    if not run.init_from or is_digest(run.init_from):
+        return
+    flag, folder = f"--init_from={run.init_from}", RunFolder(run.init_from)
+    if folder.path.is_file():
+        raise UserError(f"{flag}: is a file; name the run folder that it is in")
+    if not folder.exists():
+        raise UserError(f"{flag}: no run there (config.json is missing); name a run folder")
+    other = folder.run_config()
+    names = ("arch", "depth", "image_size") if run.arch == "deconv" else ("arch", "depth")
+    for name in names:
+        theirs, ours = getattr(other, name), getattr(run, name)
+        if theirs != ours:
+            raise ConfigError(f"--{name}={ours}: {flag} is a run of --{name}={theirs}")
+    theirs, ours = (len(r.targets.ranks(r.domain)) for r in (other, run))
+    if run.arch == "xy" and theirs != ours:
+        raise ConfigError(
+            f"--labels={run.labels}: {flag} answers {theirs} points, and this run {ours}"
+        )
+    path = folder.model_path(which)
+    if not path.exists():
+        raise UserError(f"{flag}: not trained yet ({path.name} is missing)")
+
+
+def resolve(run: RunConfig, which: str) -> tuple[RunConfig, Weights | None]:
+    """Reads the weights that a run starts from: the run with their digest, and the weights.
+
+    Loads TensorFlow if there is something to read. A run that names a digest, or starts from
+    new weights, is returned as it is, with None.
+
+    Raises:
+        UserError: as `check` does, or if the model is damaged.
+    """
+    check(run, which)
+    if not run.init_from or is_digest(run.init_from):
+        return run, None
+    from rectloc_tf.serving import load_model
+
+    weights = load_model(RunFolder(run.init_from), which).get_weights()
+    return dataclasses.replace(run, init_from=digest(weights)), weights
+
+
+def require(run: RunConfig, weights: Weights | None, folder: RunFolder) -> None:
+    """Refuses a run that cannot start, since only the digest of its first weights is known.
+
+    Raises:
+        UserError: if there is no checkpoint to resume from either.
+    """
+    if run.init_from and weights is None and not folder.has_checkpoint():
+        raise UserError(
+            f"--init_from={run.init_from}: {folder.path} has no checkpoint to resume from; name "
+            "the folder of the run whose weights these are, as --init_from=RUN"
+        )
