@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rectloc_tf import initial_weights, plots
+from rectloc_tf import initial_weights, plots, run_warnings
 from rectloc_tf.checkpoints import Checkpointer
 from rectloc_tf.config import SPLITS, ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError
@@ -33,8 +33,7 @@ from rectloc_tf.train_state import (
 NUM_SNAPSHOT_SCENES = 8
 NUM_STRIP_SCENES = 4
 NUM_PICTURED_SCENES = 16
-# A heatmap whose loss is this near the all-black map's has learnt nothing.
-COLLAPSED = 0.98
+TIMED_STEPS = 5  # before a run's length is judged
 
 
 class Trainer:
@@ -70,9 +69,7 @@ class Trainer:
 
         Without one the run begins, from `weights` if it is to start from another's.
         """
-        restored = self.checkpointer.restore_latest(
-            lambda message: self.progress.print(f"warning: {message}")
-        )
+        restored = self.checkpointer.restore_latest(self.warn)
         step = int(self.state.step)
         history = self.folder.read_history()
         self.history = [row for row in history if row["step"] <= step]
@@ -110,6 +107,9 @@ class Trainer:
                 self.fail(f"the loss is {loss} at step {step}")
             if self.progress.due():
                 self.show_progress(loss, zero_map_loss)
+            if step == start + 1 + TIMED_STEPS:
+                rate = state.images_per_second(run.batch_size)
+                self.warn(run_warnings.long_run(run, step, rate))
             stopping, waited = bool(self.stop), now - last_save
             if self.row_is_due():
                 self.save()
@@ -121,6 +121,11 @@ class Trainer:
                 last_save = mark = time.monotonic()
             if stopping:
                 self.stop.check()
+
+    def warn(self, text: str | None) -> None:
+        """Prints a warning, if there is one."""
+        if text:
+            self.progress.print(f"warning: {text}")
 
     def fail(self, what: str) -> NoReturn:
         """Ends a run that has diverged."""
@@ -228,14 +233,7 @@ class Trainer:
             for name, value in row.items():
                 if name not in ("step", "seconds") and np.isfinite(value):
                     tf.summary.scalar(name, value)
-        third = next((r for r in self.history if r["epoch"] >= run.epochs / 3), None)
-        if row is third and run.targets.is_heatmap and is_collapsed(row):
-            self.progress.print(
-                "warning: the heatmap has not left the all-black map after a third of the epochs "
-                f"(validation {row['val_loss']:.1f}, all-black {row['val_zero_map_loss']:.1f}); if "
-                "it stays there, try more images or epochs, another --learning_rate or --seed, a "
-                "smaller --batch_size or a larger --radius (README, 'When a heatmap stays black')"
-            )
+        self.warn(run_warnings.collapse(run, self.history))
 
     def snapshot(self, epoch: int) -> None:
         """Keeps the predictions on a few validation scenes, also for TensorBoard."""
@@ -301,11 +299,6 @@ def _number(value: float | None) -> float:
 
 def _nan_to_inf(value: float) -> float:
     return value if value == value else np.inf
-
-
-def is_collapsed(row: dict[str, float]) -> bool:
-    """Whether a heatmap's validation loss is no better than that of an all-black map."""
-    return row["val_loss"] > COLLAPSED * row["val_zero_map_loss"]
 
 
 def train(

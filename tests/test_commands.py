@@ -44,10 +44,11 @@ def test_every_flag_is_used_by_a_command_and_every_used_flag_exists():
 
 @pytest.mark.parametrize("name", [*ON_A_RUN, "benchmark"])
 def test_a_command_uses_the_flags_that_its_code_reads(name):
+    readers = ("cli.option", "cli.path_option", "cli.is_given")
     read = {
         node.args[0].value
         for node in ast.walk(ast.parse(source(name)))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("cli.option", "cli.is_given")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in readers
     }
     assert read <= set(COMMANDS[name].flags)
     assert set(COMMANDS[name].flags) - {*RUN, *EXECUTION, "run_dir"} <= read
