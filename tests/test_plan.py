@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rectloc_tf.config import RunConfig
-from rectloc_tf.errors import ConfigError
+from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.experiments import (
     cross_domain,
     data_efficiency,
@@ -19,7 +19,9 @@ from rectloc_tf.experiments import (
     target_density,
 )
 from rectloc_tf.experiments.all import EXPERIMENTS
+from rectloc_tf.experiments.command import check_precision
 from rectloc_tf.experiments.plan import Settings, Task, merge
+from rectloc_tf.rundir import write_json
 
 SETTINGS = Settings(
     base=RunConfig(image_size=112, precision="float32"),
@@ -211,3 +213,19 @@ def test_every_experiment_is_a_module_of_its_name():
 def test_wrong_lists_are_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
         dataclasses.replace(SETTINGS, **fields)
+
+
+@pytest.mark.parametrize("asked", ["auto", "float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("here", ["float32", "mixed_bfloat16"])
+def test_a_study_is_not_made_anew_for_another_automatic_precision(asked, here, tmp_path):
+    base = RunConfig(precision=asked)
+    run = base if asked != "auto" else RunConfig(precision=here)
+    made = tmp_path / "headline.json"
+    write_json(made, {"base": {"precision": "mixed_bfloat16"}})
+    summaries = [tmp_path / "not_made_yet.json", made]
+    if asked == "auto" and here == "float32":
+        with pytest.raises(UserError, match="add --precision=mixed_bfloat16 to use it") as caught:
+            check_precision(base, run, summaries)
+        assert str(caught.value).startswith(f"{made}: ")
+    else:
+        check_precision(base, run, summaries)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from rectloc_tf import cli
 from rectloc_tf.config import RunConfig
-from rectloc_tf.errors import EXIT_ERROR, ConfigError
+from rectloc_tf.errors import EXIT_ERROR, ConfigError, UserError
 from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
 from rectloc_tf.progress import format_seconds
+from rectloc_tf.rundir import read_json
 
 
 def main(*experiments: Experiment) -> None:
@@ -34,16 +35,40 @@ def _settings(base) -> Settings:
     return Settings(base=base, **lists, **folders, **{name: cli.option(name) for name in sizes})
 
 
+def check_precision(asked: RunConfig, run: RunConfig, summaries: list[Path]) -> None:
+    """Refuses to make a study anew only because this machine chooses another precision.
+
+    Args:
+        asked: the base run as the flags describe it; its precision may be "auto".
+        run: the same with the precision that "auto" means on this machine.
+        summaries: of the experiments, where there are any yet: they would be replaced.
+
+    Raises:
+        UserError: naming the summary and the flag.
+    """
+    for path in summaries:
+        if asked.precision != "auto" or not path.exists():
+            continue
+        theirs = read_json(path)["base"]["precision"]
+        if theirs != run.precision:
+            raise UserError(
+                f"{path}: made with --precision={theirs}, but on this machine --precision=auto "
+                f"means {run.precision}; add --precision={theirs} to use it, or "
+                f"--precision={run.precision} and another --results_dir to start anew"
+            )
+
+
 def _run(experiments: list[Experiment]) -> int:
-    run, execution = cli.run_config(), cli.execution_config()
-    _settings(run)  # refuses what is wrong before TensorFlow is loaded
+    asked, execution = cli.run_config(), cli.execution_config()
+    _settings(asked)  # refuses what is wrong before TensorFlow is loaded
     cli.load_tensorflow()
     from rectloc_tf import runtime
     from rectloc_tf.experiments.runner import Study
     from rectloc_tf.interrupts import stop_on_signals
 
-    run, _ = runtime.resolve(run, execution)
+    run, _ = runtime.resolve(asked, execution)
     settings = _settings(run)
+    check_precision(asked, run, [settings.results_dir / f"{e.name}.json" for e in experiments])
     with stop_on_signals() as stop:
         study = Study(settings, execution, stop)
         if cli.option("dry_run"):
