@@ -30,7 +30,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     for axis, (arch, stages) in zip(axes, shown.items(), strict=True):
         axis.set(xlim=(0, 10), ylim=(tallest, -0.6), xticks=[], yticks=[])
         axis.set_axis_off()
-        title = f"{style.HEADS[arch][0]} ({arch}): {networks[arch]['weights']:,} weights"
+        title = f"{style.HEADS[arch][0]}: {networks[arch]['weights']:,} weights"
         axis.set_title(title, fontsize=10)
         for row, stage in enumerate(stages):
             box = FancyBboxPatch(

@@ -14,7 +14,7 @@ from rectloc_tf.errors import UserError
 WIDTH = 9.0  # inches, at 100 dpi the width of a README
 # Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#7f7f7f"
-HEADS = {"xy": ("coordinates", BLUE, "o"), "deconv": ("heatmap", ORANGE, "s")}
+HEADS = {"xy": ("coordinates (xy)", BLUE, "o"), "deconv": ("heatmap (deconv)", ORANGE, "s")}
 TRUTH = {"marker": "+", "color": "#00b050", "markersize": 10, "markeredgewidth": 2}
 PREDICTED = {"marker": "x", "color": "#ff4fa3", "markersize": 8, "markeredgewidth": 2}
 
