@@ -136,7 +136,8 @@ class RunFolder:
                 f"--run_dir={self.path}: not a run folder, but not empty ({others[0]} ...); "
                 "choose an empty or a new one"
             )
-        flags = [f"--{name}={_flag_value(value)}" for name, value in run.to_json().items()]
+        values = {name: value for name, value in run.to_json().items() if value != ""}
+        flags = [f"--{name}={_flag_value(value)}" for name, value in values.items()]
         write_text(self._flags, "\n".join(flags) + "\n")
         write_json(self._config, run.to_json())
 
