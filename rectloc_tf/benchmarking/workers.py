@@ -142,13 +142,22 @@ def prepare_epoch(task: dict[str, Any]) -> Callable[[], Measurement]:
 
 
 def served_model(task: dict[str, Any]):
-    """An untrained network, the same in every process: its speed is a trained one's."""
+    """A network of random weights, the same in every process: its speed is a trained one's.
+
+    Batch normalisation gets statistics as well. As it starts, it adds zeros, which compilers
+    leave out.
+    """
     import keras
+    import numpy as np
 
     from rectloc_tf.models import build_model
 
     keras.utils.set_random_seed(0)
-    return build_model(run_of(task).model)
+    model, rng = build_model(run_of(task).model), np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([w + rng.uniform(0, 0.1, w.shape) for w in layer.get_weights()])
+    return model
 
 
 def pictures(task: dict[str, Any]):
