@@ -46,7 +46,7 @@ def test_each_flagfile_parses(path, arch):
     run, _ = parse(f"--flagfile={path}", f"--arch={arch}")
     config = RunConfig(**run)
     assert config.arch == arch
-    expected = {"quick": 112, "reduced": 112, "study": 112, "tiny": 64}.get(path.stem, 224)
+    expected = {"quick": 64, "reduced": 112, "study": 112, "tiny": 64}.get(path.stem, 224)
     assert config.image_size == expected
 
 
