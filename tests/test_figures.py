@@ -176,9 +176,9 @@ def test_labels_are_compared_in_pairs():
     lines = more_labels.table({"rows": rows}, {}).splitlines()[2:]
     # Differences -1 and -3: mean -2, standard error 1, t = 12.706 (one degree of freedom).
     assert lines == [
-        "| coordinates | one rectangle | 2 | 4.00 (3.00–5.00) | 2.00 (2.00–2.00) "
+        "| coordinates (xy) | one rectangle | 2 | 4.00 (3.00–5.00) | 2.00 (2.00–2.00) "
         "| -2.00 (-14.71 to +10.71) |",
-        "| coordinates | two | 2 | 8.00 (6.00–10.00) | 4.00 (4.00–4.00) "
+        "| coordinates (xy) | two | 2 | 8.00 (6.00–10.00) | 4.00 (4.00–4.00) "
         "| -4.00 (-29.41 to +21.41) |",
     ]
 
