@@ -50,8 +50,8 @@ def commands(name: str, arguments: list[str]) -> list[list[str]]:
         return [["-m", "pytest", *arguments]]
     lint = [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check"]]
     lint += [["-m", "basedpyright", "--pythonpath", str(venv_python())]]
-    # Most tests wait for TensorFlow to load: two at a time, whole files each.
-    return [*lint, ["-m", "pytest", "-n", "2", "--dist", "loadfile"]]
+    # Most tests wait for TensorFlow to load: two at a time, whole files each, the longest first.
+    return [*lint, ["-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]]
 
 
 def main() -> int:

@@ -13,7 +13,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = Path(__file__).resolve().parents[1]
 HANGS = 1800  # seconds; ends a test that hangs, and is no measure of speed
+# Files that take minutes, the longest first: begun last, one of them would run alone at the end.
+LONG = ("test_train", "test_experiments", "test_entry_points", "test_strategies", "test_models",
+        "test_initial_weights", "test_serving", "test_keras_settings", "test_inference")  # fmt: skip
 TINY = ("--image_size=64", "--num_images=40", "--batch_size=8", "--epochs=3", "--deterministic")
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the tests of LONG first; files stay whole."""
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
 
 
 def start(module: str, *flags: str, **options) -> subprocess.Popen:
