@@ -14,8 +14,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).resolve().parents[1]
 HANGS = 1800  # seconds; ends a test that hangs, and is no measure of speed
 # Files that take minutes, the longest first: begun last, one of them would run alone at the end.
-LONG = ("test_train", "test_experiments", "test_entry_points", "test_strategies", "test_models",
-        "test_initial_weights", "test_serving", "test_keras_settings", "test_inference")  # fmt: skip
+LONG = (
+    "test_train", "test_experiments", "test_entry_points", "test_strategies", "test_models",
+    "test_initial_weights", "test_serving", "test_keras_settings", "test_inference",
+)  # fmt: skip
 TINY = ("--image_size=64", "--num_images=40", "--batch_size=8", "--epochs=3", "--deterministic")
 
 
