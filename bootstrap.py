@@ -75,7 +75,7 @@ def main() -> int:
             print("Debian and Ubuntu need the package python3-venv for it")
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on")
+        print("\ninterrupted; the same command resumes it")
         return 130
     return os.execv(venv_python(), [str(venv_python()), *last])  # signals go straight to it
 

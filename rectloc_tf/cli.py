@@ -286,7 +286,7 @@ def _run(command: Callable[[], int | None]) -> NoReturn:
     except UserError as error:
         _fail(str(error), error.exit_code)
     except Interrupted as error:
-        sys.stderr.write("stopped; the same command goes on from here\n")
+        sys.stderr.write("stopped; the same command resumes from here\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_SIGINT)

@@ -1,7 +1,7 @@
 """Trains and measures what experiments ask for: each run once, whatever asks for it.
 
-A run whose summary answers all that is asked is skipped; one that was interrupted goes on; one
-that fails is told and does not stop the others. Its summary is written as soon as it ends.
+A run whose summary answers all that is asked is skipped; one that was interrupted resumes; one
+that fails is reported and does not stop the others. Its summary is written as soon as it ends.
 """
 
 import dataclasses
