@@ -18,7 +18,7 @@ def prepare(task: dict[str, Any]) -> Callable[[], Measurement]:
     """Converts the network with its decoding; precision and threads are OpenVINO's choice."""
     import tensorflow as tf
 
-    from rectloc_tf.evaluation import decode_centers
+    from rectloc_tf.results.evaluation import decode_centers
 
     model, size = served_model(task), task["image_size"]
 

@@ -22,8 +22,8 @@ from figures import (
     target_density,
 )
 from rectloc_tf.errors import UserError
-from rectloc_tf.output_files import atomic_path
-from rectloc_tf.rundir import read_json, write_text
+from rectloc_tf.results.output_files import atomic_path
+from rectloc_tf.results.rundir import read_json, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS: dict[str, ModuleType] = {

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from rectloc_tf import commands, config, initial_weights
+from rectloc_tf import commands, config
 from rectloc_tf.cli_help import help_text
 from rectloc_tf.errors import (
     EXIT_ERROR,
@@ -26,8 +26,9 @@ from rectloc_tf.errors import (
     UserError,
     reason,
 )
-from rectloc_tf.interrupts import exit_on_sigterm
-from rectloc_tf.rundir import RunFolder, locate
+from rectloc_tf.results.rundir import RunFolder, locate
+from rectloc_tf.training.interrupts import exit_on_sigterm
+from rectloc_tf.training.loop import initial_weights
 
 FLAGS = flags.FLAGS
 # The original's training-set sizes, as shares of 10,000 images.
@@ -176,7 +177,7 @@ def open_run() -> tuple[RunFolder, config.RunConfig]:
     asked, execution = run_config(), execution_config()
     initial_weights.check(asked, option("weights"))
     load_tensorflow()
-    from rectloc_tf import runtime
+    from rectloc_tf.training.loop import runtime
 
     run, _ = runtime.resolve(asked, execution)
     run, _ = initial_weights.resolve(run, option("weights"))

@@ -8,9 +8,9 @@ import dataclasses
 from rectloc_tf import cli
 from rectloc_tf.config import MAX_DOMAIN
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.output_files import check_not_input, check_writable, message_stream
-from rectloc_tf.report import format_result
-from rectloc_tf.rundir import write_json
+from rectloc_tf.results.output_files import check_not_input, check_writable, message_stream
+from rectloc_tf.results.report import format_result
+from rectloc_tf.results.rundir import write_json
 
 
 def evaluate() -> None:
@@ -21,10 +21,10 @@ def evaluate() -> None:
     folder, run = cli.open_run()
     if output:
         check_not_input("output", output, folder.files())
-    from pipelines.sampling import scene_table
-    from rectloc_tf.evaluation import Evaluator, make_report, match_outputs
-    from rectloc_tf.progress import ProgressLine
-    from rectloc_tf.serving import load_model
+    from pipelines.scenes.sampling import scene_table
+    from rectloc_tf.results.evaluation import Evaluator, make_report, match_outputs
+    from rectloc_tf.serving.saved_model import load_model
+    from rectloc_tf.training.progress import ProgressLine
 
     targets, split = run.targets, cli.option("split")
     if cli.is_given("run_dir") and cli.is_given("labels"):

@@ -5,7 +5,7 @@ Without --run_dir, the flags that describe the run find it.
 
 from rectloc_tf import cli
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.output_files import check_folder
+from rectloc_tf.results.output_files import check_folder
 
 
 def export() -> None:
@@ -15,7 +15,7 @@ def export() -> None:
         raise ConfigError("--export_dir: name the folder that holds the numbered versions")
     check_folder("export_dir", export_dir)
     folder, _ = cli.open_run()
-    from rectloc_tf.serving import export_model, load_model
+    from rectloc_tf.serving.saved_model import export_model, load_model
 
     model = load_model(folder, cli.option("weights"))
     print(f"exported {export_model(model, export_dir)}")

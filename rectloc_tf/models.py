@@ -14,9 +14,9 @@ dtype policy and data format, so the user's Keras settings change no network.
 import keras
 from keras import layers
 
-from rectloc_tf.backbones import resnet_features
 from rectloc_tf.config import ModelConfig
-from rectloc_tf.layers import LAYOUT, PolyphaseConv2DTranspose
+from rectloc_tf.network.backbones import resnet_features
+from rectloc_tf.network.layers import LAYOUT, PolyphaseConv2DTranspose
 
 COARSE_SIZE = 50  # the side of the map that the deconv head's Dense layer paints
 

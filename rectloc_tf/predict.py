@@ -10,8 +10,13 @@ from pathlib import Path
 
 from rectloc_tf import cli
 from rectloc_tf.errors import EXIT_ERROR, ConfigError
-from rectloc_tf.image_search import find_images
-from rectloc_tf.output_files import check_folder, check_not_input, check_writable, message_stream
+from rectloc_tf.results.output_files import (
+    check_folder,
+    check_not_input,
+    check_writable,
+    message_stream,
+)
+from rectloc_tf.serving.image_search import find_images
 
 
 def predict() -> int:
@@ -23,9 +28,8 @@ def predict() -> int:
     check_writable("output", output)
     folder, run = cli.open_run()
     check_not_input("output", output, folder.files())
-    from rectloc_tf import prediction
-    from rectloc_tf.overlays import check_overlays, overlay_paths
-    from rectloc_tf.serving import load_model
+    from rectloc_tf.serving.overlays import check_overlays, overlay_paths
+    from rectloc_tf.serving.saved_model import load_model, prediction
 
     domain = cli.option("domain") if cli.is_given("domain") else run.domain
     scene = dataclasses.replace(run.scene, domain=domain)

@@ -6,9 +6,10 @@ With --init_from=RUN a new run starts from the weights of another.
 
 import dataclasses
 
-from rectloc_tf import cli, initial_weights
-from rectloc_tf.report import format_result
-from rectloc_tf.rundir import locate
+from rectloc_tf import cli
+from rectloc_tf.results.report import format_result
+from rectloc_tf.results.rundir import locate
+from rectloc_tf.training.loop import initial_weights
 
 
 def train() -> None:
@@ -16,10 +17,11 @@ def train() -> None:
     asked, execution, run_dir = cli.run_config(), cli.execution_config(), cli.run_dir()
     initial_weights.check(asked, cli.option("weights"))
     cli.load_tensorflow()
-    from pipelines.sampling import scene_table
-    from rectloc_tf import runtime, training
-    from rectloc_tf.interrupts import stop_on_signals
-    from rectloc_tf.progress import ProgressLine
+    from pipelines.scenes.sampling import scene_table
+    from rectloc_tf.training.interrupts import stop_on_signals
+    from rectloc_tf.training.loop import loop as training
+    from rectloc_tf.training.loop import runtime
+    from rectloc_tf.training.progress import ProgressLine
 
     run, why = runtime.resolve(asked, execution)
     run, weights = initial_weights.resolve(run, cli.option("weights"))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.augmentation import NUM_SYMMETRIES, transform_rectangles
-from pipelines.datasets import draw, take_scenes, training_batches, training_symmetries
+from pipelines.scenes.symmetries import NUM_SYMMETRIES, transform_rectangles
+from pipelines.streams import draw, take_scenes, training_batches, training_symmetries
 from rectloc_tf.config import RunConfig, SceneConfig, TargetConfig
 
 SIZE = 64

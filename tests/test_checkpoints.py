@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rectloc_tf.checkpoints import Checkpointer
 from rectloc_tf.errors import UserError
+from rectloc_tf.training.checkpoints import Checkpointer
 
 SIZE = 1000
 

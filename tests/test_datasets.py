@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.datasets import (
+from pipelines.scenes.render import render_opencv
+from pipelines.scenes.sampling import scene_table
+from pipelines.streams import (
     BatchSlices,
     evaluation_batches,
     make_batch,
@@ -15,8 +17,6 @@ from pipelines.datasets import (
     training_batches,
     training_indices,
 )
-from pipelines.render import render_opencv
-from pipelines.sampling import scene_table
 from pipelines.targets import heatmap_targets_numpy
 from rectloc_tf.config import RunConfig, SceneConfig, TargetConfig
 from rectloc_tf.geometry import centers

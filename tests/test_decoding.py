@@ -6,13 +6,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.sampling import scene_table
+from pipelines.scenes.sampling import scene_table
 from pipelines.targets import heatmap_targets
 from rectloc_tf.config import SceneConfig, TargetConfig
-from rectloc_tf.decoding import WINDOW, argmax_points, decode_peaks, refine_points
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.evaluation import decode_centers, match_outputs
 from rectloc_tf.geometry import centers
+from rectloc_tf.heads.peaks import WINDOW, argmax_points, decode_peaks, refine_points
+from rectloc_tf.results.evaluation import decode_centers, match_outputs
 
 SIGMA, RADIUS = 5.0, 7.0  # of the default targets, in pixels of 224
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from pipelines.render import render_opencv
-from pipelines.sampling import scene_table
+from pipelines.scenes.render import render_opencv
+from pipelines.scenes.sampling import scene_table
 from pipelines.targets import heatmap_targets_numpy
 from rectloc_tf.config import RunConfig, SceneConfig, TargetConfig
-from rectloc_tf.decoding import WINDOW
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.evaluation import (
+from rectloc_tf.heads.peaks import WINDOW
+from rectloc_tf.results.evaluation import (
     BATCH_SIZE,
     LOCATION_THRESHOLDS,
     Evaluator,
@@ -21,7 +21,7 @@ from rectloc_tf.evaluation import (
     match_outputs,
     measure_locations,
 )
-from rectloc_tf.metrics import location_metrics
+from rectloc_tf.results.metrics import location_metrics
 
 SIZE = 64
 # So many and so small that every kind of answer occurs: right, another one's, nowhere.

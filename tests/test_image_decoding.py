@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rectloc_tf.image_decoding import (
+from rectloc_tf.serving.image_decoding import (
     PNG_START,
     decode_image,
     decode_with_details,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectloc_tf.errors import ConfigError, UserError
-from rectloc_tf.image_search import find_images
+from rectloc_tf.serving.image_search import find_images
 
 
 @pytest.fixture

@@ -5,18 +5,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.datasets import make_batch, training_batches
+from pipelines.streams import make_batch, training_batches
 from rectloc_tf.config import ModelConfig, RunConfig
-from rectloc_tf.evaluation import decode_centers
 from rectloc_tf.geometry import centers, working_to_frame
-from rectloc_tf.inference import (
+from rectloc_tf.models import build_model
+from rectloc_tf.network.layers import FusedBatchNormalization
+from rectloc_tf.results.evaluation import decode_centers
+from rectloc_tf.serving.inference import (
     fold_batch_normalization,
     make_answers,
     make_network,
 )
-from rectloc_tf.layers import FusedBatchNormalization
-from rectloc_tf.models import build_model
-from rectloc_tf.train_state import TrainState, make_train_step
+from rectloc_tf.training.state import TrainState, make_train_step
 
 SIZE = 64
 HEADS = pytest.mark.parametrize("arch", ["xy", "deconv"])

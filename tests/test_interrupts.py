@@ -7,14 +7,14 @@ import sys
 import pytest
 
 from rectloc_tf.errors import Interrupted
-from rectloc_tf.interrupts import StopRequest, stop_on_signals
+from rectloc_tf.training.interrupts import StopRequest, stop_on_signals
 from tests.conftest import HANGS, ROOT
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 STOPS_WHEN_ASKED = """
 import sys, time
 from rectloc_tf.errors import Interrupted
-from rectloc_tf.interrupts import stop_on_signals
+from rectloc_tf.training.interrupts import stop_on_signals
 with stop_on_signals() as stop:
     print("ready", flush=True)
     try:
@@ -27,7 +27,7 @@ with stop_on_signals() as stop:
 """
 NEVER_LOOKS = """
 import time
-from rectloc_tf.interrupts import stop_on_signals
+from rectloc_tf.training.interrupts import stop_on_signals
 with stop_on_signals() as stop:
     print("ready", flush=True)
     while not stop:

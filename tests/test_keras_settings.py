@@ -12,8 +12,13 @@ import tensorflow as tf
 import rectloc_tf
 from rectloc_tf.config import ExecutionConfig, ModelConfig, RunConfig
 from rectloc_tf.models import build_model
-from rectloc_tf.runtime import make_runtime
-from rectloc_tf.train_state import TrainState, distributed_batches, make_optimizer, make_train_step
+from rectloc_tf.training.runtime import make_runtime
+from rectloc_tf.training.state import (
+    TrainState,
+    distributed_batches,
+    make_optimizer,
+    make_train_step,
+)
 from tests.conftest import TINY, run_ok
 from tests.test_train import assert_same_run
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rectloc_tf.layers import FusedBatchNormalization, PolyphaseConv2DTranspose
+from rectloc_tf.network.layers import FusedBatchNormalization, PolyphaseConv2DTranspose
 
 SHAPE = (3, 5, 7, 4)  # B, H, W, C all different
 
@@ -73,7 +73,7 @@ def test_refuses_what_the_fused_op_cannot_do():
 )
 @pytest.mark.parametrize("max_taps", [0, 99], ids=["rows", "phases"])
 def test_transposed_convolution_equals_keras(filters, kernel_size, stride, max_taps, monkeypatch):
-    monkeypatch.setattr("rectloc_tf.layers.MAX_PHASE_TAPS", max_taps)
+    monkeypatch.setattr("rectloc_tf.network.layers.MAX_PHASE_TAPS", max_taps)
     rng = np.random.default_rng(2)
     inputs = tf.constant(rng.normal(size=SHAPE), tf.float32)
     layers = [

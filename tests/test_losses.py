@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rectloc_tf.losses import mse_per_example, squared_error
+from rectloc_tf.heads.losses import mse_per_example, squared_error
 
 SHAPES = [(3, 2), (3, 6), (2, 5, 7, 1)]
 

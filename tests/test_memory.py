@@ -7,12 +7,12 @@ import keras
 import matplotlib._pylab_helpers
 import pytest
 
-from rectloc_tf import training
 from rectloc_tf.config import ExecutionConfig, RunConfig
-from rectloc_tf.interrupts import StopRequest
-from rectloc_tf.progress import ProgressLine
-from rectloc_tf.rundir import RunFolder
-from rectloc_tf.runtime import make_runtime
+from rectloc_tf.results.rundir import RunFolder
+from rectloc_tf.training.interrupts import StopRequest
+from rectloc_tf.training.loop import loop as training
+from rectloc_tf.training.progress import ProgressLine
+from rectloc_tf.training.runtime import make_runtime
 
 
 def traced_graphs():

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rectloc_tf.evaluation import statistics
-from rectloc_tf.metrics import (
+from rectloc_tf.results.evaluation import statistics
+from rectloc_tf.results.metrics import (
     PICK_RADIUS,
     center_metrics,
     error_summary,

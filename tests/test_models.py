@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from pipelines.datasets import make_dataset
-from rectloc_tf.backbones import resnet_features
+from pipelines.streams import make_dataset
 from rectloc_tf.config import ModelConfig, RunConfig
 from rectloc_tf.models import COARSE_SIZE, build_model, deconv_geometry, is_heatmap_model
+from rectloc_tf.network.backbones import resnet_features
 
 ROOT = Path(__file__).parents[1]
 SIZE = 64

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rectloc_tf.optimizers import FusedAdam
+from rectloc_tf.training.optimizers import FusedAdam
 
 SHAPES = [(3, 4, 2), (5,), (1,)]
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectloc_tf.errors import ConfigError, UserError
-from rectloc_tf.output_files import (
+from rectloc_tf.results.output_files import (
     atomic_path,
     check_folder,
     check_not_input,
@@ -168,7 +168,7 @@ def test_nothing_goes_into_a_pipe_if_the_block_raises(tmp_path):
 STDOUT = """
 import sys
 from pathlib import Path
-from rectloc_tf.output_files import atomic_path, check_writable, message_stream
+from rectloc_tf.results.output_files import atomic_path, check_writable, message_stream
 path = Path(sys.argv[1])
 print("before")
 check_writable("output", path)
@@ -305,8 +305,8 @@ def test_whatever_writes_in_a_folder_clears_them(tmp_path, use):
 WRITES_FOR_EVER = """
 import sys, time
 from pathlib import Path
-from rectloc_tf.interrupts import exit_on_sigterm
-from rectloc_tf.output_files import atomic_path
+from rectloc_tf.training.interrupts import exit_on_sigterm
+from rectloc_tf.results.output_files import atomic_path
 exit_on_sigterm()
 with atomic_path(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")

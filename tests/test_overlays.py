@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from rectloc_tf.errors import ConfigError, UserError
-from rectloc_tf.overlays import check_overlays, overlay_paths, write_overlay
+from rectloc_tf.serving.overlays import check_overlays, overlay_paths, write_overlay
 
 POINT, IMAGE = np.array([25.0, 15.0]), np.zeros((30, 50), np.uint8)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rectloc_tf.pictures import largest_errors
+from rectloc_tf.results.pictures import largest_errors
 
 
 def test_the_largest_errors_come_worst_first():

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.datasets import draw, training_batches
+from pipelines.streams import draw, training_batches
 from rectloc_tf.config import ExecutionConfig, RunConfig
-from rectloc_tf.placement import choose_place
-from rectloc_tf.runtime import make_runtime
-from rectloc_tf.train_state import TrainState, make_train_step
+from rectloc_tf.training.placement import choose_place
+from rectloc_tf.training.runtime import make_runtime
+from rectloc_tf.training.state import TrainState, make_train_step
 
 RUNS = {
     "xy": RunConfig(arch="xy", image_size=64, domain=3, num_images=10, batch_size=4, epochs=1),

@@ -21,7 +21,7 @@ from rectloc_tf.experiments import (
 from rectloc_tf.experiments.all import EXPERIMENTS
 from rectloc_tf.experiments.command import check_precision
 from rectloc_tf.experiments.plan import Settings, Task, merge
-from rectloc_tf.rundir import write_json
+from rectloc_tf.results.rundir import write_json
 
 SETTINGS = Settings(
     base=RunConfig(image_size=112, precision="float32"),

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from rectloc_tf.plots import (
+from rectloc_tf.results.plots import (
     MAX_STRIP,
     PREDICTED,
     TRUTH,

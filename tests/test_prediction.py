@@ -9,12 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from pipelines.render import render_opencv
-from pipelines.sampling import scene_table
+from pipelines.scenes.render import render_opencv
+from pipelines.scenes.sampling import scene_table
 from rectloc_tf.config import SceneConfig
 from rectloc_tf.errors import UserError
-from rectloc_tf.overlays import overlay_paths
-from rectloc_tf.prediction import (
+from rectloc_tf.serving.overlays import overlay_paths
+from rectloc_tf.serving.prediction import (
     BATCH_SIZE,
     Prediction,
     csv_writer,

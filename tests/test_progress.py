@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rectloc_tf import progress
-from rectloc_tf.progress import ProgressLine, format_seconds
+from rectloc_tf.training.loop import progress
+from rectloc_tf.training.progress import ProgressLine, format_seconds
 
 
 class Terminal(io.StringIO):

@@ -6,8 +6,8 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.render import render_graph, render_opencv
-from pipelines.sampling import scene_table
+from pipelines.scenes.render import render_graph, render_opencv
+from pipelines.scenes.sampling import scene_table
 from rectloc_tf.config import SceneConfig
 
 SIZE = 16

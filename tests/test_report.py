@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from rectloc_tf.report import format_result
+from rectloc_tf.results.report import format_result
 
 METRICS = {
     "num_images": 1000,

@@ -3,7 +3,7 @@
 import pytest
 
 from rectloc_tf.config import RunConfig
-from rectloc_tf.run_warnings import collapse, long_run
+from rectloc_tf.training.run_warnings import collapse, long_run
 
 RUN = RunConfig(arch="deconv", num_images=1000, batch_size=8, epochs=9)  # 900 steps
 

@@ -17,10 +17,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from rectloc_tf import rundir
 from rectloc_tf.config import PRECISIONS, RunConfig
 from rectloc_tf.errors import UserError
-from rectloc_tf.rundir import RunFolder, locate, read_json, write_json
+from rectloc_tf.results import rundir
+from rectloc_tf.results.rundir import RunFolder, locate, read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 RUN = RunConfig(arch="deconv", domain=3, solid=True, precision="float32")
@@ -282,7 +282,7 @@ def test_flagfile_means_the_same_run_to_the_command_line(folder):
 
 HOLD = """
 import sys
-from rectloc_tf.rundir import RunFolder
+from rectloc_tf.results.rundir import RunFolder
 with RunFolder(sys.argv[1]).lock():
     print("held", flush=True)
     sys.stdin.read()

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from rectloc_tf import runtime
 from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.processor import onednn_is_on
-from rectloc_tf.runtime import choose_precision, gpu_precision, make_runtime, resolve
+from rectloc_tf.training.loop import runtime
+from rectloc_tf.training.runtime import choose_precision, gpu_precision, make_runtime, resolve
 
 THREE = SimpleNamespace(num_replicas_in_sync=3)
 ONE = SimpleNamespace(num_replicas_in_sync=1)

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from pipelines.sampling import MAX_ATTEMPTS, _uniforms, scene_table
+from pipelines.scenes.sampling import MAX_ATTEMPTS, _uniforms, scene_table
 from rectloc_tf.config import IMAGES_PER_DOMAIN, SceneConfig
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.geometry import areas, centers

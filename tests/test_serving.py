@@ -13,12 +13,12 @@ from keras import ops
 
 from rectloc_tf.config import ModelConfig
 from rectloc_tf.errors import UserError
-from rectloc_tf.image_decoding import decode_image
-from rectloc_tf.inference import make_answer_encoded, make_answer_images, preprocess
 from rectloc_tf.models import build_model
-from rectloc_tf.prediction import predict_files
-from rectloc_tf.rundir import RunFolder
-from rectloc_tf.serving import export_model, load_model
+from rectloc_tf.results.rundir import RunFolder
+from rectloc_tf.serving.image_decoding import decode_image
+from rectloc_tf.serving.inference import make_answer_encoded, make_answer_images, preprocess
+from rectloc_tf.serving.prediction import predict_files
+from rectloc_tf.serving.saved_model import export_model, load_model
 from tests.test_image_decoding import jpeg_with, tiff
 
 SIZE = 64

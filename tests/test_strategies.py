@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.datasets import training_batches
+from pipelines.streams import training_batches
 from rectloc_tf.config import RunConfig
-from rectloc_tf.train_state import TrainState, make_train_step
+from rectloc_tf.training.state import TrainState, make_train_step
 from tests.conftest import HANGS, ROOT
 
 # Two logical CPUs must be set up before TensorFlow starts, hence a process of its own.
@@ -22,13 +22,13 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import numpy as np
 from rectloc_tf.config import ExecutionConfig, RunConfig
-from rectloc_tf.interrupts import StopRequest
-from rectloc_tf.progress import ProgressLine
-from rectloc_tf.rundir import RunFolder
-from rectloc_tf.runtime import make_runtime
+from rectloc_tf.training.interrupts import StopRequest
+from rectloc_tf.training.progress import ProgressLine
+from rectloc_tf.results.rundir import RunFolder
+from rectloc_tf.training.runtime import make_runtime
 from rectloc_tf.errors import Interrupted
-from rectloc_tf.train_state import TrainState, share_overflow
-from rectloc_tf.training import Trainer
+from rectloc_tf.training.state import TrainState, share_overflow
+from rectloc_tf.training.loop import Trainer
 
 class Stopping(StopRequest):  # asks for a stop after step 5, in mid-epoch
     polls = 0

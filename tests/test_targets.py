@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.sampling import scene_table
+from pipelines.scenes.sampling import scene_table
 from pipelines.targets import (
     brightnesses,
     heatmap_targets,

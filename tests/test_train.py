@@ -17,9 +17,9 @@ import pytest
 import rectloc_tf.models  # noqa: F401 (registers the layers of saved models)
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
-from rectloc_tf.rundir import RunFolder
-from rectloc_tf.runtime import choose_precision
-from rectloc_tf.training import Trainer
+from rectloc_tf.results.rundir import RunFolder
+from rectloc_tf.training.loop import Trainer
+from rectloc_tf.training.runtime import choose_precision
 from tests.conftest import HANGS, ROOT, TINY, run, run_ok, start
 
 TIME_COLUMNS = {"seconds", "images_per_second"}

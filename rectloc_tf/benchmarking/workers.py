@@ -55,7 +55,7 @@ def _float_images(batch):
 
 def prepare_input(task: dict[str, Any]) -> Callable[[], Measurement]:
     """The input pipeline alone, as training reads it."""
-    from pipelines.datasets import training_batches
+    from pipelines.streams import training_batches
 
     dataset = training_batches(run_of(task), renderer=task["renderer"])
     if task["dtype"] == "float32":
@@ -98,7 +98,7 @@ def epoch_of(
 def _make_step(run: RunConfig) -> Callable[[dict[str, Any]], float]:
     import tensorflow as tf
 
-    from rectloc_tf.train_state import TrainState, make_train_step
+    from rectloc_tf.training.state import TrainState, make_train_step
 
     strategy = tf.distribute.get_strategy()
     step = make_train_step(run, TrainState(run, strategy), strategy, jit=False)
@@ -107,7 +107,7 @@ def _make_step(run: RunConfig) -> Callable[[dict[str, Any]], float]:
 
 def prepare_train(task: dict[str, Any]) -> Callable[[], Measurement]:
     """One training step after the other on a fixed batch: no input in the way."""
-    from pipelines.datasets import training_batches
+    from pipelines.streams import training_batches
 
     run = run_of(task)
     step, batch = _make_step(run), next(iter(training_batches(run)))
@@ -128,7 +128,7 @@ def prepare_epoch(task: dict[str, Any]) -> Callable[[], Measurement]:
     import tensorflow  # noqa: F401 (its import is not counted below)
 
     began = time.perf_counter()
-    from pipelines.datasets import training_batches
+    from pipelines.streams import training_batches
 
     run = run_of(task)
     step, dataset = _make_step(run), training_batches(run)
@@ -164,8 +164,8 @@ def pictures(task: dict[str, Any]):
     """Pictures of the working size to serve: uint8 [B, S, S, 1], NumPy."""
     import numpy as np
 
-    from pipelines.render import render_opencv
-    from pipelines.sampling import scene_table
+    from pipelines.scenes.render import render_opencv
+    from pipelines.scenes.sampling import scene_table
 
     scenes = scene_table(run_of(task).scene)[: task["batch_size"]]
     return np.ascontiguousarray(render_opencv(scenes, task["image_size"]))
@@ -190,7 +190,7 @@ def prepare_serve(task: dict[str, Any]) -> Callable[[], Measurement]:
     """The exported SavedModel, loaded again: pictures in, (x, y) out."""
     import tensorflow as tf
 
-    from rectloc_tf.serving import export_model
+    from rectloc_tf.serving.saved_model import export_model
 
     with tempfile.TemporaryDirectory() as folder:
         loaded = tf.saved_model.load(str(export_model(served_model(task), Path(folder))))

@@ -6,8 +6,8 @@ from rectloc_tf import cli
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import EXIT_ERROR, ConfigError, UserError
 from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
-from rectloc_tf.progress import format_seconds
-from rectloc_tf.rundir import read_json
+from rectloc_tf.results.rundir import read_json
+from rectloc_tf.training.progress import format_seconds
 
 
 def main(*experiments: Experiment) -> None:
@@ -62,9 +62,9 @@ def _run(experiments: list[Experiment]) -> int:
     asked, execution = cli.run_config(), cli.execution_config()
     _settings(asked)  # refuses what is wrong before TensorFlow is loaded
     cli.load_tensorflow()
-    from rectloc_tf import runtime
     from rectloc_tf.experiments.runner import Study
-    from rectloc_tf.interrupts import stop_on_signals
+    from rectloc_tf.training.interrupts import stop_on_signals
+    from rectloc_tf.training.loop import runtime
 
     run, _ = runtime.resolve(asked, execution)
     settings = _settings(run)

@@ -20,17 +20,17 @@ import tensorflow as tf
 from rectloc_tf.benchmarking.turns import describe_machine
 from rectloc_tf.config import TEST_START, ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError, reason
-from rectloc_tf.evaluation import Evaluator, measure_locations
 from rectloc_tf.experiments import summaries
 from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
-from rectloc_tf.interrupts import StopRequest
-from rectloc_tf.pictures import largest_errors, predict_scenes
-from rectloc_tf.progress import ProgressLine, format_seconds
-from rectloc_tf.rundir import RunFolder, write_json
-from rectloc_tf.runtime import Runtime, describe_environment, make_runtime
-from rectloc_tf.serving import load_model
-from rectloc_tf.train_state import TrainState, distributed_batches, make_train_step
-from rectloc_tf.training import train
+from rectloc_tf.results.evaluation import Evaluator, measure_locations
+from rectloc_tf.results.pictures import largest_errors, predict_scenes
+from rectloc_tf.results.rundir import RunFolder, write_json
+from rectloc_tf.serving.saved_model import load_model
+from rectloc_tf.training.interrupts import StopRequest
+from rectloc_tf.training.loop import train
+from rectloc_tf.training.progress import ProgressLine, format_seconds
+from rectloc_tf.training.runtime import Runtime, describe_environment, make_runtime
+from rectloc_tf.training.state import TrainState, distributed_batches, make_train_step
 
 NUM_PICTURED = 8
 NUM_SEARCHED = 200  # test scenes among which the largest errors are looked for

@@ -12,7 +12,7 @@ import numpy as np
 
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError, UserError
-from rectloc_tf.rundir import RunFolder
+from rectloc_tf.results.rundir import RunFolder
 
 Weights = list[np.ndarray]
 _PREFIX = "sha256:"
@@ -78,7 +78,7 @@ def resolve(run: RunConfig, which: str) -> tuple[RunConfig, Weights | None]:
     check(run, which)
     if not run.init_from or is_digest(run.init_from):
         return run, None
-    from rectloc_tf.serving import load_model
+    from rectloc_tf.serving.saved_model import load_model
 
     weights = load_model(RunFolder(run.init_from), which).get_weights()
     return dataclasses.replace(run, init_from=digest(weights)), weights

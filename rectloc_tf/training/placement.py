@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 
-from pipelines.datasets import Batch, draw
+from pipelines.streams import Batch, draw
 from rectloc_tf.config import ExecutionConfig, RunConfig
-from rectloc_tf.runtime import Runtime
-from rectloc_tf.train_state import distributed_batches, step_inputs
+from rectloc_tf.training.runtime import Runtime
+from rectloc_tf.training.state import distributed_batches, step_inputs
 
 SECONDS = 0.2  # of measuring each way
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 import keras
 import tensorflow as tf
 
-from pipelines.datasets import Batch, BatchSlices, draw, training_batches
+from pipelines.streams import Batch, BatchSlices, draw, training_batches
 from rectloc_tf.config import RunConfig
-from rectloc_tf.losses import mse_per_example
+from rectloc_tf.heads.losses import mse_per_example
 from rectloc_tf.models import build_model
-from rectloc_tf.optimizers import FusedAdam
-from rectloc_tf.runtime import Runtime
+from rectloc_tf.training.optimizers import FusedAdam
+from rectloc_tf.training.runtime import Runtime
 
 
 def make_optimizer(run: RunConfig) -> keras.optimizers.Optimizer:

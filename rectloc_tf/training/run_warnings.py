@@ -1,7 +1,7 @@
 """What a run warns of as it trains. Each function returns a line for people, or None."""
 
 from rectloc_tf.config import RunConfig
-from rectloc_tf.progress import format_seconds
+from rectloc_tf.training.progress import format_seconds
 
 LONG_RUN = 2 * 3600  # seconds
 # A heatmap whose loss is this near the all-black map's has learnt nothing.

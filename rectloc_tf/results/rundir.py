@@ -29,7 +29,7 @@ import numpy as np
 
 from rectloc_tf.config import PRECISIONS, RunConfig
 from rectloc_tf.errors import ConfigError, UserError, reason
-from rectloc_tf.output_files import atomic_path
+from rectloc_tf.results.output_files import atomic_path
 
 History = list[dict[str, float]]
 

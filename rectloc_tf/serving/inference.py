@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rectloc_tf.evaluation import decode_centers
 from rectloc_tf.geometry import frame_to_working
-from rectloc_tf.image_decoding import decode_image
 from rectloc_tf.models import is_heatmap_model
-from rectloc_tf.resampling import Affine, resample, stretch
+from rectloc_tf.results.evaluation import decode_centers
+from rectloc_tf.serving.image_decoding import decode_image
+from rectloc_tf.serving.resampling import Affine, resample, stretch
 
 Answers = dict[str, tf.Tensor]
 

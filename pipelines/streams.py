@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from pipelines.augmentation import NUM_SYMMETRIES, transform_rectangles
-from pipelines.render import render_graph, render_opencv
-from pipelines.sampling import scene_table
+from pipelines.scenes.render import render_graph, render_opencv
+from pipelines.scenes.sampling import scene_table
+from pipelines.scenes.symmetries import NUM_SYMMETRIES, transform_rectangles
 from pipelines.targets import heatmap_targets_numpy, make_targets
 from rectloc_tf.config import RunConfig, SceneConfig, TargetConfig
 

@@ -11,20 +11,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rectloc_tf import initial_weights, plots, run_warnings
-from rectloc_tf.checkpoints import Checkpointer
 from rectloc_tf.config import SPLITS, ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError
-from rectloc_tf.evaluation import Evaluator, make_report
-from rectloc_tf.initial_weights import Weights
-from rectloc_tf.interrupts import StopRequest
-from rectloc_tf.pictures import predict_scenes, snapshot_epochs
-from rectloc_tf.placement import choose_place
-from rectloc_tf.progress import ProgressLine, format_seconds
-from rectloc_tf.rundir import RunFolder
-from rectloc_tf.runtime import Runtime
-from rectloc_tf.serving import load_model
-from rectloc_tf.train_state import (
+from rectloc_tf.results import plots
+from rectloc_tf.results.evaluation import Evaluator, make_report
+from rectloc_tf.results.pictures import predict_scenes, snapshot_epochs
+from rectloc_tf.results.rundir import RunFolder
+from rectloc_tf.serving.saved_model import load_model
+from rectloc_tf.training.checkpoints import Checkpointer
+from rectloc_tf.training.initial_weights import Weights
+from rectloc_tf.training.interrupts import StopRequest
+from rectloc_tf.training.loop import initial_weights, run_warnings
+from rectloc_tf.training.placement import choose_place
+from rectloc_tf.training.progress import ProgressLine, format_seconds
+from rectloc_tf.training.runtime import Runtime
+from rectloc_tf.training.state import (
     TrainState,
     distributed_batches,
     make_train_step,

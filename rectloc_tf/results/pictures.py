@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipelines.datasets import make_batch
+from pipelines.streams import make_batch
 from rectloc_tf.config import VALIDATION_START, RunConfig
-from rectloc_tf.evaluation import decode_centers
 from rectloc_tf.geometry import centers, frame_to_working
+from rectloc_tf.results.evaluation import decode_centers
 
 
 def snapshot_epochs(epochs: int) -> set[int]:

@@ -7,13 +7,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipelines.datasets import evaluation_batches
+from pipelines.streams import evaluation_batches
 from rectloc_tf.config import RunConfig, SceneConfig, TargetConfig
-from rectloc_tf.decoding import decode_peaks
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.geometry import working_to_frame
-from rectloc_tf.losses import squared_error
-from rectloc_tf.metrics import center_metrics, location_metrics, value_metrics
+from rectloc_tf.heads.losses import squared_error
+from rectloc_tf.heads.peaks import decode_peaks
+from rectloc_tf.results.metrics import center_metrics, location_metrics, value_metrics
 
 # Brightness, of 255, from which a peak counts as an answer when all rectangles are looked for:
 # several, as a network's peaks are the dimmer the less it is trained.

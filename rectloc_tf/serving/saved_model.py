@@ -11,9 +11,9 @@ import keras
 import tensorflow as tf
 
 from rectloc_tf.errors import UserError, reason
-from rectloc_tf.inference import make_answers
-from rectloc_tf.output_files import temporary_path
-from rectloc_tf.rundir import RunFolder
+from rectloc_tf.results.output_files import temporary_path
+from rectloc_tf.results.rundir import RunFolder
+from rectloc_tf.serving.inference import make_answers
 
 
 def load_model(folder: RunFolder, weights: str = "best") -> keras.Model:

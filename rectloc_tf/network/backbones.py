@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from rectloc_tf.layers import LAYOUT, FusedBatchNormalization
+from rectloc_tf.network.layers import LAYOUT, FusedBatchNormalization
 
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 _FILTERS = (64, 128, 256, 512)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rectloc_tf import plots
 from rectloc_tf.errors import ConfigError, UserError
-from rectloc_tf.output_files import atomic_path, fit_name
+from rectloc_tf.results import plots
+from rectloc_tf.results.output_files import atomic_path, fit_name
 
 SOFTWARE = "rectloc_tf"  # in each overlay's PNG data, so that we know our own
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from rectloc_tf.errors import UserError, reason
-from rectloc_tf.image_decoding import JPEG_START, PNG_START
+from rectloc_tf.serving.image_decoding import JPEG_START, PNG_START
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 2**20

@@ -1,0 +1,1 @@
+"""Scenes of rectangles: sampled as numbers, then drawn."""

@@ -1,0 +1,1 @@
+"""What heads stand on: backbones and layers."""

@@ -1,0 +1,1 @@
+"""What a run leaves behind: metrics, the run folder, pictures and tables."""

@@ -1,0 +1,1 @@
+"""Trained networks in use: inference graphs, exports, predictions on image files."""
