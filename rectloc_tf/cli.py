@@ -27,8 +27,8 @@ from rectloc_tf.errors import (
     reason,
 )
 from rectloc_tf.results.rundir import RunFolder, locate
+from rectloc_tf.training import initial_weights
 from rectloc_tf.training.interrupts import exit_on_sigterm
-from rectloc_tf.training.loop import initial_weights
 
 FLAGS = flags.FLAGS
 # The original's training-set sizes, as shares of 10,000 images.
@@ -177,7 +177,7 @@ def open_run() -> tuple[RunFolder, config.RunConfig]:
     asked, execution = run_config(), execution_config()
     initial_weights.check(asked, option("weights"))
     load_tensorflow()
-    from rectloc_tf.training.loop import runtime
+    from rectloc_tf.training import runtime
 
     run, _ = runtime.resolve(asked, execution)
     run, _ = initial_weights.resolve(run, option("weights"))

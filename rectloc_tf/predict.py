@@ -28,8 +28,9 @@ def predict() -> int:
     check_writable("output", output)
     folder, run = cli.open_run()
     check_not_input("output", output, folder.files())
+    from rectloc_tf.serving import prediction
     from rectloc_tf.serving.overlays import check_overlays, overlay_paths
-    from rectloc_tf.serving.saved_model import load_model, prediction
+    from rectloc_tf.serving.saved_model import load_model
 
     domain = cli.option("domain") if cli.is_given("domain") else run.domain
     scene = dataclasses.replace(run.scene, domain=domain)

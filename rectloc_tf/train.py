@@ -9,7 +9,7 @@ import dataclasses
 from rectloc_tf import cli
 from rectloc_tf.results.report import format_result
 from rectloc_tf.results.rundir import locate
-from rectloc_tf.training.loop import initial_weights
+from rectloc_tf.training import initial_weights
 
 
 def train() -> None:
@@ -18,9 +18,9 @@ def train() -> None:
     initial_weights.check(asked, cli.option("weights"))
     cli.load_tensorflow()
     from pipelines.scenes.sampling import scene_table
+    from rectloc_tf.training import loop as training
+    from rectloc_tf.training import runtime
     from rectloc_tf.training.interrupts import stop_on_signals
-    from rectloc_tf.training.loop import loop as training
-    from rectloc_tf.training.loop import runtime
     from rectloc_tf.training.progress import ProgressLine
 
     run, why = runtime.resolve(asked, execution)

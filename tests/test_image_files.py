@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from keras import ops
 
 from rectloc_tf.errors import UserError
+from rectloc_tf.serving import image_files
 from rectloc_tf.serving.image_decoding import JPEG_START, PNG_START
 from rectloc_tf.serving.image_files import image_size_in_header, read_image_bytes
 from rectloc_tf.serving.prediction import BATCH_SIZE, predict_files
-from rectloc_tf.serving.saved_model import image_files
 
 LIMIT = "pixels; the limit is 64,000,000"
 

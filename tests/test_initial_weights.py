@@ -17,8 +17,8 @@ from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.results.pictures import predict_scenes
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.saved_model import load_model
+from rectloc_tf.training import initial_weights
 from rectloc_tf.training.initial_weights import check, digest, require, resolve
-from rectloc_tf.training.loop import initial_weights
 from tests.conftest import ROOT, run, run_ok, start
 from tests.test_train import assert_same_run, wait_for_rows
 

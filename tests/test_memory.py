@@ -9,8 +9,8 @@ import pytest
 
 from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.results.rundir import RunFolder
+from rectloc_tf.training import loop as training
 from rectloc_tf.training.interrupts import StopRequest
-from rectloc_tf.training.loop import loop as training
 from rectloc_tf.training.progress import ProgressLine
 from rectloc_tf.training.runtime import make_runtime
 

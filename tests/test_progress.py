@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rectloc_tf.training.loop import progress
+from rectloc_tf.training import progress
 from rectloc_tf.training.progress import ProgressLine, format_seconds
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.processor import onednn_is_on
-from rectloc_tf.training.loop import runtime
+from rectloc_tf.training import runtime
 from rectloc_tf.training.runtime import choose_precision, gpu_precision, make_runtime, resolve
 
 THREE = SimpleNamespace(num_replicas_in_sync=3)

@@ -63,8 +63,8 @@ def _run(experiments: list[Experiment]) -> int:
     _settings(asked)  # refuses what is wrong before TensorFlow is loaded
     cli.load_tensorflow()
     from rectloc_tf.experiments.runner import Study
+    from rectloc_tf.training import runtime
     from rectloc_tf.training.interrupts import stop_on_signals
-    from rectloc_tf.training.loop import runtime
 
     run, _ = runtime.resolve(asked, execution)
     settings = _settings(run)

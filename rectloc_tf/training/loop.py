@@ -18,10 +18,10 @@ from rectloc_tf.results.evaluation import Evaluator, make_report
 from rectloc_tf.results.pictures import predict_scenes, snapshot_epochs
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.saved_model import load_model
+from rectloc_tf.training import initial_weights, run_warnings
 from rectloc_tf.training.checkpoints import Checkpointer
 from rectloc_tf.training.initial_weights import Weights
 from rectloc_tf.training.interrupts import StopRequest
-from rectloc_tf.training.loop import initial_weights, run_warnings
 from rectloc_tf.training.placement import choose_place
 from rectloc_tf.training.progress import ProgressLine, format_seconds
 from rectloc_tf.training.runtime import Runtime
