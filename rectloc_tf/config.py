@@ -1,25 +1,38 @@
 """What a run is (`RunConfig`) and how it is carried out (`ExecutionConfig`).
 
-Field names are flag names. A `RunConfig` holds everything that changes the result and
-nothing else: it is compared on resume and hashed into the name of the run folder. The
-small configs derived from it (`SceneConfig`, `TargetConfig`, `ModelConfig`) are what
-library functions take. All are validated when they are made and raise `ConfigError`.
+Field names are flag names, and each field is declared once: the flags, their help and the
+validation come from its `setting`. A `RunConfig` holds everything that changes the result and
+nothing else: it is compared on resume and hashed into the name of the run folder. The small
+configs that it consists of (`SceneConfig`, `HeadConfig`, `ModelConfig`) are what library
+functions take. All are validated when they are made and raise `ConfigError`.
 """
 
 import dataclasses
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from typing import Any, cast
 
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.geometry import frame_to_working
+from rectloc_tf.registry import HEADS, LOSSES, RANKED, SOURCES, UNORDERED
+from rectloc_tf.settings import (
+    Number,
+    OneOf,
+    Switch,
+    Text,
+    Whole,
+    part_of,
+    require,
+    setting,
+    settings_of,
+    validate,
+)
 
-ARCHS = ("xy", "deconv")
 DEPTHS = (18, 34, 50)
-LABELS = ("largest", "largest_and_smallest", "all")
+LABELS = ("largest", "largest_and_smallest", "all", "unordered")
 TARGETS = ("disc", "gaussian")
+STRIDES = (4, 8, 16, 32)
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 STRATEGIES = ("auto", "single", "mirrored", "tpu")
@@ -31,58 +44,56 @@ SPLITS = ("train", "validation", "test")
 IMAGES_PER_DOMAIN = 10_000
 MAX_DOMAIN = 20
 VALIDATION_START, TEST_START = 8_000, 9_000
-DEFAULT_EPOCHS = {"xy": 40, "deconv": 100}
-# Fields that came after the first runs: part of a run only where they are not at their default,
-# so that older runs keep their names.
-ADDED_LATER = ("augment", "init_from")
+
+_IMAGE_SIZE = Whole(64, 1024, step=16)
+_SEED, _COUNT = Whole(0, 2**31 - 1), Whole(1, 10_000_000)
+_LENGTH = Number(0.5, 112, "px of 224")
+_WEIGHT = Number(0, 1e6)
+_BY_HEAD = cast(Any, None)  # a default that __post_init__ fills in
 
 
-def _require(condition: bool, name: str, value: Any, rule: str) -> None:
-    if not condition:
-        raise ConfigError(f"--{name}={value}: must be {rule}")
+@dataclass(frozen=True)
+class Keypoints:
+    """What a source's points are, and so what a head answers.
 
+    Attributes:
+        names: of the K keypoints that are answered.
+        kind: "ranked": N = K points in an order that is theirs, the first the one that counts most;
+            "named": N = K points of which each is something else; "unordered": N points of one
+            class, K = 1, and an answer is any of them.
+        num_points: N, the points of an image.
+    """
 
-def _require_one_of(name: str, value: Any, allowed: tuple) -> None:
-    _require(value in allowed, name, value, "one of " + ", ".join(str(v) for v in allowed))
-
-
-def _require_int(name: str, value: Any, low: int, high: int) -> None:
-    is_int = isinstance(value, int) and not isinstance(value, bool)
-    _require(is_int and low <= value <= high, name, value, f"a whole number from {low} to {high}")
-
-
-def _require_image_size(size: Any) -> None:
-    ok = isinstance(size, int) and 64 <= size <= 1024 and size % 16 == 0
-    _require(ok, "image_size", size, "a multiple of 16 from 64 to 1024")
+    names: tuple[str, ...]
+    kind: str
+    num_points: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneConfig:
-    """Which scenes: with an index, these fields determine a picture completely.
+    """Which scenes: with an index, these fields determine a picture and its points completely."""
 
-    Attributes:
-        data_seed: seed of the scenes (not of the training).
-        domain: number of rectangles in each picture.
-        image_size: height and width at which the picture is drawn, in pixels.
-        min_side, max_side: range of the rectangles' sides, in pixels of the 224 frame.
-        solid: fill the rectangles instead of drawing one-pixel outlines.
-    """
-
-    data_seed: int = 0
-    domain: int = 1
-    image_size: int = 224
-    min_side: int = 10
-    max_side: int = 112
-    solid: bool = False
+    data_seed: int = setting(_SEED, 0, "Seed of the scenes (not of the training).")
+    domain: int = setting(Whole(1, MAX_DOMAIN), 1, "Rectangles in each picture, 1 to 20.")
+    image_size: int = setting(_IMAGE_SIZE, 224, "Working size, a multiple of 16, 64 to 1024.")
+    min_side: int = setting(Whole(1, 224), 10, "Shortest side of a rectangle, px of 224.")
+    max_side: int = setting(Whole(1, 224), 112, "Longest side of a rectangle, px of 224.")
+    solid: bool = setting(Switch(), False, "Fill the rectangles.")
+    labels: str = setting(
+        OneOf(LABELS), "largest",
+        "Which rectangles are labelled; unordered: all, as points of one class.",
+    )  # fmt: skip
 
     def __post_init__(self):
-        _require_int("data_seed", self.data_seed, 0, 2**31 - 1)
-        _require_int("domain", self.domain, 1, MAX_DOMAIN)
-        _require_image_size(self.image_size)
-        _require_int("max_side", self.max_side, 1, 224)
-        _require_int("min_side", self.min_side, 1, self.max_side)
+        validate(self)
+        self._check_sides()
+
+    def _check_sides(self) -> None:
+        """Refuses ranges of sides that cannot be drawn."""
         low, high = self.side_range
-        _require(low >= 2, "min_side", self.min_side, f"2 pixels or more at {self.image_size} px")
+        shortest = f"a whole number from 1 to {self.max_side}"
+        require(self.min_side <= self.max_side, "min_side", self.min_side, shortest)
+        require(low >= 2, "min_side", self.min_side, f"2 pixels or more at {self.image_size} px")
         areas = len({w * h for w in range(low, high + 1) for h in range(low, high + 1)})
         if areas < self.domain:
             raise ConfigError(
@@ -97,164 +108,136 @@ class SceneConfig:
                      for s in (self.min_side, self.max_side))  # fmt: skip
         return low, high
 
-
-@dataclass(frozen=True, kw_only=True)
-class TargetConfig:
-    """What a network is asked to answer.
-
-    Attributes:
-        kind: "xy" (coordinates), "disc" or "gaussian" (heatmaps).
-        labels: which rectangles: "largest", "largest_and_smallest" or "all".
-        radius: of the disc, in pixels of the 224 frame.
-        sigma: of the Gaussian, in pixels of the 224 frame.
-    """
-
-    kind: str = "disc"
-    labels: str = "largest"
-    radius: float = 7.0
-    sigma: float = 5.0
-
-    def __post_init__(self):
-        _require_one_of("target", self.kind, ("xy", *TARGETS))
-        _require_one_of("labels", self.labels, LABELS)
-        for name in ("radius", "sigma"):
-            value = getattr(self, name)
-            ok = isinstance(value, (int, float)) and 0.5 <= value <= 112
-            _require(ok, name, value, "a number from 0.5 to 112 (px of 224)")
-
-    def ranks(self, num_rectangles: int) -> tuple[int, ...]:
+    @property
+    def ranks(self) -> tuple[int, ...]:
         """Ranks by area (0 = largest) of the labelled rectangles, largest first."""
         if self.labels == "largest":
             return (0,)
         if self.labels == "largest_and_smallest":
-            return (0, num_rectangles - 1)
-        return tuple(range(num_rectangles))
+            return (0, self.domain - 1)
+        return tuple(range(self.domain))
 
     @property
-    def is_heatmap(self) -> bool:
-        """Whether the answer is a map rather than coordinates."""
-        return self.kind != "xy"
+    def keypoints(self) -> Keypoints:
+        """What the points of these scenes are."""
+        ranks = self.ranks
+        if self.labels == "unordered":
+            return Keypoints(("rectangle",), UNORDERED, len(ranks))
+        names = {"largest": ("largest",), "largest_and_smallest": ("largest", "smallest")}
+        every = tuple(f"rank_{rank + 1}" for rank in ranks)
+        return Keypoints(names.get(self.labels, every), RANKED, len(ranks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """A head and what it can be set to; a head ignores what it does not use (`HeadSpec.uses`)."""
+
+    arch: str = setting(OneOf(HEADS), "xy", "Head: what the network answers with.")
+    loss: str = setting(
+        OneOf(LOSSES), _BY_HEAD, "What training minimises.", by_head="squared_error", later=True
+    )
+    target: str = setting(OneOf(TARGETS), "disc", "deconv: shape of the heatmap's blobs.")
+    radius: float = setting(_LENGTH, _BY_HEAD, "Radius of the disc, px of 224.", by_head=7.0)
+    sigma: float = setting(_LENGTH, 5.0, "deconv: sigma of the Gaussian, px of 224.")
+    stride: int = setting(
+        OneOf(STRIDES), 4, "score_map: working pixels from cell to cell.", later=True
+    )
+    positive_weight: float = setting(
+        _WEIGHT, 20.0, "score_map: weight of a cell inside the disc; others have 1.", later=True
+    )
+    offset_weight: float = setting(
+        _WEIGHT, 0.05, "score_map: weight of the offsets' loss.", later=True
+    )
+
+    def __post_init__(self):
+        self._fill_in_defaults()
+        validate(self)
+        self._check_head()
+
+    def _fill_in_defaults(self) -> None:
+        """Gives the settings that were left out the default of the head."""
+        spec = HEADS.get(self.arch)
+        if spec is None:
+            return  # validate says so
+        own = {"loss": spec.losses[0], **spec.defaults}
+        for name, found in settings_of(self).items():
+            if getattr(self, name) is None and found.by_head is not None:
+                object.__setattr__(self, name, own.get(name, found.by_head))
+
+    def _check_head(self) -> None:
+        spec = HEADS[self.arch]
+        rule = f"one of {', '.join(spec.losses)} with --arch={self.arch}"
+        require(self.loss in spec.losses, "loss", self.loss, rule)
+
+    @property
+    def head(self) -> "HeadConfig":
+        """These settings alone, without others that a subclass adds."""
+        return part_of(self, HeadConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A network: backbone depth, head and precision.
+    """A network below its head: `precision` is a Keras dtype policy, `channels` the images'."""
 
-    Attributes:
-        arch: head: "xy" (global average pooling, Dense) or "deconv" (heatmap).
-        depth: ResNet depth, 18, 34 or 50.
-        image_size: height and width of the input in pixels, a multiple of 16, from 64 to 1024.
-        channels: 1 (synthetic pictures) or 3 (photographs).
-        num_labels: keypoints that an xy head answers (a heatmap is one map whatever k).
-        precision: Keras dtype policy: float32, mixed_float16 or mixed_bfloat16.
-    """
-
-    arch: str = "xy"
-    depth: int = 18
-    image_size: int = 224
-    channels: int = 1
-    num_labels: int = 1
-    precision: str = "float32"
+    depth: int = setting(OneOf(DEPTHS), 18, "ResNet depth: 18, 34 or 50.")
+    image_size: int = setting(_IMAGE_SIZE, 224, "Height and width of the input, in pixels.")
+    channels: int = setting(OneOf((1, 3)), 1, "1 (grey) or 3 (colour).")
+    precision: str = setting(OneOf(PRECISIONS[1:]), "float32", "Keras dtype policy.")
 
     def __post_init__(self):
-        _require_one_of("arch", self.arch, ARCHS)
-        _require_one_of("depth", self.depth, DEPTHS)
-        _require_image_size(self.image_size)
-        _require_one_of("channels", self.channels, (1, 3))
-        _require_int("num_labels", self.num_labels, 1, MAX_DOMAIN)
-        _require_one_of("precision", self.precision, PRECISIONS[1:])
+        validate(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(SceneConfig, HeadConfig):
     """Everything that changes the result of a training run.
 
-    Attributes (those of `SceneConfig`, `TargetConfig` and `ModelConfig` are described there):
-        target: heatmap shape, "disc" or "gaussian"; xy ignores it.
-        num_images: size of the pool in images; 80 % of it is trained on.
-        augment: mirror and transpose the training scenes at random.
-        batch_size: global batch size, whatever the number of devices.
-        learning_rate: Adam's, at its peak.
-        schedule: "constant" or "cosine" (to zero at the last step).
-        epochs: passes over the training images; None means 40 for xy and 100 for deconv.
-        validate_every: epochs between two rows of the history.
-        seed: of the initial weights and of the order of the training images.
-        precision: as in `ModelConfig`, or "auto" until `runtime` has resolved it.
-        init_from: the digest of the weights that training starts from (see `initial_weights`),
-            or the folder of their run until that has been read; empty: new random weights.
+    `precision` may be "auto" until `runtime` has resolved it; `init_from` is the digest of the
+    weights that training starts from (see `initial_weights`), or the folder of their run until
+    that has been read.
     """
 
-    arch: str = "xy"
-    depth: int = 18
-    domain: int = 1
-    image_size: int = 224
-    min_side: int = 10
-    max_side: int = 112
-    solid: bool = False
-    labels: str = "largest"
-    target: str = "disc"
-    radius: float = 7.0
-    sigma: float = 5.0
-    data_seed: int = 0
-    num_images: int = IMAGES_PER_DOMAIN
-    augment: bool = False
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    schedule: str = "constant"
-    epochs: int = cast(int, None)  # filled in below
-    validate_every: int = 1
-    seed: int = 0
-    precision: str = "auto"
-    init_from: str = ""
+    source: str = setting(OneOf(SOURCES), "scenes", "Where the images come from.", later=True)
+    depth: int = setting(OneOf(DEPTHS), 18, "ResNet depth: 18, 34 or 50.")
+    num_images: int = setting(
+        Whole(1, IMAGES_PER_DOMAIN), IMAGES_PER_DOMAIN, "Image pool; 80 % of it is trained on."
+    )
+    augment: bool = setting(
+        Switch(), False, "Mirror and transpose training scenes at random.", later=True
+    )
+    batch_size: int = setting(Whole(1, 65_536), 64, "Global batch size.")
+    learning_rate: float = setting(Number(), 1e-3, "Adam's learning rate, at its peak.")
+    schedule: str = setting(OneOf(SCHEDULES), "constant", "Learning rate over the run.")
+    epochs: int = setting(_COUNT, _BY_HEAD, "Passes over the training images.", by_head=40)
+    validate_every: int = setting(_COUNT, 1, "Epochs between validations.")
+    seed: int = setting(_SEED, 0, "Seed of the weights and of the order of images.")
+    precision: str = setting(OneOf(PRECISIONS), "auto", "Keras dtype policy.")
+    init_from: str = setting(
+        Text("a run folder"), "", "Run folder whose weights (see --weights) training starts from.",
+        later=True,
+    )  # fmt: skip
 
     def __post_init__(self):
-        _require_one_of("arch", self.arch, ARCHS)
-        _require(isinstance(self.init_from, str), "init_from", self.init_from, "a run folder")
-        if self.epochs is None:
-            object.__setattr__(self, "epochs", DEFAULT_EPOCHS[self.arch])
-        _require_one_of("depth", self.depth, DEPTHS)
-        _require_one_of("target", self.target, TARGETS)
-        _require_int("num_images", self.num_images, 1, IMAGES_PER_DOMAIN)
-        _require_int("batch_size", self.batch_size, 1, 65_536)
-        ok = isinstance(self.learning_rate, (int, float)) and 0 < self.learning_rate < math.inf
-        _require(ok, "learning_rate", self.learning_rate, "a number above 0")
-        _require_one_of("schedule", self.schedule, SCHEDULES)
-        _require_int("epochs", self.epochs, 1, 10_000_000)
-        _require_int("validate_every", self.validate_every, 1, 10_000_000)
-        _require_int("seed", self.seed, 0, 2**31 - 1)
-        _require_one_of("precision", self.precision, PRECISIONS)
-        _ = self.scene, self.targets  # they check the rest
-        for name in ("radius", "sigma", "learning_rate"):  # 7 and 7.0 are the same run
-            object.__setattr__(self, name, float(getattr(self, name)))
+        self._fill_in_defaults()
+        validate(self)
+        self._check_head()
+        self._check_sides()
+        if self.labels == "unordered" and UNORDERED not in HEADS[self.arch].points:
+            able = " or ".join(f"--arch={n}" for n, s in HEADS.items() if UNORDERED in s.points)
+            raise ConfigError(
+                f"--labels=unordered: --arch={self.arch} cannot answer points without an order; "
+                f"use {able}"
+            )
 
     @property
     def scene(self) -> SceneConfig:
         """The scenes this run trains on."""
-        return SceneConfig(
-            data_seed=self.data_seed,
-            domain=self.domain,
-            image_size=self.image_size,
-            min_side=self.min_side,
-            max_side=self.max_side,
-            solid=self.solid,
-        )
-
-    @property
-    def targets(self) -> TargetConfig:
-        """What the network is trained to answer."""
-        kind = "xy" if self.arch == "xy" else self.target
-        return TargetConfig(kind=kind, labels=self.labels, radius=self.radius, sigma=self.sigma)
+        return part_of(self, SceneConfig)
 
     @property
     def model(self) -> ModelConfig:
-        """The network; `precision` must have been resolved."""
-        return ModelConfig(
-            arch=self.arch,
-            depth=self.depth,
-            image_size=self.image_size,
-            num_labels=len(self.targets.ranks(self.domain)),
-            precision=self.precision,
-        )
+        """The network for images of one channel; `precision` must have been resolved."""
+        return ModelConfig(depth=self.depth, image_size=self.image_size, precision=self.precision)
 
     @property
     def num_train(self) -> int:
@@ -281,23 +264,28 @@ class RunConfig:
     def identity(self) -> dict[str, Any]:
         """The fields that matter to this run, by flag name: what resume compares and the hash sees.
 
-        Fields that this run does not use are left out (an xy run has no radius), and so are
-        those of ADDED_LATER that are at their default.
+        Settings of heads and of sources count where this run's head or source uses them (an xy
+        run has no radius), and those that came later only where they are not at their default.
         """
-        unused = {"xy": {"target", "radius", "sigma"}, "disc": {"sigma"}, "gaussian": {"radius"}}
-        defaults = {f.name: f.default for f in dataclasses.fields(self) if f.name in ADDED_LATER}
+        optional = {*settings_of(HeadConfig), *settings_of(SceneConfig)} - {*_ALWAYS}
+        used = {*HEADS[self.arch].uses(self), *SOURCES[self.source].uses}
+        usual = type(self)(arch=self.arch) if self.arch in HEADS else None
         return {
-            name: value
-            for name, value in dataclasses.asdict(self).items()
-            if name not in unused[self.targets.kind]
-            and not (name in defaults and value == defaults[name])
+            name: getattr(self, name)
+            for name, found in settings_of(self).items()
+            if (name in used or name not in optional)
+            and not (found.later and getattr(self, name) == getattr(usual, name))
         }
 
     @property
     def default_folder(self) -> str:
-        """Default run folder: `runs/<arch>-d<domain>-<hash of the identity>`."""
+        """Default run folder: `runs/<arch>-<source>-<hash of the identity>`; d<domain> for scenes.
+
+        What files contribute to the identity is a digest of their content, never their path.
+        """
         text = json.dumps(self.identity(), sort_keys=True)
-        return f"runs/{self.arch}-d{self.domain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        label = SOURCES[self.source].label(self)
+        return f"runs/{self.arch}-{label}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
@@ -306,40 +294,33 @@ class RunConfig:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "RunConfig":
         """The inverse of `to_json`; fields that do not exist raise `ConfigError`."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
+        unknown = sorted(set(values) - {*settings_of(cls)})
         if unknown:
             raise ConfigError(f"unknown config field {unknown[0]!r}: made by another version?")
         return cls(**values)
 
 
+_ALWAYS = ("arch", "loss", "image_size")  # of whatever head and source
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
-    """How a run is carried out: nothing here changes what the run is.
+    """How a run is carried out: nothing here changes what the run is."""
 
-    Attributes:
-        strategy: "auto", "single", "mirrored" or "tpu".
-        jit: XLA: "auto", "on" or "off".
-        renderer: "graph" (TensorFlow ops) or "opencv" (the same pictures, slower).
-        render_on: where training pictures are drawn: on the "host", beside the step, or on the
-            "device", inside it; "auto" measures both and takes the faster.
-        deterministic: bitwise repeatable ops (TensorFlow's op determinism).
-        checkpoint_minutes: time between two checkpoints inside an epoch, in minutes.
-    """
-
-    strategy: str = "auto"
-    jit: str = "auto"
-    renderer: str = "graph"
-    render_on: str = "auto"
-    deterministic: bool = False
-    checkpoint_minutes: float = 5.0
+    strategy: str = setting(OneOf(STRATEGIES), "auto", "tf.distribute strategy.")
+    jit: str = setting(OneOf(JITS), "auto", "Compile with XLA; auto: on GPU and TPU.")
+    renderer: str = setting(
+        OneOf(RENDERERS), "graph", "What draws the pictures; opencv: the same pixels, slower."
+    )
+    render_on: str = setting(
+        OneOf(PLACES), "auto",
+        "Draw training pictures on the host, beside the step, or on the device, inside it; auto "
+        "measures both.",
+    )  # fmt: skip
+    deterministic: bool = setting(Switch(), False, "Bitwise repeatable training.")
+    checkpoint_minutes: float = setting(Number(), 5.0, "Minutes between checkpoints in an epoch.")
 
     def __post_init__(self):
-        _require_one_of("strategy", self.strategy, STRATEGIES)
-        _require_one_of("jit", self.jit, JITS)
-        _require_one_of("renderer", self.renderer, RENDERERS)
-        _require_one_of("render_on", self.render_on, PLACES)
+        validate(self)
         if self.renderer == "opencv" and self.render_on == "device":
             raise ConfigError("--render_on=device: OpenCV draws on the host; use --renderer=graph")
-        ok = isinstance(self.checkpoint_minutes, (int, float)) and self.checkpoint_minutes > 0
-        _require(ok, "checkpoint_minutes", self.checkpoint_minutes, "a number above 0")

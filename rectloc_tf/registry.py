@@ -1,0 +1,81 @@
+"""The heads, sources and losses there are: a line for each. No TensorFlow.
+
+A module outside this package adds its own in the same way, before configs are made:
+`HEADS["mine"] = HeadSpec("my_package.my_head:MyHead", ...)`.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+RANKED, NAMED, UNORDERED = "ranked", "named", "unordered"
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """What must be known of a head before TensorFlow is loaded.
+
+    Attributes:
+        implementation: "module:class" of a `heads.head.Head`.
+        title: for figures and tables.
+        defaults: of the settings whose default is the head's own; `epochs` at least.
+        uses: the settings of `config.HeadConfig` that a run of this head depends on.
+        points: which kinds of points it answers (see `config.Keypoints`).
+        losses: which of LOSSES it takes, the default first.
+    """
+
+    implementation: str
+    title: str
+    defaults: Mapping[str, Any]
+    uses: Callable[[Any], tuple[str, ...]] = lambda run: ()
+    points: tuple[str, ...] = (RANKED, NAMED)
+    losses: tuple[str, ...] = ("squared_error", "absolute_error", "huber")
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """What must be known of a source of images before TensorFlow is loaded.
+
+    Attributes:
+        implementation: "module:class" of a `pipelines.source.Source`.
+        label: a run -> the middle part of its folder's name.
+        uses: the settings of `config.SceneConfig` that a run on this source depends on.
+    """
+
+    implementation: str
+    label: Callable[[Any], str]
+    uses: tuple[str, ...] = field(default=())
+
+
+HEADS: dict[str, HeadSpec] = {
+    "xy": HeadSpec("rectloc_tf.heads.xy:XY", "coordinates (xy)", {"epochs": 40}),
+    "deconv": HeadSpec(
+        "rectloc_tf.heads.deconv:Deconv",
+        "heatmap (deconv)",
+        {"epochs": 100, "radius": 7.0},
+        lambda run: ("target", "radius" if run.target == "disc" else "sigma"),
+        (RANKED, NAMED, UNORDERED),
+    ),
+}
+
+SOURCES: dict[str, SourceSpec] = {
+    "scenes": SourceSpec(
+        "pipelines.scenes.source:Scenes",
+        lambda run: f"d{run.domain}",
+        ("data_seed", "domain", "min_side", "max_side", "solid", "labels"),
+    ),
+}
+
+LOSSES: dict[str, str] = {
+    "squared_error": "rectloc_tf.heads.losses:squared_error",
+    "absolute_error": "rectloc_tf.heads.losses:absolute_error",
+    "huber": "rectloc_tf.heads.losses:huber",
+    "sigmoid_cross_entropy": "rectloc_tf.heads.losses:sigmoid_cross_entropy",
+}
+
+
+def load(implementation: str) -> Any:
+    """What "module:name" refers to; imports the module."""
+    module, _, name = implementation.partition(":")
+    return getattr(importlib.import_module(module), name)
