@@ -1,4 +1,5 @@
-"""tf.data input: scenes are sampled, rendered, turned into targets and batched.
+"""Where images and keypoints come from, as tf.data.
 
-`sampling` -> `render` -> `targets` -> `datasets`; each module uses only those before it.
+`source` says what a source is, `streams` makes batches from one, in the order of `shuffling`.
+`scenes/` draws rectangles.
 """

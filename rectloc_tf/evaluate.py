@@ -21,14 +21,14 @@ def evaluate() -> None:
     folder, run = cli.open_run()
     if output:
         check_not_input("output", output, folder.files())
-    from pipelines.scenes.sampling import scene_table
-    from rectloc_tf.results.evaluation import Evaluator, make_report, match_outputs
-    from rectloc_tf.serving.saved_model import load_model
+    from pipelines.source import make_source
+    from rectloc_tf.models import load_model, run_head
+    from rectloc_tf.results.evaluation import Evaluator, make_report
     from rectloc_tf.training.progress import ProgressLine
 
-    targets, split = run.targets, cli.option("split")
+    split, labels = cli.option("split"), run.labels
     if cli.is_given("run_dir") and cli.is_given("labels"):
-        targets = dataclasses.replace(targets, labels=cli.option("labels"))
+        labels = cli.option("labels")
     progress = ProgressLine(message_stream(output))
 
     def show(done: int, total: int) -> None:
@@ -37,17 +37,18 @@ def evaluate() -> None:
 
     trained = folder.read_result() if folder.is_finished() else {}
     names = ("epochs", "seconds", "images_per_second")
-    about = {"weights": cli.option("weights"), "labels": targets.labels}
+    about = {"weights": cli.option("weights"), "labels": labels}
     about |= {name: trained.get(name) for name in names}
-    model = load_model(folder, cli.option("weights"))
-    scenes = [dataclasses.replace(run.scene, domain=n) for n in domains or [run.domain]]
-    for scene in scenes:  # refuse what cannot be measured before anything is
-        scene_table(scene)
-        if not targets.is_heatmap:
-            match_outputs(model.output_shape[1], targets, scene)
-    measure, metrics = Evaluator(model, on_batch=show), {}
-    for scene in scenes:
-        metrics[str(scene.domain)] = measure(scene, targets, run.split_indices(split))
+    model = load_model(folder.model_path(cli.option("weights")))
+    head = run_head(run)
+    asked = dataclasses.replace(run, labels=labels)
+    sources = [make_source(dataclasses.replace(asked, domain=n)) for n in domains or [run.domain]]
+    for source in sources:  # refuse what cannot be measured before anything is
+        source.check()
+        head.of(source.keypoints)
+    measure, metrics = Evaluator(model, head, on_batch=show), {}
+    for source in sources:
+        metrics[source.set_name] = measure(source, source.indices(split))
     report = make_report(run, {split: metrics}, about)
     progress.print(format_result(report))
     if output:

@@ -14,11 +14,13 @@ def export() -> None:
     if export_dir is None:
         raise ConfigError("--export_dir: name the folder that holds the numbered versions")
     check_folder("export_dir", export_dir)
-    folder, _ = cli.open_run()
-    from rectloc_tf.serving.saved_model import export_model, load_model
+    folder, run = cli.open_run()
+    from rectloc_tf.models import load_model, run_head
+    from rectloc_tf.serving.saved_model import export_model
 
-    model = load_model(folder, cli.option("weights"))
-    print(f"exported {export_model(model, export_dir)}")
+    model = load_model(folder.model_path(cli.option("weights")))
+    head = run_head(run)
+    print(f"exported {export_model(model, head, export_dir)}")
 
 
 if __name__ == "__main__":

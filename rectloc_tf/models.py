@@ -1,63 +1,72 @@
-"""The networks: a ResNet backbone with the head that `ModelConfig.arch` names.
+"""Networks: a ResNet backbone with a head. Here source, head and network of a run come together.
 
-Models eat raw pixels, uint8 [B, S, S, C], and answer in float32 under every precision:
-
-- `xy`: global average pooling, Dense(2k): [B, 2k], x0, y0, x1, y1, ... of the k labels by
-  falling area, in pixels of the 224 frame whatever S.
-- `deconv`: global average pooling, Dense(2500), 50 x 50, one transposed convolution:
-  [B, S, S, 1], brightness in units of 0-255.
-
-Importing this module registers what `keras.saving.load_model` needs. Layers are given their
-dtype policy and data format, so the user's Keras settings change no network.
+Models take raw pixels, uint8 [B, S, S, C], and give their head's outputs, float32 under every
+precision. Importing this module registers what `keras.saving.load_model` needs. Layers are given
+their dtype policy and data format, so the user's Keras settings change no network.
 """
+
+import dataclasses
+import zipfile
+import zlib
+from pathlib import Path
 
 import keras
 from keras import layers
 
-from rectloc_tf.config import ModelConfig
+from pipelines.source import make_source
+from rectloc_tf.config import HeadConfig, Keypoints, ModelConfig, RunConfig
+from rectloc_tf.errors import ConfigError, UserError, reason
+from rectloc_tf.heads.head import Head
 from rectloc_tf.network.backbones import resnet_features
-from rectloc_tf.network.layers import LAYOUT, PolyphaseConv2DTranspose
-
-COARSE_SIZE = 50  # the side of the map that the deconv head's Dense layer paints
+from rectloc_tf.registry import HEADS, load
 
 
-def deconv_geometry(image_size: int) -> tuple[int, int]:
-    """Stride and kernel size that take 50 x 50 to image_size x image_size without padding."""
-    stride = image_size // COARSE_SIZE
-    return stride, image_size - (COARSE_SIZE - 1) * stride
+def make_head(config: HeadConfig, image_size: int, keypoints: Keypoints) -> Head:
+    """The head of a config, for some keypoints at a working size.
+
+    Raises:
+        ConfigError: if it cannot answer points of this kind.
+    """
+    spec = HEADS[config.arch]
+    if keypoints.kind not in spec.points:
+        raise ConfigError(f"--arch={config.arch}: cannot answer {keypoints.kind} points")
+    return load(spec.implementation)(config.head, image_size, keypoints)
 
 
-def build_model(config: ModelConfig) -> keras.Model:
-    """Builds the network of a config, with fresh weights (Keras' global seed decides them).
+def run_head(run: RunConfig) -> Head:
+    """The head of a run, for the keypoints of its source."""
+    return make_head(run, run.image_size, make_source(run).keypoints)
+
+
+def build_model(config: ModelConfig, head: Head) -> keras.Model:
+    """Builds a network, with fresh weights (Keras' global seed decides them).
 
     Returns:
-        An uncompiled functional model; inputs and outputs as in the module's docstring. The
-        feature maps P2 ... P5 are the outputs of the last blocks of its four stacks, layers
-        `stack<i>_block<j>_out`.
+        An uncompiled functional model: images uint8 [B, S, S, C] -> what `head.outputs` makes. The
+        feature maps P2 ... P5 are the outputs of the last blocks of the backbone's four stacks,
+        layers `stack<i>_block<j>_out`.
     """
     shape = (config.image_size, config.image_size, config.channels)
     images = keras.Input(shape, dtype="uint8", name="images")
     x = layers.Rescaling(1 / 255, dtype=config.precision, name="rescale")(images)
-    features = resnet_features(x, config.depth, config.precision)["P5"]
-    # The heads are small: float32 throughout costs nothing and keeps coordinates exact.
-    average = layers.GlobalAveragePooling2D(data_format=LAYOUT, dtype="float32", name="average")
-    x = average(features)
-    if config.arch == "xy":
-        outputs = layers.Dense(2 * config.num_labels, dtype="float32", name="xy")(x)
-    else:
-        outputs = _deconv_head(x, config.image_size)
-    return keras.Model(images, outputs, name=f"{config.arch}_resnet{config.depth}")
+    outputs = head.outputs(resnet_features(x, config.depth, config.precision), config.precision)
+    return keras.Model(images, outputs, name=f"{head.name}_resnet{config.depth}")
 
 
-def _deconv_head(x, image_size: int):
-    stride, kernel_size = deconv_geometry(image_size)
-    x = layers.Dense(COARSE_SIZE**2, dtype="float32", name="coarse")(x)
-    x = layers.Reshape((COARSE_SIZE, COARSE_SIZE, 1), dtype="float32", name="coarse_map")(x)
-    return PolyphaseConv2DTranspose(
-        1, kernel_size, strides=stride, padding="valid", dtype="float32", name="heatmap"
-    )(x)
+def build_run_model(run: RunConfig, head: Head, channels: int) -> keras.Model:
+    """Builds the network of a run, whose precision must have been resolved."""
+    return build_model(dataclasses.replace(run.model, channels=channels), head)
 
 
-def is_heatmap_model(model: keras.Model) -> bool:
-    """Whether a model answers with a heatmap [B, S, S, 1] rather than coordinates [B, 2k]."""
-    return len(model.output_shape) == 4
+def load_model(path: Path) -> keras.Model:
+    """Loads a trained network, a `.keras` file.
+
+    Raises:
+        UserError: if it is missing (its run has not got that far) or damaged.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no model here yet; train the run first")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, LookupError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: damaged, cannot be loaded ({reason(error)})") from error

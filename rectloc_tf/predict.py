@@ -28,14 +28,15 @@ def predict() -> int:
     check_writable("output", output)
     folder, run = cli.open_run()
     check_not_input("output", output, folder.files())
+    from pipelines.source import make_source
+    from rectloc_tf.models import load_model, run_head
     from rectloc_tf.serving import prediction
     from rectloc_tf.serving.overlays import check_overlays, overlay_paths
-    from rectloc_tf.serving.saved_model import load_model
 
     domain = cli.option("domain") if cli.is_given("domain") else run.domain
-    scene = dataclasses.replace(run.scene, domain=domain)
-    indices = _scenes(run.split_indices(cli.option("split")))
-    names = [str(path) for path in paths] or [prediction.scene_name(domain, i) for i in indices]
+    source = make_source(dataclasses.replace(run, domain=domain))
+    indices = _first(source.indices(cli.option("split")))
+    names = [str(path) for path in paths] or [source.label(index) for index in indices]
     overlays = overlay_paths(overlay_dir, names) if overlay_dir else {}
     if overlay_dir:
         check_overlays(overlay_dir, overlays.values(), paths)
@@ -49,12 +50,13 @@ def predict() -> int:
     def warn(message: str) -> None:
         sys.stderr.write(f"warning: {message}\n")
 
-    model = load_model(folder, cli.option("weights"))
+    model = load_model(folder.model_path(cli.option("weights")))
+    head = run_head(run)
     if paths:
         ignore_exif = cli.option("ignore_exif")
-        predictions = prediction.predict_files(model, paths, report, warn, ignore_exif)
+        predictions = prediction.predict_files(model, head, paths, report, warn, ignore_exif)
     else:
-        predictions = prediction.predict_scenes(model, scene, indices)
+        predictions = prediction.predict_source(model, head, source, indices)
     count, turned = prediction.write_answers(predictions, output, overlays, report)
     text = f"{output}: {count} predictions"
     if overlay_dir:
@@ -66,7 +68,7 @@ def predict() -> int:
     return EXIT_ERROR if failed else 0
 
 
-def _scenes(indices: range) -> range:
+def _first(indices: range) -> range:
     """The first --num of a split's scenes."""
     number = cli.option("num")
     if number > len(indices):

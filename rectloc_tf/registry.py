@@ -57,6 +57,14 @@ HEADS: dict[str, HeadSpec] = {
         lambda run: ("target", "radius" if run.target == "disc" else "sigma"),
         (RANKED, NAMED, UNORDERED),
     ),
+    "score_map": HeadSpec(
+        "rectloc_tf.heads.score_map:ScoreMap",
+        "score map (score_map)",
+        {"epochs": 40, "radius": 10.0},
+        lambda run: ("radius", "stride", "positive_weight", "offset_weight"),
+        (RANKED, NAMED, UNORDERED),
+        ("sigmoid_cross_entropy",),
+    ),
 }
 
 SOURCES: dict[str, SourceSpec] = {

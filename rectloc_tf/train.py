@@ -17,7 +17,7 @@ def train() -> None:
     asked, execution, run_dir = cli.run_config(), cli.execution_config(), cli.run_dir()
     initial_weights.check(asked, cli.option("weights"))
     cli.load_tensorflow()
-    from pipelines.scenes.sampling import scene_table
+    from pipelines.source import make_source
     from rectloc_tf.training import loop as training
     from rectloc_tf.training import runtime
     from rectloc_tf.training.interrupts import stop_on_signals
@@ -26,7 +26,7 @@ def train() -> None:
     run, why = runtime.resolve(asked, execution)
     run, weights = initial_weights.resolve(run, cli.option("weights"))
     # Both refuse what cannot work, before anything is written.
-    scene_table(run.scene)
+    make_source(run).check()
     session = runtime.make_runtime(execution, run.batch_size)
     new_run = "" if run_dir else f", or --precision={run.precision} to start another"
     folder = locate(asked, run, run_dir, new_run)

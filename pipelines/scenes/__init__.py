@@ -1,1 +1,1 @@
-"""Scenes of rectangles: sampled as numbers, then drawn."""
+"""Scenes of rectangles: `sampling` chooses them, `symmetries` moves them, `render` draws them."""

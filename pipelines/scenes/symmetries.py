@@ -6,7 +6,23 @@ move the corners, and pictures and targets follow without any resampling.
 
 import tensorflow as tf
 
+from pipelines.shuffling import index_shuffle
+
 NUM_SYMMETRIES = 8
+
+
+def draw_symmetries(places: tf.Tensor, words: tf.Tensor, count: int) -> tf.Tensor:
+    """A symmetry for each image of an epoch: int64 [B], 0-7, for `transform_rectangles`.
+
+    They are drawn without replacement from eight equal piles, so about as many images of an
+    epoch get each, and differ from epoch to epoch.
+
+    Args:
+        places: int64 [B], the images' places in their epoch.
+        words: uint32 [B, 3], the epoch's random words.
+        count: images of an epoch.
+    """
+    return index_shuffle(places, words, NUM_SYMMETRIES * count) % NUM_SYMMETRIES
 
 
 def transform_rectangles(

@@ -1,20 +1,45 @@
-"""Losses, unreduced where the caller weighs them; shapes must agree exactly."""
+"""Losses: elementwise, masked and not reduced. Shapes must agree exactly.
+
+Each takes outputs and targets float32 [...] and a mask that broadcasts to them, 1 where there is
+something to learn and 0 elsewhere; the result is float32 [...], 0 where the mask is. Targets must
+be finite everywhere. `registry.LOSSES` lists those that `--loss` may name.
+"""
 
 import tensorflow as tf
 
 
-def squared_error(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Elementwise (outputs - targets)^2, float32, in the square of the targets' unit.
+def squared_error(outputs: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """(outputs - targets)^2, in the square of the targets' unit."""
+    _require_same_shape(outputs, targets)
+    return tf.math.squared_difference(tf.cast(outputs, tf.float32), targets) * mask
 
-    Raises:
-        ValueError: if the static shapes differ (broadcasting would hide a mistake).
-    """
+
+def absolute_error(outputs: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """|outputs - targets|, in the targets' unit."""
+    _require_same_shape(outputs, targets)
+    return tf.abs(tf.cast(outputs, tf.float32) - targets) * mask
+
+
+def huber(outputs: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """e^2 / 2 for errors |e| <= 1 of the targets' unit, |e| - 1/2 beyond (Huber, 1964)."""
+    errors = absolute_error(outputs, targets, mask)
+    near = tf.minimum(errors, 1.0)
+    return near * (errors - 0.5 * near)
+
+
+def sigmoid_cross_entropy(outputs: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """-t log p - (1 - t) log (1 - p) of p = sigmoid(outputs), in nats; targets t are in 0-1."""
+    _require_same_shape(outputs, targets)
+    logits = tf.cast(outputs, tf.float32)
+    return tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits) * mask
+
+
+def _require_same_shape(outputs: tf.Tensor, targets: tf.Tensor) -> None:
+    """Raises ValueError if the static shapes differ: broadcasting would hide a mistake."""
     if not outputs.shape.is_compatible_with(targets.shape):
         raise ValueError(f"outputs {outputs.shape} and targets {targets.shape} differ in shape")
-    return tf.math.squared_difference(tf.cast(outputs, tf.float32), targets)
 
 
-def mse_per_example(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Mean squared error over everything but the batch: float32 [B] of [B, ...]."""
-    errors = squared_error(outputs, targets)
-    return tf.reduce_mean(errors, axis=list(range(1, len(errors.shape))))
+def mean_over_present(losses: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Mean over the points that are there: float32 [B] of losses and mask [B, C]; 0 of none."""
+    return tf.reduce_sum(losses * mask, axis=1) / tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)

@@ -83,6 +83,7 @@ def decode_peaks(
     threshold: float = 0.0,
     min_distance: float = 2 * WINDOW,
     refine: bool = True,
+    window: float = WINDOW,
 ) -> Peaks:
     """Finds up to `max_peaks` peaks: the brightest cell, then the brightest far from it, ...
 
@@ -97,6 +98,7 @@ def decode_peaks(
         min_distance: least distance of a peak's cell from the peaks before it, as a share of
             the map's width.
         refine: sub-pixel refinement by `refine_points`; otherwise centres of cells.
+        window: as in `refine_points`.
     """
     heatmaps = tf.convert_to_tensor(heatmaps)
     if len(heatmaps.shape) == 4:
@@ -110,7 +112,7 @@ def decode_peaks(
     for peak in range(max_peaks):
         point, value = argmax_points(in_play)
         if refine:
-            point = refine_points(heatmaps, point, value)
+            point = refine_points(heatmaps, point, value, window)
         points.append(point)
         values.append(value)
         if peak + 1 < max_peaks:

@@ -7,77 +7,38 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.source import DRAWN, Source
 from pipelines.streams import evaluation_batches
-from rectloc_tf.config import RunConfig, SceneConfig, TargetConfig
-from rectloc_tf.errors import ConfigError
+from rectloc_tf.config import Keypoints, RunConfig
 from rectloc_tf.geometry import working_to_frame
-from rectloc_tf.heads.losses import squared_error
-from rectloc_tf.heads.peaks import decode_peaks
-from rectloc_tf.results.metrics import center_metrics, location_metrics, value_metrics
+from rectloc_tf.heads.head import Head
+from rectloc_tf.results.metrics import (
+    location_metrics,
+    loss_metrics,
+    point_metrics,
+    value_metrics,
+)
 
 # Brightness, of 255, from which a peak counts as an answer when all rectangles are looked for:
 # several, as a network's peaks are the dimmer the less it is trained.
 LOCATION_THRESHOLDS = (8, 16, 32, 64, 128)
 EXTRA_PEAKS = 5
 BATCH_SIZE = 50  # divides the validation and test splits, so that nothing is padded
+SCHEMA = 2  # of result.json: splits[split][set], where 1 had splits[split][domain]
 
+_TRUTH = ("points", "present", "others", "pixel_size")  # what answers are measured by
 
-def decode_centers(outputs: tf.Tensor, image_size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The centre of the largest rectangle from a model's outputs, and a confidence.
-
-    Args:
-        outputs: float32 [B, 2k] (coordinates) or [B, S, S, 1] (heatmaps).
-        image_size: working size S.
-
-    Returns:
-        Points float32 [B, 2], (x, y) in pixels of the 224 frame; and float32 [B], the peak's
-        brightness as a share of 255, clipped to 0-1, or NaN for coordinates, which have none.
-    """
-    if len(outputs.shape) == 2:
-        return outputs[:, :2], tf.fill(tf.shape(outputs)[:1], float("nan"))
-    peaks = decode_peaks(outputs)
-    points = working_to_frame(peaks.points[:, 0], image_size)
-    return points, tf.clip_by_value(peaks.values[:, 0] / 255, 0, 1)
-
-
-def statistics(outputs: tf.Tensor, targets: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Per-example sums of squared errors, targets and their squares: float32 [B, C].
-
-    Coordinates keep their columns (C = 2k); a heatmap is summed over all pixels (C = 1).
-    """
-    values = {
-        "errors": squared_error(outputs, targets),
-        "sums": targets,
-        "squares": tf.square(targets),
-    }
-    if len(targets.shape) == 2:
-        return values
-    return {name: tf.reduce_sum(value, axis=[1, 2]) for name, value in values.items()}
-
-
-def match_outputs(model_outputs: int, targets: TargetConfig, scene: SceneConfig) -> int:
-    """Number of an xy model's outputs that answer `targets`: all of them, or the first point.
-
-    Raises:
-        ConfigError: if the model does not answer these labels.
-    """
-    wanted = 2 * len(targets.ranks(scene.domain))
-    if wanted != model_outputs and targets.labels != "largest":
-        raise ConfigError(
-            f"--labels={targets.labels}: this model answers {model_outputs // 2} points, but "
-            f"domain {scene.domain} has {wanted // 2} labels; use --labels=largest"
-        )
-    return wanted
+OnBatch = Callable[[int, int], None]
 
 
 class Evaluator:
-    """Evaluates one model, on one device or several; compiles its step once a shape.
+    """Evaluates one model, on one device or several; compiles its step once for some keypoints.
 
     Args:
-        model: a model of this package.
+        model: a network.
+        head: its head.
         strategy: the devices to use; the default strategy if None.
         jit: compile with XLA.
-        renderer: as in `ExecutionConfig`.
         on_batch: called before each batch with the images done and their number; may raise
             to end a long evaluation early.
     """
@@ -85,55 +46,69 @@ class Evaluator:
     def __init__(
         self,
         model: keras.Model,
+        head: Head,
         strategy: tf.distribute.Strategy | None = None,
         jit: bool = False,
-        renderer: str = "graph",
-        on_batch: Callable[[int, int], None] = lambda done, total: None,
+        on_batch: OnBatch = lambda done, total: None,
     ):
-        self._model = model
+        self._model, self._head = model, head
         self._strategy = strategy or tf.distribute.get_strategy()
-        self._renderer = renderer
+        self._jit = jit
         self._on_batch = on_batch
-        self._predict = tf.function(self._predict_and_measure, jit_compile=jit or None)
-        self._step = tf.function(lambda *args: self._strategy.run(self._predict, args))
+        self._steps: dict[Keypoints, Callable] = {}
 
-    def _predict_and_measure(self, images, targets):
-        outputs = self._model(images, training=False)
-        points, _ = decode_centers(outputs, images.shape[1])
-        if len(outputs.shape) == 2:
-            outputs = outputs[:, : targets.shape[1]]
-        return {"points": points, **statistics(outputs, targets)}
+    def _step(self, head: Head) -> Callable:
+        """A batch -> what is known of its images, over all replicas."""
 
-    def __call__(self, scene: SceneConfig, targets: TargetConfig, indices: range) -> dict[str, Any]:
-        """Measures the scenes `indices`: an entry of `splits` in `result.json`.
+        def measure(batch):
+            outputs = self._model(batch["images"], training=False)
+            targets = head.targets(batch["points"], batch["present"])
+            found = {"points_xy": head.decode(outputs).xy, "mask": targets["mask"]}
+            found["losses"] = head.losses(outputs, targets)
+            if head.can_be_empty:
+                found["empty_losses"] = head.empty_losses(targets)
+            return found | (head.statistics(outputs, targets) or {})
+
+        compiled = tf.function(measure, jit_compile=self._jit or None)
+        return tf.function(lambda batch: self._strategy.run(compiled, (batch,)))
+
+    def __call__(self, source: Source, indices: range) -> dict[str, Any]:
+        """Measures the images `indices` of a source: an entry of `splits` in `result.json`.
 
         Raises:
-            ConfigError: if an xy model does not answer the labels asked for.
+            ConfigError: if the model does not answer the source's keypoints.
         """
-        if not targets.is_heatmap:
-            match_outputs(self._model.output_shape[1], targets, scene)
+        head = self._head.of(source.keypoints)
+        step = self._steps.setdefault(head.keypoints, self._step(head))
+        found = self._collect(source, indices, step)
+        metrics: dict[str, Any] = {"num_images": len(indices)}
+        if "errors" in found:
+            sums = found["errors"], found["sums"], found["squares"]
+            metrics |= value_metrics(*sums, head.num_values, head.can_be_empty)
+        metrics |= loss_metrics(found["losses"], found["mask"], found.get("empty_losses"))
+        scale = found["pixel_size"][:, None, None]
+        return metrics | point_metrics(
+            source.keypoints,
+            found["points_xy"] * scale,
+            found["points"] * scale,
+            found["present"].astype(bool),
+            found["others"] * scale,
+        )
+
+    def _collect(self, source: Source, indices: range, step: Callable) -> dict[str, np.ndarray]:
+        """What the step and the source know of each image, float64 [N, ...]."""
         replicas = self._strategy.num_replicas_in_sync
         batch_size = -(-BATCH_SIZE // replicas) * replicas
-        batches = evaluation_batches(scene, targets, indices, batch_size, self._renderer)
+        batches = evaluation_batches(source, indices, batch_size)
         collected = []
-        distributed = self._strategy.experimental_distribute_dataset(batches)
-        for number, batch in enumerate(distributed):
+        for number, batch in enumerate(self._strategy.experimental_distribute_dataset(batches)):
             self._on_batch(number * batch_size, len(indices))
-            results = self._step(batch["images"], batch["targets"])
-            results |= {"valid": batch["valid"], "rectangles": batch["rectangles"]}
+            results = step({name: batch[name] for name in DRAWN})
+            results |= {name: batch[name] for name in ("valid", *_TRUTH)}
             collected.append({name: self._gather(value) for name, value in results.items()})
         columns = {name: np.concatenate([c[name] for c in collected]) for name in collected[0]}
         valid = columns.pop("valid")
-        columns = {name: value[valid].astype(np.float64) for name, value in columns.items()}
-        count = scene.image_size**2 if targets.is_heatmap else 1
-        rectangles = working_to_frame(columns["rectangles"], scene.image_size)
-        return {
-            "num_images": len(indices),
-            **value_metrics(
-                columns["errors"], columns["sums"], columns["squares"], count, targets.is_heatmap
-            ),
-            **center_metrics(columns["points"], rectangles),
-        }
+        return {name: value[valid].astype(np.float64) for name, value in columns.items()}
 
     def _gather(self, value) -> np.ndarray:
         parts = self._strategy.experimental_local_results(value)
@@ -142,44 +117,62 @@ class Evaluator:
 
 def measure_locations(
     model: keras.Model,
-    scene: SceneConfig,
+    head: Head,
+    source: Source,
     indices: range,
-    on_batch: Callable[[int, int], None] = lambda done, total: None,
+    on_batch: OnBatch = lambda done, total: None,
 ) -> list[dict[str, Any]]:
-    """How many of all the rectangles a heatmap model finds.
+    """How many of all the rectangles of scenes a model finds.
 
-    A point is a peak of at least some threshold; at most EXTRA_PEAKS more than there are
+    A point is a detection of at least some threshold; at most EXTRA_PEAKS more than there are
     rectangles are looked for.
 
     Args:
-        model: a heatmap model.
-        scene: the scenes to look at.
+        model: a network.
+        head: its head, one that has detections.
+        source: the scenes to look at.
         indices: which of them.
         on_batch: as in `Evaluator`.
 
     Returns:
         For each of LOCATION_THRESHOLDS the `threshold`, and what `metrics.location_metrics` says.
     """
-
-    @tf.function
-    def find(images):
-        outputs = model(images, training=False)
-        return decode_peaks(outputs, scene.domain + EXTRA_PEAKS)
-
-    points, values, rectangles = [], [], []
-    targets = TargetConfig(kind="xy")  # not used, and cheap
-    for number, batch in enumerate(evaluation_batches(scene, targets, indices, BATCH_SIZE)):
-        on_batch(number * BATCH_SIZE, len(indices))
-        peaks, kept = find(batch["images"]), batch["valid"].numpy()
-        points.append(working_to_frame(peaks.points.numpy()[kept], scene.image_size))
-        values.append(peaks.values.numpy()[kept])
-        rectangles.append(working_to_frame(batch["rectangles"].numpy()[kept], scene.image_size))
-    points, values, rectangles = map(np.concatenate, (points, values, rectangles))
+    points, values, rectangles = detect(model, head, source, indices, on_batch)
     measured = []
     for threshold in LOCATION_THRESHOLDS:
         bright = [p[v >= threshold] for p, v in zip(points, values, strict=True)]
         measured.append({"threshold": threshold, **location_metrics(bright, rectangles)})
     return measured
+
+
+def detect(
+    model: keras.Model,
+    head: Head,
+    source: Source,
+    indices: range,
+    on_batch: OnBatch = lambda done, total: None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All places where a model sees a keypoint in scenes; arguments as `measure_locations`.
+
+    Returns:
+        points float [N, P, 2] in px of 224, their values float32 [N, P] in 0-255, and the
+        rectangles float [N, n, 4] in px of 224.
+    """
+
+    @tf.function
+    def find(images, rectangles):
+        outputs = model(images, training=False)
+        return head.detections(outputs, rectangles.shape[1] + EXTRA_PEAKS)
+
+    found = []
+    for number, batch in enumerate(evaluation_batches(source, indices, BATCH_SIZE)):
+        on_batch(number * BATCH_SIZE, len(indices))
+        peaks, kept = find(batch["images"], batch["rectangles"]), batch["valid"].numpy()
+        values = peaks.points, peaks.values, batch["rectangles"]
+        found.append([value.numpy()[kept] for value in values])
+    points, values, rectangles = map(np.concatenate, zip(*found, strict=True))
+    size = source.image_size
+    return working_to_frame(points, size), values, working_to_frame(rectangles, size)
 
 
 def make_report(
@@ -189,8 +182,8 @@ def make_report(
 
     Args:
         run: what was trained.
-        splits: split -> domain (a string) -> metrics.
+        splits: split -> set of images (the domain, for scenes) -> metrics.
         progress: weights and labels that were measured; epochs, seconds and images_per_second
             of the training.
     """
-    return {"schema": 1, "config": run.to_json(), "splits": splits, **progress}
+    return {"schema": SCHEMA, "config": run.to_json(), "splits": splits, **progress}

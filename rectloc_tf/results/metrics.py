@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from rectloc_tf.config import Keypoints
 from rectloc_tf.geometry import centers
+from rectloc_tf.registry import NAMED, UNORDERED
 
 # A prediction within this many pixels of the 224 frame of a centre picked that rectangle.
 PICK_RADIUS = 16.0
@@ -43,11 +45,11 @@ def r2_scores(errors: np.ndarray, sums: np.ndarray, squares: np.ndarray, count: 
 
 
 def value_metrics(
-    errors: np.ndarray, sums: np.ndarray, squares: np.ndarray, count: int, is_heatmap: bool
+    errors: np.ndarray, sums: np.ndarray, squares: np.ndarray, count: int, can_be_empty: bool
 ) -> dict[str, Any]:
-    """MSE, ln MSE and R^2 (arguments as `r2_scores`); for heatmaps also the zero map's MSE.
+    """MSE, ln MSE and R^2 (arguments as `r2_scores`); for maps also the zero map's MSE.
 
-    A heatmap has one column, so its R^2 is over all pixels with one global mean; the R^2 of
+    A map has one column, so its R^2 is over all cells with one global mean; the R^2 of
     coordinates is the mean over them. Units: brightness^2 (0-255), or px^2 of the 224 frame.
     """
     mse = errors.mean() / count
@@ -57,11 +59,39 @@ def value_metrics(
         "ln_mse": finite_or_none(math.log(mse)) if mse > 0 else None,
         "r2": finite_or_none(scores.mean()),
     }
-    if is_heatmap:
+    if can_be_empty:
         metrics["zero_map_mse"] = finite_or_none(squares.mean() / count)
     else:
         metrics["r2_per_coordinate"] = [finite_or_none(score) for score in scores]
     return metrics
+
+
+def loss_metrics(
+    losses: np.ndarray, mask: np.ndarray, empty_losses: np.ndarray | None
+) -> dict[str, Any]:
+    """What training minimises, on these images; a head's own unit.
+
+    Args:
+        losses, mask: float64 [N, C], see `heads.head.Head`.
+        empty_losses: the same of answering nothing, or None.
+
+    Returns:
+        loss: the mean over images of the mean over what is present; empty_loss: that of answering
+        nothing; empty_answers: for each of the C answers its loss over that of answering nothing
+        (1 of a keypoint whose map stays empty). The last two are None where nothing cannot be
+        answered.
+    """
+
+    def mean(values):
+        counts = np.maximum(mask.sum(axis=1), 1)
+        return finite_or_none(((values * mask).sum(axis=1) / counts).mean())
+
+    if empty_losses is None:
+        return {"loss": mean(losses), "empty_loss": None, "empty_answers": None}
+    with np.errstate(invalid="ignore", divide="ignore"):  # an answer that no image asks for
+        shares = (losses * mask).sum(axis=0) / (empty_losses * mask).sum(axis=0)
+    shares = [finite_or_none(share) for share in shares]
+    return {"loss": mean(losses), "empty_loss": mean(empty_losses), "empty_answers": shares}
 
 
 def error_summary(errors: np.ndarray) -> dict[str, float | None]:
@@ -78,27 +108,67 @@ def error_summary(errors: np.ndarray) -> dict[str, float | None]:
     return {name: finite_or_none(value) for name, value in summary.items()}
 
 
-def center_metrics(points: np.ndarray, rectangles: np.ndarray) -> dict[str, Any]:
-    """How well the largest rectangle's centre was found, all in pixels of the 224 frame.
+def point_metrics(
+    keypoints: Keypoints,
+    answers: np.ndarray,
+    points: np.ndarray,
+    present: np.ndarray,
+    others: np.ndarray,
+) -> dict[str, Any]:
+    """How well keypoints were found, in the pixels that the arguments are in.
+
+    Of ranked points the first counts, of points of one class the nearest, of named keypoints all.
 
     Args:
-        points: predicted (x, y), [N, 2].
-        rectangles: [N, n, 4], largest first.
+        keypoints: what they are.
+        answers: [N, K, 2]; points: [N, N', 2]; present: bool [N, N'].
+        others: [N, M, 2], places that the answer may be mistaken for.
 
     Returns:
-        center_error_px over all images; right_rate (within 16 px of the largest's centre),
-        wrong_rate (otherwise within 16 px of another's) and nowhere_rate, which add up to 1;
+        What `center_metrics` does and, for several keypoints, keypoint_error_px: by name, what
+        `error_summary` says.
+    """
+    if keypoints.kind == UNORDERED:
+        return center_metrics(answers[:, 0], points, present, others)
+    errors = np.linalg.norm(answers - points, axis=-1)
+    each = {name: error_summary(errors[present[:, k], k]) for k, name in enumerate(keypoints.names)}
+    more = {"keypoint_error_px": each} if len(each) > 1 else {}
+    if keypoints.kind == NAMED:  # each keypoint of each image is one to find
+        places = np.broadcast_to(others[:, None], (*present.shape, *others.shape[1:]))
+        flat = (array.reshape(-1, *array.shape[2:]) for array in (answers, points, present, places))
+        answers, points, present, others = flat
+        return center_metrics(answers, points[:, None], present[:, None], others) | more
+    return center_metrics(answers[:, 0], points[:, :1], present[:, :1], others) | more
+
+
+def center_metrics(
+    answers: np.ndarray, truths: np.ndarray, present: np.ndarray, others: np.ndarray
+) -> dict[str, Any]:
+    """How well one point was found, all in px (of the 224 frame, for scenes).
+
+    Args:
+        answers: (x, y), [N, 2].
+        truths: [N, T, 2], of which any is right; present: bool [N, T]. Images of which none is
+            present do not count.
+        others: [N, M, 2], places that are wrong.
+
+    Returns:
+        center_error_px over all images; right_rate (within 16 px of a truth), wrong_rate
+        (otherwise within 16 px of another place) and nowhere_rate, which add up to 1;
         center_error_px_right over the right ones alone.
     """
-    distances = np.linalg.norm(centers(rectangles) - points[:, None, :], axis=-1)
-    errors = distances[:, 0]
+
+    def distances(places):
+        return np.linalg.norm(places - answers[:, None, :], axis=-1)
+
+    asked = present.any(axis=1)
+    errors = np.where(present, distances(truths), np.inf).min(axis=1)[asked]
     right = errors <= PICK_RADIUS
-    wrong = ~right & (distances[:, 1:] <= PICK_RADIUS).any(axis=1)
+    wrong = ~right & (distances(others) <= PICK_RADIUS).any(axis=1)[asked]
+    rates = {"right": right, "wrong": wrong, "nowhere": ~right & ~wrong}
     return {
         "center_error_px": error_summary(errors),
-        "right_rate": float(right.mean()),
-        "wrong_rate": float(wrong.mean()),
-        "nowhere_rate": float((~right & ~wrong).mean()),
+        **{f"{name}_rate": float(which.mean()) for name, which in rates.items()},
         "center_error_px_right": error_summary(errors[right]),
     }
 

@@ -1,15 +1,19 @@
-"""Predictions on synthetic scenes, as training's pictures and `predict` show them."""
+"""Predictions on synthetic images, as training's pictures, experiments and `predict` show them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.source import Source
 from pipelines.streams import make_batch
-from rectloc_tf.config import VALIDATION_START, RunConfig
-from rectloc_tf.geometry import centers, frame_to_working
-from rectloc_tf.results.evaluation import decode_centers
+from rectloc_tf.heads.head import Head
+from rectloc_tf.registry import UNORDERED
+
+Answer = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+SHOWN = 127.5  # of 255, from which a detection is shown
 
 
 def snapshot_epochs(epochs: int) -> set[int]:
@@ -21,31 +25,55 @@ def snapshot_epochs(epochs: int) -> set[int]:
     return chosen
 
 
-def predict_scenes(
-    model: keras.Model, run: RunConfig, number: int, first: int = VALIDATION_START
-) -> dict[str, Any]:
-    """A model's answers on synthetic scenes: the arguments of `plots.prediction_grid`.
+def answer_with(model: keras.Model, head: Head) -> Answer:
+    """A network as it is trained: images uint8 [N, S, S, C] -> what `head.answers` returns.
+
+    Of points of one class, points_xy [N, P, 2] are all that it detects, and NaN beyond.
+    """
+
+    def answer(images):
+        outputs = model(images, training=False)
+        answers = head.answers(outputs)
+        if head.keypoints.kind == UNORDERED:
+            peaks = head.detections(outputs, 2 * head.keypoints.num_points)
+            shown = peaks.valid & ((peaks.values >= SHOWN) | (tf.range(peaks.values.shape[1]) == 0))
+            answers["points_xy"] = tf.where(shown[..., None], peaks.points, float("nan"))
+        return answers
+
+    return answer
+
+
+def predict_scenes(answer: Answer, source: Source, indices: range) -> dict[str, Any]:
+    """Images of a source with a network's answers.
+
+    Args:
+        answer: images of the working size -> at least points_xy and, if there are maps, maps.
+        source: where they come from.
+        indices: which of them.
 
     Returns:
-        images uint8 [N, S, S]; rectangles int32 [N, n, 4]; points float32 [N, 2], in working
-        pixels; and, for heatmap models, heatmaps float32 [N, S, S].
+        images uint8 [N, S, S] or [N, S, S, 3]; truths float [N, T, 2], the labelled points, NaN
+        where absent; points float32 [N, P, 2]; both in working pixels; for heads with maps
+        heatmaps float32 [N, S, S], the brightest of an image's maps; all that `answer` returns as
+        answers; and, of scenes, rectangles int32 [N, n, 4].
     """
-    batch = make_batch(tf.range(first, first + number, dtype=tf.int64), run.scene, run.targets)
-    outputs = model(batch["images"], training=False)
-    points, _ = decode_centers(outputs, run.image_size)
+    batch = make_batch(source, tf.constant(list(indices), tf.int64))
+    answers = {name: value.numpy() for name, value in answer(batch["images"]).items()}
+    images, present = batch["images"].numpy(), batch["present"].numpy()[..., None]
     arrays = {
-        "images": batch["images"][..., 0].numpy(),
-        "rectangles": batch["rectangles"].numpy(),
-        "points": frame_to_working(points.numpy(), run.image_size),
+        "images": images[..., 0] if source.channels == 1 else images,
+        "truths": np.where(present, batch["points"].numpy(), np.nan),
+        "points": answers["points_xy"],
     }
-    if run.targets.is_heatmap:
-        arrays["heatmaps"] = outputs[..., 0].numpy()
-    return arrays
+    if "maps" in answers:
+        arrays["heatmaps"] = answers["maps"].max(axis=-1)
+    if "rectangles" in batch:
+        arrays["rectangles"] = batch["rectangles"].numpy()
+    return arrays | {"answers": answers}
 
 
 def largest_errors(pictured: dict[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
-    """Of what `predict_scenes` returns, the scenes furthest from the truth, the worst first."""
-    truth = centers(pictured["rectangles"][:, 0])
-    errors = np.linalg.norm(pictured["points"] - truth, axis=1)
+    """Of what `predict_scenes` returns, the images furthest from the truth, the worst first."""
+    errors = np.linalg.norm(pictured["points"][:, 0] - pictured["truths"][:, 0], axis=1)
     worst = np.argsort(-errors, kind="stable")[:number]
-    return {name: array[worst] for name, array in pictured.items()}
+    return {name: pictured[name][worst] for name in pictured if name != "answers"}

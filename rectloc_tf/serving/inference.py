@@ -5,14 +5,13 @@ and the study measure the network as it was trained, without any of this.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from rectloc_tf.geometry import frame_to_working
-from rectloc_tf.models import is_heatmap_model
-from rectloc_tf.results.evaluation import decode_centers
+from rectloc_tf.heads.head import Head
 from rectloc_tf.serving.image_decoding import decode_image
 from rectloc_tf.serving.resampling import Affine, resample, stretch
 
@@ -68,7 +67,7 @@ def _folded(conv: keras.layers.Layer, normalization: keras.layers.Layer) -> list
     return [conv.get_weights()[0] * scale, beta - mean * scale]
 
 
-def make_network(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+def make_network(model: keras.Model) -> Callable[[tf.Tensor], Any]:
     """The folded network with its weights as constants of the graph.
 
     Constants are cast, transposed and packed once, when the graph is optimised; variables each
@@ -96,7 +95,8 @@ def make_network(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
         # oneDNN has no convolution of an empty batch: it gets one black image instead.
         count = tf.shape(images)[0]
         black = tf.zeros([tf.cast(count == 0, tf.int32), *model.input_shape[1:]], tf.uint8)
-        return concrete(tf.concat([images, black], axis=0))[:count]
+        outputs = concrete(tf.concat([images, black], axis=0))
+        return tf.nest.map_structure(lambda output: output[:count], outputs)
 
     return apply
 
@@ -142,39 +142,42 @@ def preprocess(images: tf.Tensor, size: int, channels: int) -> tuple[tf.Tensor, 
     return tf.ensure_shape(prepared, [None, size, size, channels]), affine
 
 
-def _answer(model: keras.Model, outputs: tf.Tensor, affine: Affine) -> Answers:
+def _answer(head: Head, outputs: Any, affine: Affine) -> Answers:
     """Answers in the images' own pixels from a network's outputs."""
-    size = model.input_shape[1]
-    points, confidence = decode_centers(outputs, size)
-    answers = {"center_xy": affine.to_image(frame_to_working(points, size))}
-    if is_heatmap_model(model):
-        answers |= {"confidence": confidence, "heatmap": outputs[..., 0]}
+    answers = head.answers(outputs)
+    answers["points_xy"] = affine.to_image(answers["points_xy"])
+    if len(head.keypoints.names) == 1:
+        answers["center_xy"] = answers["points_xy"][:, 0]
+        if "point_confidence" in answers:
+            answers["confidence"] = answers["point_confidence"][:, 0]
+    if "maps" in answers and answers["maps"].shape[-1] == 1:
+        answers["heatmap"] = answers.pop("maps")[..., 0]
     return answers
 
 
-def make_answer_images(model: keras.Model) -> Callable[[tf.Tensor], Answers]:
+def make_answer_images(model: keras.Model, head: Head) -> Callable[[tf.Tensor], Answers]:
     """The function behind `serving_default`: images uint8 [N, H, W, C] -> answers.
 
-    Answers: center_xy float32 [N, 2] in input pixels and, for heatmap models, confidence
-    float32 [N], 0-1, and heatmap float32 [N, S, S] at working size. Coordinates have no
-    confidence.
+    Answers, float32: points_xy [N, K, 2] in input pixels and, for heads that have them,
+    point_confidence [N, K], 0-1, and maps [N, S, S, M] at working size, 0-255. A single keypoint
+    is also center_xy [N, 2] with confidence [N], and a single map heatmap [N, S, S] instead.
     """
-    return make_answers(model)[0]
+    return make_answers(model, head)[0]
 
 
-def make_answer_encoded(model: keras.Model) -> Callable[[tf.Tensor], Answers]:
+def make_answer_encoded(model: keras.Model, head: Head) -> Callable[[tf.Tensor], Answers]:
     """The function behind `encoded`: image_bytes string [N], PNG or JPEG of any size each."""
-    return make_answers(model)[1]
+    return make_answers(model, head)[1]
 
 
-def make_answers(model: keras.Model) -> tuple[Callable[[tf.Tensor], Answers], ...]:
+def make_answers(model: keras.Model, head: Head) -> tuple[Callable[[tf.Tensor], Answers], ...]:
     """Both functions, on one network."""
     _, size, _, channels = model.input_shape
     network = make_network(model)
 
     def answer_images(images):
         prepared, affine = preprocess(images, size, channels)
-        return _answer(model, network(prepared), affine)
+        return _answer(head, network(prepared), affine)
 
     def prepare(image_bytes):
         prepared, affine = preprocess(decode_image(image_bytes)[None], size, channels)
@@ -184,7 +187,7 @@ def make_answers(model: keras.Model) -> tuple[Callable[[tf.Tensor], Answers], ..
         pair = tf.TensorSpec([2], tf.float32)
         types = (tf.TensorSpec([size, size, channels], tf.uint8), pair, pair)
         images, *affine = tf.map_fn(prepare, image_bytes, fn_output_signature=types)
-        return _answer(model, network(images), Affine(*affine))
+        return _answer(head, network(images), Affine(*affine))
 
     images = tf.TensorSpec([None, None, None, None], tf.uint8, name="images")
     image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")

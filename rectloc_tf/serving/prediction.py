@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipelines.streams import make_batch
-from rectloc_tf.config import SceneConfig, TargetConfig
+from pipelines.source import Source
 from rectloc_tf.errors import UserError, reason
-from rectloc_tf.geometry import centers
+from rectloc_tf.heads.head import Head
 from rectloc_tf.results.output_files import atomic_path
+from rectloc_tf.results.pictures import predict_scenes
 from rectloc_tf.serving.image_decoding import PNG_START, decode_with_details, is_drawn_in_alpha
 from rectloc_tf.serving.image_files import read_image_bytes
 from rectloc_tf.serving.inference import make_answer_images, preprocess
@@ -32,25 +32,26 @@ class Prediction:
 
     Attributes:
         name: the file's path, or the scene's name.
-        point: (x, y) in the picture's own pixels, float32 [2].
-        confidence: 0-1, or None for models that answer with coordinates.
+        points: (x, y) of each keypoint in the picture's own pixels, float32 [K, 2].
+        confidences: float32 [K], 0-1; None for heads that have none.
         image: uint8 [H, W] or [H, W, 3].
-        heatmap: float32 [S, S] at working size, 0-255, or None.
-        truth: true centre (x, y), or None where it is not known.
+        heatmap: float32 [S, S] at working size, 0-255, the brightest of several maps; or None.
+        truths: true (x, y) [T, 2], or None where they are not known.
         orientation: the EXIF orientation by which the file's pixels were turned; 1: not at all.
     """
 
     name: str
-    point: np.ndarray
-    confidence: float | None
+    points: np.ndarray
+    confidences: np.ndarray | None
     image: np.ndarray
     heatmap: np.ndarray | None = None
-    truth: np.ndarray | None = None
+    truths: np.ndarray | None = None
     orientation: int = 1
 
 
 def predict_files(
     model: keras.Model,
+    head: Head,
     paths: list[Path],
     on_error: Callable[[str], None],
     on_warning: Callable[[str], None] = lambda message: None,
@@ -59,17 +60,19 @@ def predict_files(
     """Answers for image files of any size, each in the pixels of its picture.
 
     Args:
-        model: a model of this package.
+        model: a network.
+        head: its head.
         paths: the files.
         on_error: called with a line for each file that cannot be read; it has no answer.
         on_warning: called with a line for each file whose pixels may not be what was meant.
         ignore_exif: take the pixels as they are stored, not turned as EXIF says.
     """
-    answer = make_answer_images(model)
+    answer = make_answer_images(model, head)
     for group in _groups(_read_images(model, paths, on_error, on_warning, ignore_exif)):
-        answers = dict(answer(tf.stack([read.prepared for read in group])))
+        answers = answer(tf.stack([read.prepared for read in group]))
         placed = Affine(*(tf.stack(part) for part in zip(*(r.affine for r in group), strict=True)))
-        answers["center_xy"] = placed.to_image(answers["center_xy"])
+        answers["points_xy"] = placed.to_image(answers["points_xy"])
+        answers = {name: value.numpy() for name, value in answers.items()}
         for row, read in enumerate(group):
             yield _prediction(str(read.path), answers, row, read.image, None, read.orientation)
 
@@ -125,29 +128,26 @@ def _groups(images: Iterator[_Read]) -> Iterator[list[_Read]]:
         yield group
 
 
-def predict_scenes(model: keras.Model, scene: SceneConfig, indices: range) -> Iterator[Prediction]:
-    """Answers for synthetic scenes."""
-    answer = make_answer_images(model)
-    for start in range(indices.start, indices.stop, BATCH_SIZE):
-        numbers = range(start, min(start + BATCH_SIZE, indices.stop))
-        batch = make_batch(tf.constant(numbers, tf.int64), scene, TargetConfig(kind="xy"))
-        answers = answer(batch["images"])
-        truths = centers(batch["rectangles"][:, 0].numpy().astype(np.float64))
+def predict_source(
+    model: keras.Model, head: Head, source: Source, indices: range
+) -> Iterator[Prediction]:
+    """Answers for images of a source."""
+    answer = make_answer_images(model, head)
+    for start in range(0, len(indices), BATCH_SIZE):
+        numbers = indices[start : start + BATCH_SIZE]
+        pictured = predict_scenes(answer, source, numbers)
         for row, number in enumerate(numbers):
-            image = batch["images"][row, ..., 0].numpy()
-            yield _prediction(scene_name(scene.domain, number), answers, row, image, truths[row])
+            about = pictured["images"][row], pictured["truths"][row]
+            yield _prediction(source.label(number), pictured["answers"], row, *about)
 
 
-def scene_name(domain: int, index: int) -> str:
-    """What a scene is called in the CSV: 'domain3_09000'."""
-    return f"domain{domain}_{index:05d}"
-
-
-def _prediction(name, answers, row, image, truth, orientation=1) -> Prediction:
-    heatmap = answers["heatmap"][row].numpy() if "heatmap" in answers else None
-    confidence = float(answers["confidence"][row]) if "confidence" in answers else None
-    point = answers["center_xy"][row].numpy()
-    return Prediction(name, point, confidence, image, heatmap, truth, orientation)
+def _prediction(name, answers, row, image, truths, orientation=1) -> Prediction:
+    heatmap = answers["heatmap"][row] if "heatmap" in answers else None
+    if "maps" in answers:
+        heatmap = answers["maps"][row].max(axis=-1)
+    confidences = answers["point_confidence"][row] if "point_confidence" in answers else None
+    points = answers["points_xy"][row]
+    return Prediction(name, points, confidences, image, heatmap, truths, orientation)
 
 
 def write_answers(
@@ -177,7 +177,7 @@ def write_answers(
             count += 1
             turned += answer.orientation != 1
             if answer.name in overlays:
-                drawn = (answer.image, answer.point, answer.heatmap, answer.truth)
+                drawn = (answer.image, answer.points, answer.heatmap, answer.truths)
                 try:
                     write_overlay(overlays[answer.name], *drawn)
                 except UserError as error:
@@ -191,7 +191,8 @@ def write_answers(
 def csv_writer(path: Path) -> Iterator[Callable[[Prediction], None]]:
     """Yields a function that adds a row `file,x,y,confidence`; the file appears at the end.
 
-    x and y are in the picture's own pixels; confidence is empty where there is none.
+    x and y, of the first keypoint, are in the picture's own pixels; confidence is empty where
+    there is none.
     """
     # Names of files need not be text: they come out as the bytes they are.
     how: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
@@ -201,9 +202,9 @@ def csv_writer(path: Path) -> Iterator[Callable[[Prediction], None]]:
         writer.writerow(["file", "x", "y", "confidence"])
 
         def write(prediction: Prediction) -> None:
-            x, y = (f"{value:.3f}" for value in prediction.point)
-            known = prediction.confidence is not None
-            confidence = f"{prediction.confidence:.4f}" if known else ""
+            x, y = (f"{value:.3f}" for value in prediction.points[0])
+            known = prediction.confidences
+            confidence = "" if known is None else f"{known[0]:.4f}"
             # Python leaves a lone \r as it is, and readers take it as the end of the row.
             chosen = quoting if "\r" in prediction.name else writer
             chosen.writerow([prediction.name, x, y, confidence])

@@ -20,8 +20,8 @@ class Affine(NamedTuple):
     offset: tf.Tensor
 
     def to_image(self, points: tf.Tensor) -> tf.Tensor:
-        """Points [..., 2] from working pixels to pixels of the image."""
-        return (points - self.offset) / self.scale
+        """Points [..., K, 2] from working pixels to pixels of the image."""
+        return (points - self.offset[..., None, :]) / self.scale[..., None, :]
 
 
 def stretch(height: tf.Tensor, width: tf.Tensor, size: int) -> Affine:

@@ -1,40 +1,24 @@
-"""Trained models: loaded from a run, and written as a SavedModel for TensorFlow Serving."""
+"""Trained networks as a SavedModel for TensorFlow Serving."""
 
 import contextlib
 import os
 import shutil
-import zipfile
-import zlib
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from rectloc_tf.errors import UserError, reason
+from rectloc_tf.heads.head import Head
 from rectloc_tf.results.output_files import temporary_path
-from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.inference import make_answers
 
 
-def load_model(folder: RunFolder, weights: str = "best") -> keras.Model:
-    """Loads a run's `best` or `final` model.
-
-    Raises:
-        UserError: if it is missing (the run has not got that far) or damaged.
-    """
-    path = folder.model_path(weights)
-    if not path.exists():
-        raise UserError(f"{path}: no model here yet; train the run first")
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, LookupError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: damaged, cannot be loaded ({reason(error)})") from error
-
-
-def export_model(model: keras.Model, export_dir: Path) -> Path:
+def export_model(model: keras.Model, head: Head, export_dir: Path) -> Path:
     """Writes a SavedModel into the next numeric version folder, whole or not at all.
 
-    Signatures: `serving_default` (images) and `encoded` (image_bytes), see `inference`.
+    Signatures: `serving_default` (images) and `encoded` (image_bytes), see `inference`; and
+    `keypoints`, which takes nothing and returns the keypoints' `names`, string [K].
 
     Returns:
         The folder written, `export_dir/<version>`.
@@ -51,8 +35,11 @@ def export_model(model: keras.Model, export_dir: Path) -> Path:
         message = f"--export_dir={export_dir}: cannot be written ({reason(error)})"
         raise UserError(message) from error
     module = tf.Module()
-    module.images, module.encoded = make_answers(model)
+    module.images, module.encoded = make_answers(model, head)
+    names = tf.constant(head.keypoints.names)
+    module.keypoints = tf.function(lambda: {"names": names}, input_signature=[])
     signatures = {"serving_default": module.images, "encoded": module.encoded}
+    signatures["keypoints"] = module.keypoints.get_concrete_function()
     try:
         tf.saved_model.save(module, str(temporary), signatures=signatures)
         os.rename(temporary, target)

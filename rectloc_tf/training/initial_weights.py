@@ -78,9 +78,9 @@ def resolve(run: RunConfig, which: str) -> tuple[RunConfig, Weights | None]:
     check(run, which)
     if not run.init_from or is_digest(run.init_from):
         return run, None
-    from rectloc_tf.serving.saved_model import load_model
+    from rectloc_tf.models import load_model
 
-    weights = load_model(RunFolder(run.init_from), which).get_weights()
+    weights = load_model(RunFolder(run.init_from).model_path(which)).get_weights()
     return dataclasses.replace(run, init_from=digest(weights)), weights
 
 

@@ -11,13 +11,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.source import Source, make_source
 from rectloc_tf.config import SPLITS, ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError
+from rectloc_tf.heads.head import Head
+from rectloc_tf.models import load_model, make_head
 from rectloc_tf.results import plots
 from rectloc_tf.results.evaluation import Evaluator, make_report
-from rectloc_tf.results.pictures import predict_scenes, snapshot_epochs
+from rectloc_tf.results.pictures import answer_with, predict_scenes, snapshot_epochs
 from rectloc_tf.results.rundir import RunFolder
-from rectloc_tf.serving.saved_model import load_model
 from rectloc_tf.training import initial_weights, run_warnings
 from rectloc_tf.training.checkpoints import Checkpointer
 from rectloc_tf.training.initial_weights import Weights
@@ -25,11 +27,8 @@ from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.placement import choose_place
 from rectloc_tf.training.progress import ProgressLine, format_seconds
 from rectloc_tf.training.runtime import Runtime
-from rectloc_tf.training.state import (
-    TrainState,
-    distributed_batches,
-    make_train_step,
-)
+from rectloc_tf.training.state import TrainState
+from rectloc_tf.training.step import distributed_batches, make_train_step
 
 NUM_SNAPSHOT_SCENES = 8
 NUM_STRIP_SCENES = 4
@@ -43,27 +42,29 @@ class Trainer:
     def __init__(
         self,
         run: RunConfig,
+        source: Source,
+        head: Head,
         execution: ExecutionConfig,
         folder: RunFolder,
         runtime: Runtime,
         stop: StopRequest,
         progress: ProgressLine,
     ):
-        self.run, self.execution, self.folder = run, execution, folder
+        self.run, self.source, self.head = run, source, head
+        self.execution, self.folder = execution, folder
         self.runtime, self.stop, self.progress = runtime, stop, progress
-        self.state = TrainState(run, runtime.strategy)
+        self.state = TrainState(run, head, source.channels, runtime.strategy)
         self.checkpointer = Checkpointer(folder.checkpoints, **vars(self.state))
-        self.evaluator = Evaluator(
-            self.state.model,
-            runtime.strategy,
-            runtime.jit,
-            execution.renderer,
-            self.while_measuring,
-        )
+        self.evaluator = self.make_evaluator(self.state.model)
         self.writer = tf.summary.create_file_writer(str(folder.tensorboard))
         self.history = []
         self._clock = time.monotonic()
         self._row_seconds = 0.0  # what the last checkpoint, validation and row took
+
+    def make_evaluator(self, model: keras.Model) -> Evaluator:
+        """Measures a model of this run on this session's devices."""
+        how = self.runtime.strategy, self.runtime.jit, self.while_measuring
+        return Evaluator(model, self.head, *how)
 
     def restore(self, weights: Weights | None = None) -> None:
         """Takes up the newest readable checkpoint and drops what came after it.
@@ -90,24 +91,23 @@ class Trainer:
         run, state = self.run, self.state
         # A run killed between its checkpoint and the row that belongs to it makes the row now.
         self.finish_row_if_due()
-        step_function = make_train_step(run, state, self.runtime.strategy, self.runtime.jit)
+        how = self.runtime.strategy, self.runtime.jit
+        step_function = make_train_step(run, self.source, self.head, state, *how)
         start = int(state.step)
-        place, why = choose_place(run, self.execution, self.runtime)
+        place, why = choose_place(run, self.source, self.execution, self.runtime)
         self.progress.print(f"pictures are drawn on the {place} ({why})")
-        drawn, renderer = place == "host", self.execution.renderer
-        batches = distributed_batches(run, self.runtime, renderer, start, drawn)
+        batches = distributed_batches(run, self.source, self.runtime, start, place == "host")
         last_save, mark = time.monotonic(), None  # the first step compiles: not timed
         for batch in batches:
-            losses = step_function(batch)
-            loss, zero_map_loss = (float(value) for value in losses)
-            now = time.monotonic()
-            state.add_step(loss, zero_map_loss, mark and now - mark)
+            losses = [float(value) for value in step_function(batch)]
+            loss, now = losses[0], time.monotonic()
+            state.add_step(losses, mark and now - mark)
             mark = now
             step = int(state.step)
             if not np.isfinite(loss):
                 self.fail(f"the loss is {loss} at step {step}")
             if self.progress.due():
-                self.show_progress(loss, zero_map_loss)
+                self.show_progress(losses)
             if step == start + 1 + TIMED_STEPS:
                 rate = state.images_per_second(run.batch_size)
                 self.warn(run_warnings.long_run(run, step, rate))
@@ -160,7 +160,7 @@ class Trainer:
             return
         run, state = self.run, self.state
         step, epoch = int(state.step), run.epochs_done(int(state.step))
-        metrics = self.evaluator(run.scene, run.targets, run.split_indices("validation"))
+        metrics = self.evaluator(self.source, self.source.indices("validation"))
         row = self.make_row(step, epoch, metrics)
         best = min((_nan_to_inf(r["val_mean_px"]) for r in self.history), default=np.inf)
         if not self.history or _nan_to_inf(row["val_mean_px"]) < best:
@@ -171,22 +171,21 @@ class Trainer:
         self.history.append(row)
         self.folder.write_history(self.history)
         state.start_row()
-        self.report_row(row)
+        self.report_row(row, metrics)
 
     def make_row(self, step: int, epoch: int, metrics: dict[str, Any]) -> dict[str, float]:
         """A row of `history.csv`; errors in px of the 224 frame."""
-        state, steps = self.state, int(self.state.row_steps)
-        heatmap = self.run.targets.is_heatmap
-        errors = metrics["center_error_px"]
+        state, errors = self.state, metrics["center_error_px"]
+        train_loss, *zero_map_loss = state.mean_losses()
         return {
             "epoch": epoch,
             "step": step,
             "learning_rate": float(tf.convert_to_tensor(state.optimizer.learning_rate)),
-            "train_loss": float(state.loss_sum) / steps,
-            "zero_map_loss": float(state.zero_map_sum) / steps if heatmap else float("nan"),
-            "val_loss": _number(metrics["mse"]),
-            "val_zero_map_loss": _number(metrics.get("zero_map_mse")),
-            "val_r2": _number(metrics["r2"]),
+            "train_loss": train_loss,
+            "zero_map_loss": zero_map_loss[0] if zero_map_loss else float("nan"),
+            "val_loss": _number(metrics["loss"]),
+            "val_zero_map_loss": _number(metrics["empty_loss"]),
+            "val_r2": _number(metrics.get("r2")),
             "val_median_px": _number(errors["median"]),
             "val_mean_px": _number(errors["mean"]),
             "val_p95_px": _number(errors["p95"]),
@@ -197,7 +196,7 @@ class Trainer:
             "images_per_second": state.images_per_second(self.run.batch_size),
         }
 
-    def show_progress(self, loss: float, zero_map_loss: float) -> None:
+    def show_progress(self, losses: list[float]) -> None:
         """The line that is rewritten while an epoch runs."""
         run, state = self.run, self.state
         step = int(state.step)
@@ -210,23 +209,20 @@ class Trainer:
         steps_left = run.total_steps - step
         steps_a_row = max(run.validate_every * run.num_train / run.batch_size, 1.0)
         in_run = steps_left * run.batch_size / rate + steps_left / steps_a_row * self._row_seconds
-        zero_map = f" (all-black map {zero_map_loss:.1f})" if run.targets.is_heatmap else ""
         self.progress.update(
-            f"epoch {epoch}/{run.epochs}  step {step}/{run.total_steps}  loss {loss:.1f}{zero_map}"
+            f"epoch {epoch}/{run.epochs}  step {step}/{run.total_steps}  {_loss_text(*losses)}"
             f"  {rate:.0f} images/s  epoch ends in {format_seconds(max(in_epoch, 0))}"
             f"  run in {format_seconds(in_run)}",
             in_run,
         )
 
-    def report_row(self, row: dict[str, float]) -> None:
-        """Tells the terminal and TensorBoard; warns once if a heatmap stays black."""
+    def report_row(self, row: dict[str, float], metrics: dict[str, Any]) -> None:
+        """Shows a row on the terminal and in TensorBoard; warns once of maps that stay empty."""
         run, epoch = self.run, int(row["epoch"])
-        zero_map = ""
-        if run.targets.is_heatmap:
-            zero_map = f" (all-black map {row['zero_map_loss']:.1f})"
+        losses = _loss_text(row["train_loss"], row["zero_map_loss"])
         self.progress.print(
-            f"epoch {epoch}/{run.epochs}: loss {row['train_loss']:.1f}{zero_map}, "
-            f"validation {row['val_loss']:.1f}, centre error {row['val_median_px']:.1f} px "
+            f"epoch {epoch}/{run.epochs}: {losses}, "
+            f"validation {_loss_digits(row['val_loss'])}, centre error {row['val_median_px']:.1f} px "
             f"median, {row['val_mean_px']:.1f} px mean, right {row['val_right_rate']:.1%}, "
             f"{row['images_per_second']:.0f} images/s"
         )
@@ -234,18 +230,24 @@ class Trainer:
             for name, value in row.items():
                 if name not in ("step", "seconds") and np.isfinite(value):
                     tf.summary.scalar(name, value)
-        self.warn(run_warnings.collapse(run, self.history))
+        names, shares = self.source.keypoints.names, metrics["empty_answers"]
+        self.warn(run_warnings.collapse(run, names, shares, self.history))
 
     def snapshot(self, epoch: int) -> None:
         """Keeps the predictions on a few validation scenes, also for TensorBoard."""
-        pictured = predict_scenes(self.state.model, self.run, NUM_SNAPSHOT_SCENES)
+        pictured = self.predict(self.state.model, NUM_SNAPSHOT_SCENES)
         arrays = {"points": pictured["points"]}
         if "heatmaps" in pictured:
             arrays["heatmaps"] = np.clip(pictured["heatmaps"], 0, 255).round().astype(np.uint8)
         self.folder.write_snapshot(epoch, arrays)
         with self.writer.as_default(step=int(self.state.step)):
-            figure = plots.prediction_grid(**pictured, columns=NUM_SNAPSHOT_SCENES)
+            figure = plots.prediction_grid(pictured, columns=NUM_SNAPSHOT_SCENES)
             tf.summary.image("predictions", plots.figure_to_rgb(figure)[None])
+
+    def predict(self, model: keras.Model, number: int) -> dict[str, Any]:
+        """The first validation images with a model's answers, see `predict_scenes`."""
+        indices = self.source.indices("validation")[:number]
+        return predict_scenes(answer_with(model, self.head), self.source, indices)
 
     def finish(self) -> dict[str, Any]:
         """Measures the best model on all splits, draws, and writes `result.json` last."""
@@ -253,16 +255,13 @@ class Trainer:
         folder.save_model(self.state.model, folder.final_model)
         strategy = self.runtime.strategy
         with strategy.scope():
-            model = load_model(folder)
+            model = load_model(folder.best_model)
         self.draw(model)
-        measure = Evaluator(
-            model, strategy, self.runtime.jit, self.execution.renderer, self.while_measuring
-        )
-        splits = {}
+        measure, splits = self.make_evaluator(model), {}
         for split in SPLITS:
             self.progress.print(f"measuring {folder.best_model.name} on the {split} split")
-            metrics = measure(run.scene, run.targets, run.split_indices(split))
-            splits[split] = {str(run.domain): metrics}
+            metrics = measure(self.source, self.source.indices(split))
+            splits[split] = {self.source.set_name: metrics}
         rates = [row["images_per_second"] for row in self.history]
         rates = [rate for rate in rates if np.isfinite(rate)]
         progress = {
@@ -279,12 +278,11 @@ class Trainer:
 
     def draw(self, model: keras.Model) -> None:
         """Writes the run's pictures, from a model, the history and the snapshots."""
-        run, folder = self.run, self.folder
-        pictured = predict_scenes(model, run, NUM_PICTURED_SCENES)
-        folder.save_figure("predictions", plots.prediction_grid(**pictured))
-        folder.save_figure("history", plots.history_curves(self.history, run.targets.is_heatmap))
-        few = {name: pictured[name][:NUM_STRIP_SCENES] for name in ("images", "rectangles")}
-        strip = plots.epoch_strip(**few, snapshots=folder.read_snapshots())
+        folder, pictured = self.folder, self.predict(model, NUM_PICTURED_SCENES)
+        folder.save_figure("predictions", plots.prediction_grid(pictured))
+        folder.save_figure("history", plots.history_curves(self.history))
+        few = (pictured[name][:NUM_STRIP_SCENES] for name in ("images", "truths"))
+        strip = plots.epoch_strip(*few, snapshots=folder.read_snapshots())
         folder.save_figure("epochs", strip)
 
     def while_measuring(self, done: int, total: int) -> None:
@@ -296,6 +294,17 @@ class Trainer:
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else value
+
+
+def _loss_digits(loss: float) -> str:
+    """A loss as people read it, whatever its unit: 3.1, 0.042."""
+    return f"{loss:.1f}" if abs(loss) >= 10 else f"{loss:.3g}"
+
+
+def _loss_text(loss: float, empty_loss: float = float("nan")) -> str:
+    """A loss and, if it is known, that of answering nothing."""
+    nothing = f" (answering nothing {_loss_digits(empty_loss)})" if np.isfinite(empty_loss) else ""
+    return f"loss {_loss_digits(loss)}{nothing}"
 
 
 def _nan_to_inf(value: float) -> float:
@@ -330,7 +339,9 @@ def train(
     if execution.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(run.seed)
-    trainer = Trainer(run, execution, folder, runtime, stop, progress)
+    source = make_source(run, execution.renderer)
+    head = make_head(run, run.image_size, source.keypoints)
+    trainer = Trainer(run, source, head, execution, folder, runtime, stop, progress)
     trainer.restore(weights)
     trainer.fit()
     return trainer.finish()

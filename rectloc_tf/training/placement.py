@@ -1,7 +1,7 @@
 """Where training pictures are drawn: beside the step on the host, or inside it on the device.
 
-A scene is a handful of numbers, its picture and map a quarter of a megabyte: for a fast device
-it is cheaper to move the numbers and draw there. The pixels are the same either way.
+A scene is a handful of numbers, its picture fifty thousand: for a fast device it is cheaper to
+move the numbers and draw there. The pixels are the same either way.
 """
 
 import dataclasses
@@ -10,45 +10,46 @@ from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 
-from pipelines.streams import Batch, draw
+from pipelines.source import Batch, Source
 from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.training.runtime import Runtime
-from rectloc_tf.training.state import distributed_batches, step_inputs
+from rectloc_tf.training.step import distributed_batches, step_inputs
 
 SECONDS = 0.2  # of measuring each way
 
 
-def choose_place(run: RunConfig, execution: ExecutionConfig, runtime: Runtime) -> tuple[str, str]:
+def choose_place(
+    run: RunConfig, source: Source, execution: ExecutionConfig, runtime: Runtime
+) -> tuple[str, str]:
     """Resolves `--render_on`: returns "host" or "device", and the reason.
 
     For "auto" it measures how long a batch takes to be drawn on the host and moved to the
     device, and how long to be drawn there. The measurement is short, and may differ from one
     session to the next; the training does not.
     """
+    if not source.can_draw_on_device:
+        return "host", "nothing else can draw these"
     if execution.render_on != "auto":
         return execution.render_on, "as asked"
-    if execution.renderer == "opencv":
-        return "host", "OpenCV draws"
-    if execution.deterministic:  # a Gaussian may differ in its last bit between devices
+    if execution.deterministic:
         return "host", "the same in every session"
     seconds, endless = {}, dataclasses.replace(run, epochs=10_000_000)
     for place in ("host", "device"):
-        batches = distributed_batches(endless, runtime, execution.renderer, 0, place == "host")
-        seconds[place] = _seconds_a_batch(_make_consumer(run, runtime), batches)
+        batches = distributed_batches(endless, source, runtime, 0, place == "host")
+        seconds[place] = _seconds_a_batch(_make_consumer(source, runtime), batches)
     place = min(seconds, key=lambda name: seconds[name])
     host, device = (f"{1000 * seconds[name]:.1f} ms" for name in ("host", "device"))
     return place, f"a batch takes {host} to draw on the host and move, {device} on the device"
 
 
-def _make_consumer(run: RunConfig, runtime: Runtime) -> Callable[[Batch], None]:
+def _make_consumer(source: Source, runtime: Runtime) -> Callable[[Batch], None]:
     """A compiled step that takes a batch to the device, draws it if need be, and waits for it."""
     strategy = runtime.strategy
 
     def replica_step(batch):
-        if "images" not in batch:
-            batch = draw(batch["rectangles"], run.scene, run.targets)
+        batch = batch if "images" in batch else source.draw(batch)
         # All of it is answered, or a compiler would draw only the pixel that is looked at.
-        return batch["images"], batch["targets"], batch["images"][0, 0, 0, 0]
+        return batch["images"], batch["points"], batch["images"][0, 0, 0, 0]
 
     @tf.function(jit_compile=runtime.jit or None)
     def step(batch):

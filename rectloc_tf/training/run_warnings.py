@@ -1,10 +1,12 @@
 """What a run warns of as it trains. Each function returns a line for people, or None."""
 
+from collections.abc import Sequence
+
 from rectloc_tf.config import RunConfig
 from rectloc_tf.training.progress import format_seconds
 
 LONG_RUN = 2 * 3600  # seconds
-# A heatmap whose loss is this near the all-black map's has learnt nothing.
+# A map whose loss is this near that of an empty one has learnt nothing.
 COLLAPSED = 0.98
 
 
@@ -20,21 +22,33 @@ def long_run(run: RunConfig, step: int, images_per_second: float) -> str | None:
     )
 
 
-def collapse(run: RunConfig, history: list[dict[str, float]]) -> str | None:
-    """Whether a heatmap is still black in the first row after a third of the epochs.
+def collapse(
+    run: RunConfig,
+    names: Sequence[str],
+    shares: Sequence[float | None] | None,
+    history: list[dict[str, float]],
+) -> str | None:
+    """Whether maps are still empty in the first row after a third of the epochs.
 
     Args:
         run: what is trained.
+        names: of the keypoints.
+        shares: for each map its validation loss over that of answering nothing; None if the
+            head always answers something.
         history: rows of `history.csv` so far; the last one is new.
     """
-    row = history[-1]
-    third = next((r for r in history if r["epoch"] >= run.epochs / 3), None)
-    beaten = row["val_loss"] <= COLLAPSED * row["val_zero_map_loss"]
-    if row is not third or not run.targets.is_heatmap or beaten:
+    third = next((row for row in history if row["epoch"] >= run.epochs / 3), None)
+    if history[-1] is not third or shares is None:
         return None
+    empty = [n for n, share in enumerate(shares) if share is not None and share > COLLAPSED]
+    if not empty:
+        return None
+    which = "the heatmap"
+    if len(shares) > 1:
+        which = f"the map of {', '.join(names[n] for n in empty)}"
+    worst = max(shares[n] or 0.0 for n in empty)
     return (
-        "the heatmap has not left the all-black map after a third of the epochs "
-        f"(validation {row['val_loss']:.1f}, all-black {row['val_zero_map_loss']:.1f}); if it "
-        "stays there, try more images or epochs, another --learning_rate or --seed, a smaller "
-        "--batch_size or a larger --radius (README, 'When a heatmap stays black')"
+        f"{which} answers nothing after a third of the epochs (validation loss {worst:.1%} of that "
+        "of an empty map); if it stays so, try more images or epochs, another --learning_rate or "
+        "--seed, a smaller --batch_size or a larger --radius (README, 'When a map stays empty')"
     )

@@ -1,0 +1,169 @@
+"""What a head is: the last layers of a network, and all that belongs to their outputs.
+
+What a head outputs is opaque to everyone else: only the head turns points into targets, compares
+outputs with them, and reads points from outputs.
+"""
+
+import abc
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from rectloc_tf.config import HeadConfig, Keypoints
+from rectloc_tf.errors import ConfigError
+from rectloc_tf.geometry import frame_to_working
+from rectloc_tf.heads.losses import mean_over_present
+from rectloc_tf.heads.peaks import Peaks
+from rectloc_tf.registry import HEADS, LOSSES, load
+
+Outputs = Any  # a tensor, or a dict of tensors
+Targets = dict[str, tf.Tensor]
+
+
+class Points(NamedTuple):
+    """An answer for each keypoint.
+
+    Attributes:
+        xy: float32 [B, K, 2], (x, y) in working pixels.
+        confidence: float32 [B, K], 0-1; None if the head has none.
+    """
+
+    xy: tf.Tensor
+    confidence: tf.Tensor | None
+
+
+@dataclass(frozen=True)
+class Head(abc.ABC):
+    """A head for some keypoints at some size.
+
+    N is the number of an image's points, K the number of keypoints that are answered, C the
+    number of separate answers that the loss looks at (see `losses`). All tensors are float32
+    under every precision. Functions of tensors are graph ops for any device.
+
+    Attributes:
+        config: its settings.
+        image_size: working size S.
+        keypoints: what is answered. Outputs may come from a network that answers more keypoints,
+            of which these are the first.
+        answers_any_number: whether its outputs are the same whatever the number of points.
+        can_be_empty: whether its networks may answer nothing, as an all-black map does.
+    """
+
+    config: HeadConfig
+    image_size: int
+    keypoints: Keypoints
+    can_be_empty: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """Its name in `registry.HEADS`."""
+        return self.config.arch
+
+    @property
+    def answers_any_number(self) -> bool:
+        """Whether a network trained on one number of points can be measured on another."""
+        return False
+
+    def of(self, keypoints: Keypoints) -> "Head":
+        """The same head for the outputs' first keypoints, or for another number of points.
+
+        Raises:
+            ConfigError: if a network with this head does not answer them.
+        """
+        if keypoints.kind not in HEADS[self.name].points:
+            raise ConfigError(f"--arch={self.name}: cannot answer {keypoints.kind} points")
+        asked, ours = keypoints.num_points, self.keypoints.num_points
+        if asked != ours and asked != 1 and not self.answers_any_number:
+            raise ConfigError(
+                f"--labels: this model answers {ours} points, but {asked} are labelled here; use "
+                "--labels=largest"
+            )
+        return dataclasses.replace(self, keypoints=keypoints)
+
+    def to_working(self, length: float) -> float:
+        """A length in px of 224, a share of the working side, in working pixels."""
+        return frame_to_working(length, self.image_size)
+
+    @property
+    def loss_function(self):
+        """The function that `config.loss` names; see `losses`."""
+        return load(LOSSES[self.config.loss])
+
+    @abc.abstractmethod
+    def outputs(self, features: dict[str, keras.KerasTensor], dtype: str) -> Outputs:
+        """The head's layers on the feature maps P2 ... P5 of a backbone; float32.
+
+        Args:
+            features: see `network.backbones.resnet_features`.
+            dtype: dtype policy of the backbone, for layers that cost time.
+        """
+
+    @abc.abstractmethod
+    def targets(self, points: tf.Tensor, present: tf.Tensor) -> Targets:
+        """What outputs are compared with.
+
+        Args:
+            points: float32 [B, N, 2], (x, y) in working pixels; anything finite where absent.
+            present: bool [B, N], whether there is a label.
+
+        Returns:
+            Tensors by name; `mask`, float32 [B, C], is 1 where there is something to learn.
+        """
+
+    @abc.abstractmethod
+    def losses(self, outputs: Outputs, targets: Targets) -> tf.Tensor:
+        """What training minimises, for each separate answer: float32 [B, C], 0 where masked."""
+
+    def loss(self, outputs: Outputs, targets: Targets) -> tf.Tensor:
+        """The mean of `losses` over what is present: float32 [B]; 0 if nothing is."""
+        return mean_over_present(self.losses(outputs, targets), targets["mask"])
+
+    def empty_losses(self, targets: Targets) -> tf.Tensor:
+        """`losses` of a network that answers nothing: float32 [B, C], where `can_be_empty`."""
+        raise NotImplementedError(f"{self.name} always answers something")
+
+    def empty_loss(self, targets: Targets) -> tf.Tensor:
+        """The mean of `empty_losses` over what is present: float32 [B]."""
+        return mean_over_present(self.empty_losses(targets), targets["mask"])
+
+    def statistics(self, outputs: Outputs, targets: Targets) -> dict[str, tf.Tensor] | None:
+        """Sums from which MSE and R^2 of many examples are made, in a unit of the original's.
+
+        Returns:
+            errors, sums, squares: float32 [B, columns]: sums over `num_values` values of an example
+            of (output - target)^2, target and target^2. None if this head has no such values.
+        """
+        return None
+
+    @property
+    def num_values(self) -> int:
+        """How many values of an example a column of `statistics` sums up."""
+        return 1
+
+    @abc.abstractmethod
+    def decode(self, outputs: Outputs) -> Points:
+        """The answer for each keypoint."""
+
+    def detections(self, outputs: Outputs, max_points: int) -> Peaks | None:
+        """Every place where the network sees a keypoint, values in 0-255; None if it cannot."""
+        return None
+
+    def maps(self, outputs: Outputs) -> tf.Tensor | None:
+        """What pictures show: float32 [B, S, S, M], 0-255; None if there is nothing to show."""
+        return None
+
+    def answers(self, outputs: Outputs) -> dict[str, tf.Tensor]:
+        """What outputs say, by name.
+
+        Returns:
+            points_xy [B, K, 2] in working pixels and, where the head has them, point_confidence
+            [B, K] and maps [B, S, S, M].
+        """
+        points, maps = self.decode(outputs), self.maps(outputs)
+        answers = {"points_xy": points.xy}
+        if points.confidence is not None:
+            answers["point_confidence"] = points.confidence
+        return answers if maps is None else answers | {"maps": maps}

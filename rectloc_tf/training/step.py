@@ -1,0 +1,87 @@
+"""The compiled training step. Here source, head and network of a run come together."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from pipelines.source import DRAWN, Batch, Source
+from pipelines.streams import BatchSlices, training_batches
+from rectloc_tf.config import RunConfig
+from rectloc_tf.heads.head import Head
+from rectloc_tf.training.runtime import Runtime
+from rectloc_tf.training.state import TrainState
+
+
+def share_overflow(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Makes gradients that are not finite on one replica so on all of them.
+
+    Keras' loss scaling looks at its own replica only before it adds the gradients up, and
+    must come to the same decision everywhere.
+    """
+    zero_or_nan = tf.add_n([0.0 * tf.reduce_sum(gradient) for gradient in gradients])
+    shared = tf.distribute.get_replica_context().all_reduce("SUM", zero_or_nan)
+    return [gradients[0] + shared, *gradients[1:]]
+
+
+def make_train_step(
+    run: RunConfig,
+    source: Source,
+    head: Head,
+    state: TrainState,
+    strategy: tf.distribute.Strategy,
+    jit: bool,
+) -> Callable[[Batch], tuple[tf.Tensor, ...]]:
+    """The compiled step: a batch -> its loss and, if the head can be empty, that of answering
+    nothing, over all replicas.
+
+    A batch that is not drawn yet is drawn inside the step, on its device. The loss is the mean
+    over the global batch; each replica contributes its examples' share, and the optimiser adds
+    the gradients up.
+    """
+    model, optimizer = state.model, state.optimizer
+
+    def replica_step(batch):
+        batch = batch if "images" in batch else source.draw(batch)
+        targets = head.targets(batch["points"], batch["present"])
+        with tf.GradientTape() as tape:
+            outputs = model(batch["images"], training=True)
+            loss = tf.reduce_sum(head.loss(outputs, targets)) / run.batch_size
+            scaled = optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, model.trainable_variables)
+        if run.precision == "mixed_float16" and strategy.num_replicas_in_sync > 1:
+            gradients = share_overflow(gradients)
+        optimizer.apply(gradients, model.trainable_variables)
+        if not head.can_be_empty:
+            return (loss,)
+        return loss, tf.reduce_sum(head.empty_loss(targets)) / run.batch_size
+
+    @tf.function(jit_compile=jit or None)
+    def step(batch):
+        losses = strategy.run(replica_step, (batch,))
+        return tuple(strategy.reduce("SUM", loss, axis=None) for loss in losses)
+
+    return lambda batch: step(step_inputs(batch))
+
+
+def step_inputs(batch: Batch) -> Batch:
+    """The part of a batch that has to be moved to the device."""
+    if "images" in batch:
+        return {name: batch[name] for name in DRAWN}
+    return {name: value for name, value in batch.items() if name != "index"}
+
+
+def distributed_batches(
+    run: RunConfig, source: Source, runtime: Runtime, start_step: int, drawn: bool = True
+):
+    """The training batches from `start_step` on, spread over the strategy's replicas."""
+    strategy = runtime.strategy
+    if strategy.num_replicas_in_sync == 1:
+        return training_batches(run, source, start_step, drawn=drawn)
+
+    def make(context):
+        count = context.num_replicas_in_sync // context.num_input_pipelines
+        first = context.input_pipeline_id * count
+        slices = BatchSlices(context.num_replicas_in_sync, first, count)
+        return training_batches(run, source, start_step, slices, drawn)
+
+    return strategy.distribute_datasets_from_function(make)
