@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from figures import style
+from rectloc_tf.results.drawing import new_figure
 
 # Stages that only move numbers about are left out of the drawing.
 _SILENT = {"ZeroPadding2D", "Reshape", "Activation", "InputLayer"}
@@ -25,7 +26,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     networks = summary["networks"]
     shown = {arch: [s for s in n["stages"] if _is_shown(s)] for arch, n in networks.items()}
     tallest = max(len(stages) for stages in shown.values())
-    figure = style.new_figure(0.42 * tallest + 0.6)
+    figure = new_figure(style.WIDTH, 0.42 * tallest + 0.6)
     axes = figure.subplots(1, len(shown))
     for axis, (arch, stages) in zip(axes, shown.items(), strict=True):
         axis.set(xlim=(0, 10), ylim=(tallest, -0.6), xticks=[], yticks=[])

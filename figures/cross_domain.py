@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
+from rectloc_tf.results.drawing import new_figure
 
 # ln MSE of networks trained on three rectangles and tested on 1 to 5, read off the original's
 # plot, less ln 500: its figures look like a sum over 500 batches (an inference).
@@ -39,7 +40,7 @@ def _matrix(summary: dict, arch: str, value) -> np.ndarray:
 
 def _draw_matrices(summary: dict) -> Figure:
     domains = summary["domains"]
-    figure = style.new_figure(4.3)
+    figure = new_figure(style.WIDTH, 4.3)
     axes = figure.subplots(1, 2)
     for axis, arch in zip(axes, style.HEADS, strict=True):
         right = 100 * _matrix(summary, arch, lambda t: t["right_rate"])
@@ -65,7 +66,7 @@ def _epochs(summary: dict, arch: str, in_matrix: bool) -> str:
 
 
 def _draw_ln_mse(summary: dict) -> Figure:
-    figure = style.new_figure(3.4)
+    figure = new_figure(style.WIDTH, 3.4)
     axes = figure.subplots(1, 2)
     for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
         for in_matrix, line in ((True, "-"), (False, ":")):

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import least_squares, nnls
 
 from figures import style
+from rectloc_tf.results.drawing import log_pixels, new_figure
 
 TARGETS_PX = (20, 10, 5)
 # ln MSE by number of images, of which 80 % are trained on, read off the original's plots. Its
@@ -127,7 +128,7 @@ def _decorate(axis, title: str, ylabel: str) -> None:
 
 
 def _draw_errors(summary: dict) -> Figure:
-    figure = style.new_figure(3.8)
+    figure = new_figure(style.WIDTH, 3.8)
     axes = figure.subplots(1, 2, sharey=True)
     for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
         for split, line in (("test", "-"), ("train", ":")):
@@ -141,13 +142,13 @@ def _draw_errors(summary: dict) -> Figure:
         if curve:
             sizes = np.geomspace(min(series), max(series), 100)
             axis.plot(sizes, curve.error(sizes), color="black", lw=0.8, label=f"fit: {curve}")
-        style.log_pixels(axis)
+        log_pixels(axis)
         _decorate(axis, name, "mean centre error, px of 224")
     return figure
 
 
 def _draw_losses(summary: dict) -> Figure:
-    figure = style.new_figure(3.4)
+    figure = new_figure(style.WIDTH, 3.4)
     axes = figure.subplots(1, 2)
     for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
         for split, line in (("test", "-"), ("train", ":")):

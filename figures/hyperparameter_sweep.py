@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from figures import style
+from rectloc_tf.results.drawing import new_figure
 
 # By head: the loss's unit and axis, and the range of R²; what is far below it is cut off.
 LOOKS = {"xy": ("px²", "log", (-0.2, 1.02)), "deconv": ("brightness²", "linear", (-0.05, None))}
@@ -46,7 +47,7 @@ def _curves(row: dict, history: list[dict]) -> dict[str, np.ndarray]:
 
 
 def _draw(rows: list[dict], runs: dict, arch: str, axis: str) -> Figure:
-    figure = style.new_figure(6.2)
+    figure = new_figure(style.WIDTH, 6.2)
     (loss, r2), (test, seconds) = figure.subplots(2, 2)
     colors = [(0.1 + 0.75 * i / max(len(rows) - 1, 1)) for i in range(len(rows))]
     for row, shade in zip(rows, colors, strict=True):

@@ -6,36 +6,19 @@
 import argparse
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from figures import (
-    architectures,
-    cross_domain,
-    data_efficiency,
-    headline,
-    hyperparameter_sweep,
-    more_labels,
-    multiple_locations,
-    prediction_epochs,
-    style,
-    target_density,
-)
+from figures import style
+from rectloc_tf import experiments
 from rectloc_tf.errors import UserError
 from rectloc_tf.results.output_files import atomic_path
 from rectloc_tf.results.rundir import read_json, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS: dict[str, ModuleType] = {
-    "headline": headline,
-    "prediction_epochs": prediction_epochs,
-    "architectures": architectures,
-    "cross_domain": cross_domain,
-    "data_efficiency": data_efficiency,
-    "hyperparameter_sweep": hyperparameter_sweep,
-    "multiple_locations": multiple_locations,
-    "more_labels": more_labels,
-    "target_density": target_density,
+    name: import_module(f"figures.{name}") for name in experiments.EXPERIMENTS
 }
 MAX_ROWS = 20  # of a table that is shown without being asked for
 DOCUMENTS = ("REPORT.md", "README.md")

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
 from figures import style
+from rectloc_tf.results.drawing import new_figure
 
 # Pictures of another number of rectangles than those trained on, and of the same.
 TESTS = {"test": "one rectangle", "own": "two"}
@@ -36,7 +37,7 @@ def confidence_interval(differences: list[float]) -> tuple[float, float, float] 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """A line a seed from one label to two, on either number of rectangles."""
-    figure = style.new_figure(3.6)
+    figure = new_figure(style.WIDTH, 3.6)
     axes = figure.subplots(1, 2, sharey=True)
     for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
         for (test, words), line in zip(TESTS.items(), ("-", ":"), strict=True):

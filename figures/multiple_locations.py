@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
+from rectloc_tf.results.drawing import new_figure
 
 COLORS = {"3, largest": style.BLUE, "1": style.ORANGE, "2, both": style.GREEN}
 THRESHOLD = 16  # of brightness: three times that of the ripples around a blob
@@ -37,7 +38,7 @@ def _values(
 
 
 def _draw_numbers(summary: dict) -> Figure:
-    figure = style.new_figure(5.6)
+    figure = new_figure(style.WIDTH, 5.6)
     for axis, (key, label) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
         scale = 1 if key == "count_error" else 100
         for training, color in COLORS.items():
@@ -67,7 +68,7 @@ def _draw_thresholds(summary: dict) -> Figure:
     """Recall against precision, a line a training: what another threshold would change."""
     domains = summary["domains"]
     markers = dict(zip(_thresholds(summary), MARKERS, strict=False))
-    figure = style.new_figure(2.9)
+    figure = new_figure(style.WIDTH, 2.9)
     axes = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
     for axis, domain in zip(axes, domains, strict=True):
         for training, color in COLORS.items():
@@ -109,7 +110,7 @@ def _draw_pictures(summary: dict, runs: dict, results_dir: Path, training: str) 
         return None
     domains = [d for d in summary["domains"] if str(d) in run["pictures"]]
     columns = 2 * len(domains)
-    figure = style.new_figure(2 * style.WIDTH / columns + 0.3)
+    figure = new_figure(style.WIDTH, 2 * style.WIDTH / columns + 0.3)
     axes = figure.subplots(2, columns, squeeze=False)
     sheets = [
         style.read_sheet(results_dir / "runs" / pictures["sheet"], len(pictures["points"]))

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
+from rectloc_tf.results.drawing import add_legend, new_figure, true_centers
 
 SCENES, COLUMNS = 3, 8
 
@@ -26,9 +27,9 @@ def _strip(row: dict, run: dict, results_dir: Path) -> Figure:
     places = _chosen(epochs)
     count = len(sheet["rectangles"])
     tiles = style.read_sheet(results_dir / "runs" / sheet["sheet"], count)
-    truth = style.true_centers(sheet["rectangles"])
+    truth = true_centers(sheet["rectangles"])
     scenes = min(SCENES, count)
-    figure = style.new_figure(scenes * style.WIDTH / (len(places) + 1) + 0.7)
+    figure = new_figure(style.WIDTH, scenes * style.WIDTH / (len(places) + 1) + 0.7)
     axes = figure.subplots(scenes, len(places) + 1, squeeze=False)
     brightest = max(int(tiles[1:].max()), 1) if len(tiles) > 1 else 255
     for i in range(scenes):
@@ -38,12 +39,12 @@ def _strip(row: dict, run: dict, results_dir: Path) -> Figure:
             image = tiles[1 + place, i] if is_map else tiles[0, i]
             point = snapshots[epochs[place]]["points"][i]
             # Marks would hide the small blob that a heatmap is about.
-            marks = (None, None) if is_map else (point, truth[i])
+            marks = ((), None) if is_map else ([point], truth[i])
             style.show(axes[i, column], image, *marks, vmax=brightest if is_map else 255)
             axes[0, column].set_title(f"epoch {epochs[place]}", fontsize=9)
     axes[0, 0].set_title("scene", fontsize=9)
     if len(tiles) == 1:
-        style.legend_of_points(figure, axes[0, 0])
+        add_legend(figure)
     return figure
 
 
@@ -56,7 +57,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
             figures[f"_{arch}"] = _strip(row, runs[row["run"]], results_dir)
     maps = [row for row in summary["rows"] if row["arch"] == "deconv"]
     if maps:
-        figure = style.new_figure(3.2)
+        figure = new_figure(style.WIDTH, 3.2)
         black, bright = figure.subplots(1, 2)
         for row, line in zip(maps, ("-", "--"), strict=False):
             epochs = [int(epoch) for epoch in row["snapshots"]]

@@ -1,4 +1,4 @@
-"""What all figures share: colours, sizes, and how pictures of scenes are drawn."""
+"""What the report's figures share: colours, width, sheets of pictures, and cells of tables."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,21 +7,14 @@ import cv2
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rectloc_tf.errors import UserError
+from rectloc_tf.results.drawing import add_legend, new_figure, show_scene, true_centers
 
 WIDTH = 9.0  # inches, at 100 dpi the width of a README
 # Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#7f7f7f"
 HEADS = {"xy": ("coordinates (xy)", BLUE, "o"), "deconv": ("heatmap (deconv)", ORANGE, "s")}
-TRUTH = {"marker": "+", "color": "#00b050", "markersize": 10, "markeredgewidth": 2}
-PREDICTED = {"marker": "x", "color": "#ff4fa3", "markersize": 8, "markeredgewidth": 2}
-
-
-def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure, sizes in inches."""
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def read_sheet(path, num_columns: int) -> np.ndarray:
@@ -38,28 +31,14 @@ def read_sheet(path, num_columns: int) -> np.ndarray:
     return rows.transpose(0, 2, 1, 3)
 
 
-def show(axis, image: np.ndarray, point=None, truth=None, vmax: float = 255.0) -> None:
-    """Draws a picture [S, S] with a predicted and the true point, in its pixels."""
-    size = image.shape[0]
-    axis.imshow(image, cmap="gray", vmin=0, vmax=vmax, extent=(0, size, size, 0))
-    for place, style in ((truth, TRUTH), (point, PREDICTED)):
-        if place is not None:
-            axis.plot(*place, linestyle="none", clip_on=False, **style)
-    axis.set(xlim=(0, size), ylim=(size, 0), xticks=[], yticks=[])
+def show(axis, image: np.ndarray, points: Iterable = (), truth=None, vmax: float = 255.0) -> None:
+    """Draws a tile; several beside each other are smaller than they are."""
+    show_scene(axis, image, points, truth, vmax, interpolation="antialiased")
 
 
 def label_row(axis, text: str) -> None:
     """Names a row of pictures, at its first."""
     axis.set_ylabel(text, fontsize=9)
-
-
-def legend_of_points(figure: Figure, axis) -> None:
-    """Says what the two marks are."""
-    handles = [
-        axis.plot([], [], linestyle="none", label=label, **style)[0]
-        for label, style in (("true centre of the largest", TRUTH), ("predicted", PREDICTED))
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
 
 
 def shade(place: float) -> tuple[float, float, float, float]:
@@ -75,33 +54,19 @@ def both_heads(pictures: dict[str, dict], results_dir: Path) -> Figure:
         results_dir: folder of the summaries.
     """
     count = len(pictures["xy"]["points"])
-    figure = new_figure(3 * WIDTH / count + 0.5)
+    figure = new_figure(WIDTH, 3 * WIDTH / count + 0.5)
     axes = figure.subplots(3, count)
     for row, arch in enumerate(HEADS):
         truth = true_centers(pictures[arch]["rectangles"])
         tiles = read_sheet(results_dir / "runs" / pictures[arch]["sheet"], count)
         for i, point in enumerate(pictures[arch]["points"]):
-            show(axes[row, i], tiles[0, i], point, truth[i])
+            show(axes[row, i], tiles[0, i], [point], truth[i])
             if arch == "deconv":
                 show(axes[2, i], tiles[1, i], vmax=max(int(tiles[1].max()), 1))
         label_row(axes[row, 0], HEADS[arch][0])
     label_row(axes[2, 0], "its heatmap")
-    legend_of_points(figure, axes[0, 0])
+    add_legend(figure)
     return figure
-
-
-def log_pixels(axis) -> None:
-    """A logarithmic axis of pixels, with plain numbers."""
-    axis.set_yscale("log")
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.yaxis.set_minor_formatter(NullFormatter())
-
-
-def true_centers(rectangles: Sequence) -> np.ndarray:
-    """Centres [N, 2] of the largest of each scene's rectangles, as summaries hold them."""
-    largest = np.asarray(rectangles, float)[:, 0]
-    return (largest[:, :2] + largest[:, 2:]) / 2
 
 
 def spread(values: Iterable[float], digits: int, unit: str = "") -> str:

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
+from rectloc_tf.results.drawing import new_figure, true_centers
 
 NAMES = {"disc": "disc", "gaussian": "Gaussian"}
 
@@ -19,9 +20,9 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     if len(chosen) < len(NAMES):
         return {}
     count = len(chosen["disc"]["points"])
-    figure = style.new_figure(5 * style.WIDTH / count + 0.5)
+    figure = new_figure(style.WIDTH, 5 * style.WIDTH / count + 0.5)
     axes = figure.subplots(5, count)
-    truth = style.true_centers(chosen["disc"]["rectangles"])
+    truth = true_centers(chosen["disc"]["rectangles"])
     for row, (target, name) in enumerate(NAMES.items()):
         pictures = chosen[target]
         tiles = style.read_sheet(results_dir / "runs" / pictures["sheet"], count)

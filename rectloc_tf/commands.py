@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from rectloc_tf.config import ExecutionConfig, RunConfig
+from rectloc_tf.experiments import EXPERIMENTS
 
 RUN = tuple(field.name for field in dataclasses.fields(RunConfig))
 EXECUTION = tuple(field.name for field in dataclasses.fields(ExecutionConfig))
@@ -45,18 +46,7 @@ _STUDY = (
     *(name for name in RUN if name not in (*_CHOSEN, "seed")), *EXECUTION, "seeds",
     "plain_epochs", "short_epochs", "runs_root", "results_dir", "figures_dir", "dry_run",
 )  # fmt: skip
-_EXPERIMENTS = {
-    "headline": (),
-    "prediction_epochs": (),
-    "architectures": (),
-    "cross_domain": ("domains",),
-    "data_efficiency": ("fractions", "updates"),
-    "hyperparameter_sweep": ("batch_sizes", "learning_rates", "depths"),
-    "multiple_locations": ("domains",),
-    "more_labels": (),
-    "target_density": (),
-}
-_ALL = tuple(dict.fromkeys(name for own in _EXPERIMENTS.values() for name in own))
+_ALL = tuple(dict.fromkeys(name for own in EXPERIMENTS.values() for name in own))
 
 COMMANDS = {
     "train": Command((*RUN, *EXECUTION, "run_dir", "weights")),
@@ -69,7 +59,7 @@ COMMANDS = {
     "benchmark": Command(("suite", "rounds", "output")),
     **{
         f"experiments.{name}": Command((*own, *_STUDY), chosen=_CHOSEN)
-        for name, own in {"all": _ALL, **_EXPERIMENTS}.items()
+        for name, own in {"all": _ALL, **EXPERIMENTS}.items()
     },
 }  # fmt: skip
 

@@ -134,11 +134,6 @@ def test_sheets_come_back_as_tiles(tmp_path):
     np.testing.assert_array_equal(style.read_sheet(tmp_path / "sheet.png", 3), rows)
 
 
-def test_the_true_centre_is_the_largest_s():
-    rectangles = [[[0, 0, 10, 20], [5, 5, 7, 7]], [[2, 2, 5, 6], [0, 0, 1, 1]]]
-    np.testing.assert_array_equal(style.true_centers(rectangles), [[5, 10], [3.5, 4]])
-
-
 def test_a_missing_summary_of_a_run_is_named(tmp_path, monkeypatch, capsys):
     base = {"image_size": 64, "batch_size": 8, "schedule": "constant"}
     summary = {"runs": ["gone"], "base": base, "rows": []}

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rectloc_tf import experiments
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.experiments import (
@@ -22,6 +23,7 @@ from rectloc_tf.experiments.all import EXPERIMENTS
 from rectloc_tf.experiments.command import check_precision
 from rectloc_tf.experiments.plan import Settings, Task, merge
 from rectloc_tf.results.rundir import write_json
+from tests.conftest import ROOT
 
 SETTINGS = Settings(
     base=RunConfig(image_size=112, precision="float32"),
@@ -95,15 +97,15 @@ def test_cross_domain_trains_on_each_and_tests_on_all():
 def test_cross_domain_has_no_longer_runs_where_all_are_as_long():
     alike = dataclasses.replace(SETTINGS, plain_epochs=5)
     assert len(list(cross_domain.runs(alike))) == 5 * 2 * 2
-    assert all(in_matrix for in_matrix, _ in cross_domain.runs(alike))
+    assert all(about["in_matrix"] for about, _ in cross_domain.runs(alike))
 
 
 def test_data_efficiency_holds_updates_or_epochs_fixed():
     by_kind = {"updates": [], "epochs": []}
     settings = dataclasses.replace(SETTINGS, updates=625)
-    for fixed, fraction, run in data_efficiency.runs(settings):
-        assert run.num_images == round(10_000 * fraction)
-        by_kind[fixed].append(run)
+    for about, run in data_efficiency.runs(settings):
+        assert run.num_images == round(10_000 * about["fraction"])
+        by_kind[about["fixed"]].append(run)
     steps = {run.total_steps for run in by_kind["updates"]}
     assert all(abs(s - 625) <= 1 for s in steps)
     assert {(run.epochs, run.seed) for run in by_kind["epochs"]} == {(5, 0)}
@@ -122,7 +124,8 @@ def test_no_batch_is_more_than_half_the_training_set():
 def test_the_sweep_changes_one_thing_at_a_time_around_the_short_run():
     centre = {r.arch: r for r in _runs(headline) if (r.seed, r.epochs) == (0, 5)}
     changed = []
-    for arch, axis, value, run in hyperparameter_sweep.runs(SETTINGS):
+    for about, run in hyperparameter_sweep.runs(SETTINGS):
+        arch, axis, value = about["arch"], about["axis"], about["value"]
         assert run == dataclasses.replace(centre[arch], **{axis: value})
         changed.append((arch, axis, value))
     values = {"batch_size": (8, 64), "learning_rate": (1e-3, 1e-2), "depth": (18, 50)}
@@ -151,12 +154,12 @@ def test_the_agreement_of_seeds_is_of_rectangles():
 def test_locations_are_summed_up_by_training_domain_and_threshold():
     measured = {1: ["1 1 0", "1 0 0"], 0: ["1 1 1", "1 0 0"]}  # by seed, at two thresholds
     summaries = {}
-    for training, run in multiple_locations.runs(SETTINGS):
+    for about, run in multiple_locations.runs(SETTINGS):
         found = [
             {"threshold": threshold, "recall": 0.5, "found": found}
             for threshold, found in zip((16, 64), measured[run.seed], strict=True)
         ]
-        if training != "1" or run.seed == 0:  # the other has but one seed
+        if about["training"] != "1" or run.seed == 0:  # the other has but one seed
             locations = {str(domain): found for domain in SETTINGS.domains}
             summaries[Task(run).name] = {"locations": locations}
     summary = multiple_locations.EXPERIMENT.summarise(SETTINGS, summaries)
@@ -171,7 +174,7 @@ def test_locations_are_summed_up_by_training_domain_and_threshold():
 def test_more_labels_differ_in_labels_alone():
     runs = list(more_labels.runs(SETTINGS))
     for (one, a), (both, b) in zip(runs[::2], runs[1::2], strict=True):
-        assert (one, both) == ("one", "both")
+        assert (one["labelled"], both["labelled"]) == ("one", "both")
         assert b == dataclasses.replace(a, labels="largest_and_smallest")
     assert {task.domains for task in more_labels.EXPERIMENT.plan(SETTINGS)} == {(1,)}
     assert len({(r.arch, r.seed) for _, r in runs}) == 4
@@ -197,6 +200,19 @@ def test_runs_are_shared_between_experiments():
 def test_every_experiment_is_a_module_of_its_name():
     for experiment in EXPERIMENTS:
         assert experiment.plan.__module__ == f"rectloc_tf.experiments.{experiment.name}"
+
+
+def test_the_list_names_every_experiment_that_there_is():
+    modules = (ROOT / "rectloc_tf" / "experiments").glob("*.py")
+    written = {p.stem for p in modules if "\nEXPERIMENT = " in p.read_text()}
+    assert [experiment.name for experiment in EXPERIMENTS] == list(experiments.EXPERIMENTS)
+    assert written == set(experiments.EXPERIMENTS)
+
+
+def test_experiments_compare_the_two_heads_of_the_original():
+    for experiment in EXPERIMENTS:
+        heads = {task.run.arch for task in experiment.plan(SETTINGS)}
+        assert heads in ({"xy", "deconv"}, {"deconv"}, set()), experiment.name
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pictures of a run: what is drawn, and where."""
+"""Pictures of a run and overlays: what is drawn, and where."""
 
 import math
 
@@ -7,16 +7,15 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from rectloc_tf.results.drawing import PREDICTED, TRUTH
 from rectloc_tf.results.plots import (
     MAX_STRIP,
-    PREDICTED,
-    TRUTH,
     epoch_strip,
     figure_to_rgb,
     history_curves,
-    overlay,
     prediction_grid,
 )
+from rectloc_tf.serving.overlays import draw_overlay
 
 SIZE = 32
 TRUTH_AT = [(11.0, 7.5), (20.5, 12.0), (8.0, 25.0)]
@@ -232,7 +231,7 @@ def find_color(rgb, color):
 @pytest.mark.parametrize("colour", [False, True])
 def test_overlay_draws_the_markers_on_their_pixels(colour):
     image = np.zeros((60, 100, 3) if colour else (60, 100), np.uint8)
-    figure = overlay(image, np.array([75.0, 15.0]), truth=np.array([30.0, 40.0]))
+    figure = draw_overlay(image, np.array([75.0, 15.0]), truth=np.array([30.0, 40.0]))
     (axis,) = figure.axes
     assert markers(axis, PREDICTED) == [(75, 15)]
     assert markers(axis, TRUTH) == [(30, 40)]
@@ -245,7 +244,7 @@ def test_overlay_draws_the_markers_on_their_pixels(colour):
 
 def test_overlay_shows_the_whole_picture():
     image = np.full((60, 100), 255, np.uint8)
-    rgb = figure_to_rgb(overlay(image, np.array([50.0, 30.0])))
+    rgb = figure_to_rgb(draw_overlay(image, np.array([50.0, 30.0])))
     assert (rgb[0] == 255).all()
     assert (rgb[-1] == 255).all()
     assert (rgb[:, 0] == 255).all()
@@ -253,7 +252,7 @@ def test_overlay_shows_the_whole_picture():
 
 
 def test_overlay_without_truth_has_no_truth():
-    (axis,) = overlay(np.zeros((60, 100), np.uint8), np.array([75.0, 15.0])).axes
+    (axis,) = draw_overlay(np.zeros((60, 100), np.uint8), np.array([75.0, 15.0])).axes
     assert markers(axis, TRUTH) == []
 
 
@@ -261,7 +260,7 @@ def test_overlay_without_truth_has_no_truth():
 def test_overlay_stretches_the_heatmap_over_the_picture(peak):
     heatmap = np.full((SIZE, SIZE), -10, np.float32)
     heatmap[8, 24] = peak
-    figure = overlay(np.zeros((60, 100), np.uint8), np.array([75.0, 15.0]), heatmap)
+    figure = draw_overlay(np.zeros((60, 100), np.uint8), np.array([75.0, 15.0]), heatmap)
     (axis,) = figure.axes
     picture, laid_over = axis.images
     assert tuple(picture.get_extent()) == tuple(laid_over.get_extent()) == (0, 100, 60, 0)
@@ -277,7 +276,7 @@ def test_overlay_stretches_the_heatmap_over_the_picture(peak):
 )
 def test_overlay_of_any_shape(height, width):
     image = np.full((height, width), 128, np.uint8)
-    figure = overlay(image, np.array([width / 2, height / 2]))
+    figure = draw_overlay(image, np.array([width / 2, height / 2]))
     rgb = figure_to_rgb(figure)
     assert min(rgb.shape[:2]) >= 100
     assert markers(figure.axes[0], PREDICTED) == [(width / 2, height / 2)]

@@ -3,34 +3,14 @@
 python -m rectloc_tf.experiments.all --flagfile=flags/study.flags --dry_run
 """
 
-from rectloc_tf.experiments import (
-    architectures,
-    cross_domain,
-    data_efficiency,
-    headline,
-    hyperparameter_sweep,
-    more_labels,
-    multiple_locations,
-    prediction_epochs,
-    target_density,
-)
+from importlib import import_module
+
+from rectloc_tf import experiments
+from rectloc_tf.experiments.command import main
 
 EXPERIMENTS = tuple(
-    module.EXPERIMENT
-    for module in (
-        headline,
-        prediction_epochs,
-        architectures,
-        cross_domain,
-        data_efficiency,
-        hyperparameter_sweep,
-        multiple_locations,
-        more_labels,
-        target_density,
-    )
+    import_module(f"{experiments.__name__}.{name}").EXPERIMENT for name in experiments.EXPERIMENTS
 )
 
 if __name__ == "__main__":
-    from rectloc_tf.experiments.command import main
-
     main(*EXPERIMENTS)

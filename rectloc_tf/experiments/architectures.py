@@ -5,8 +5,8 @@ python -m rectloc_tf.experiments.architectures --flagfile=flags/study.flags
 
 import dataclasses
 
-from rectloc_tf.config import ARCHS
-from rectloc_tf.experiments.plan import Experiment, Settings, Task
+from rectloc_tf.experiments.command import main
+from rectloc_tf.experiments.plan import COMPARED, Experiment, Settings, Task
 
 
 def plan(settings: Settings) -> list[Task]:
@@ -36,7 +36,7 @@ def summarise(settings: Settings, summaries) -> dict:
     from rectloc_tf.models import build_model
 
     networks = {}
-    for arch in ARCHS:
+    for arch in COMPARED:
         model = build_model(dataclasses.replace(settings.base, arch=arch).model)
         networks[arch] = {"weights": model.count_params(), "stages": stages(model)}
     return {"networks": networks}
@@ -45,6 +45,4 @@ def summarise(settings: Settings, summaries) -> dict:
 EXPERIMENT = Experiment("architectures", plan, summarise)
 
 if __name__ == "__main__":
-    from rectloc_tf.experiments.command import main
-
     main(EXPERIMENT)

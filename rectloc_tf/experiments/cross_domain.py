@@ -6,25 +6,26 @@ The matrix is of short runs; the row of three rectangles also of the headline's 
 see what more training would change.
 """
 
-from rectloc_tf.config import ARCHS
 from rectloc_tf.experiments import headline
-from rectloc_tf.experiments.plan import Experiment, Settings, Task
+from rectloc_tf.experiments.command import main
+from rectloc_tf.experiments.plan import COMPARED, DOMAIN, Experiment, Settings, Task, finished
 
-TRAINED, TESTED = 3, 4  # the failures that the original shows
+TRAINED, TESTED = DOMAIN, 4  # the failures that the original shows
 
 
 def runs(settings: Settings):
-    """Whether a run is of the matrix, and the run, seed by seed."""
+    """The runs, of the matrix or not, seed by seed."""
     for seed in settings.seeds:
         matrix = [
             settings.short(arch=arch, domain=domain, seed=seed)
             for domain in settings.domains
-            for arch in ARCHS
+            for arch in COMPARED
         ]
-        yield from ((True, run) for run in matrix)
-        for variant, run in headline.runs(settings, seed):
-            if variant == "plain" and run not in matrix:
-                yield False, run
+        of_seed = headline.runs(settings, seed)
+        plain = [run for about, run in of_seed if about["variant"] == "plain"]
+        for run in dict.fromkeys([*matrix, *plain]):  # each once
+            about = {"arch": run.arch, "seed": seed, "trained": run.domain}
+            yield {**about, "epochs": run.epochs, "in_matrix": run in matrix}, run
 
 
 def plan(settings: Settings) -> list[Task]:
@@ -39,21 +40,15 @@ def plan(settings: Settings) -> list[Task]:
 
 def summarise(settings: Settings, summaries) -> dict:
     """A row for each run and test domain."""
-    rows = []
-    for in_matrix, run in runs(settings):
-        name = Task(run).name
-        if name in summaries:
-            about = {"run": name, "arch": run.arch, "seed": run.seed, "trained": run.domain}
-            about |= {"epochs": run.epochs, "in_matrix": in_matrix}
-            for domain in settings.domains:
-                test = summaries[name]["splits"]["test"][str(domain)]
-                rows.append({**about, "tested": domain, "test": test})
+    rows = [
+        {**about, "tested": domain, "test": summary["splits"]["test"][str(domain)]}
+        for about, _, summary in finished(runs(settings), summaries)
+        for domain in settings.domains
+    ]
     return {"domains": list(settings.domains), "rows": rows}
 
 
 EXPERIMENT = Experiment("cross_domain", plan, summarise)
 
 if __name__ == "__main__":
-    from rectloc_tf.experiments.command import main
-
     main(EXPERIMENT)

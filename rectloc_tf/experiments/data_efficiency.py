@@ -11,10 +11,10 @@ pictures are far off (REPORT.md has numbers).
 
 import dataclasses
 
-from rectloc_tf.config import ARCHS, IMAGES_PER_DOMAIN, RunConfig
-from rectloc_tf.experiments.plan import Experiment, Settings, Task
+from rectloc_tf.config import IMAGES_PER_DOMAIN, RunConfig
+from rectloc_tf.experiments.command import main
+from rectloc_tf.experiments.plan import COMPARED, DOMAIN, Experiment, Settings, Task, finished
 
-DOMAIN = 3
 VALIDATIONS = 5  # of a run, about
 
 
@@ -37,39 +37,39 @@ def fixed_epochs(settings: Settings, arch: str, fraction: float) -> RunConfig:
 
 
 def runs(settings: Settings):
-    """What is held fixed, the fraction and the run: small sets first, seed by seed."""
+    """The runs of fixed updates, small sets first, seed by seed; then those of fixed epochs."""
     for seed in settings.seeds:
         for fraction in settings.fractions:
-            for arch in ARCHS:
-                yield "updates", fraction, fixed_updates(settings, arch, fraction, seed)
+            for arch in COMPARED:
+                run = fixed_updates(settings, arch, fraction, seed)
+                yield _about("updates", fraction, run), run
     for fraction in settings.fractions[::-2][::-1]:  # every other size, the largest among them
-        for arch in ARCHS:
-            yield "epochs", fraction, fixed_epochs(settings, arch, fraction)
+        for arch in COMPARED:
+            run = fixed_epochs(settings, arch, fraction)
+            yield _about("epochs", fraction, run), run
+
+
+def _about(fixed: str, fraction: float, run: RunConfig) -> dict:
+    about = {"fixed": fixed, "fraction": fraction, "arch": run.arch, "seed": run.seed}
+    about |= {"num_images": run.num_images, "num_train": run.num_train}
+    return about | {"epochs": run.epochs, "steps": run.total_steps}
 
 
 def plan(settings: Settings) -> list[Task]:
     """Every size, both heads, every seed; and the smaller series of fixed epochs."""
-    return [Task(run) for _, _, run in runs(settings)]
+    return [Task(run) for _, run in runs(settings)]
 
 
 def summarise(settings: Settings, summaries) -> dict:
     """A row a run: metrics on the training images and on the test split."""
     rows = []
-    for fixed, fraction, run in runs(settings):
-        name = Task(run).name
-        if name in summaries:
-            about = {"run": name, "fixed": fixed, "fraction": fraction, "arch": run.arch}
-            about |= {"seed": run.seed, "num_images": run.num_images, "num_train": run.num_train}
-            about |= {"epochs": run.epochs, "steps": run.total_steps}
-            splits = summaries[name]["splits"]
-            metrics = {split: splits[split][str(DOMAIN)] for split in ("train", "test")}
-            rows.append({**about, **metrics})
+    for about, _, summary in finished(runs(settings), summaries):
+        metrics = {split: summary["splits"][split][str(DOMAIN)] for split in ("train", "test")}
+        rows.append({**about, **metrics})
     return {"rows": rows}
 
 
 EXPERIMENT = Experiment("data_efficiency", plan, summarise)
 
 if __name__ == "__main__":
-    from rectloc_tf.experiments.command import main
-
     main(EXPERIMENT)

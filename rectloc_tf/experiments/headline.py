@@ -7,48 +7,42 @@ and also see their scenes mirrored and transposed; short ones are plain, for `--
 and tell what the other experiments, which repeat them, are to be measured by.
 """
 
-from rectloc_tf.config import ARCHS
-from rectloc_tf.experiments.plan import Experiment, Settings, Task
-
-DOMAIN = 3
+from rectloc_tf.experiments.command import main
+from rectloc_tf.experiments.plan import COMPARED, DOMAIN, Experiment, Settings, Task, finished
 
 
 def runs(settings: Settings, seed: int):
-    """Variant and run, of one seed; no short ones where they would be the plain ones."""
+    """The runs of one seed; no short ones where they would be the plain ones."""
     for variant in ("short", "plain", "improved"):
-        for arch in ARCHS:
+        for arch in COMPARED:
             fields = {"arch": arch, "domain": DOMAIN, "seed": seed}
             run = getattr(settings, variant)(**fields)
             if variant != "short" or run != settings.plain(**fields):
-                yield variant, run
+                yield {"arch": arch, "variant": variant, "seed": seed, "epochs": run.epochs}, run
 
 
 def plan(settings: Settings) -> list[Task]:
     """Both heads, every way and seed; answers of the first seed's longer runs are pictured."""
     tasks = []
     for seed in settings.seeds:
-        for variant, run in runs(settings, seed):
-            pictured = seed == settings.seeds[0] and variant != "short"
+        for about, run in runs(settings, seed):
+            pictured = seed == settings.seeds[0] and about["variant"] != "short"
             tasks.append(Task(run, pictured=(DOMAIN,) if pictured else ()))
     return tasks
 
 
 def summarise(settings: Settings, summaries) -> dict:
     """A row a run: its test metrics on its own domain."""
-    rows = []
-    for seed in settings.seeds:
-        for variant, run in runs(settings, seed):
-            name = Task(run).name
-            if name in summaries:
-                test = summaries[name]["splits"]["test"][str(DOMAIN)]
-                about = {"run": name, "arch": run.arch, "variant": variant, "seed": seed}
-                rows.append({**about, "epochs": run.epochs, "test": test})
-    return {"rows": rows}
+    pairs = (pair for seed in settings.seeds for pair in runs(settings, seed))
+    return {
+        "rows": [
+            {**about, "test": summary["splits"]["test"][str(DOMAIN)]}
+            for about, _, summary in finished(pairs, summaries)
+        ]
+    }
 
 
 EXPERIMENT = Experiment("headline", plan, summarise)
 
 if __name__ == "__main__":
-    from rectloc_tf.experiments.command import main
-
     main(EXPERIMENT)

@@ -3,11 +3,9 @@
 python -m rectloc_tf.experiments.hyperparameter_sweep --flagfile=flags/study.flags
 """
 
-from rectloc_tf.config import ARCHS
-from rectloc_tf.experiments.plan import Experiment, Settings, Task
+from rectloc_tf.experiments.command import main
+from rectloc_tf.experiments.plan import COMPARED, DOMAIN, Experiment, Settings, Task, finished
 from rectloc_tf.experiments.summaries import fastest_rate
-
-DOMAIN = 3
 
 
 def axes(settings: Settings) -> dict[str, tuple]:
@@ -20,17 +18,17 @@ def axes(settings: Settings) -> dict[str, tuple]:
 
 
 def runs(settings: Settings):
-    """Head, axis, value and run; the centre of all axes is cross_domain's run on three."""
-    for arch in ARCHS:
+    """A run a value of each axis; the centre of all axes is cross_domain's run on three."""
+    for arch in COMPARED:
         for axis, values in axes(settings).items():
             for value in values:
                 fields = {"arch": arch, "domain": DOMAIN, "seed": settings.seeds[0], axis: value}
-                yield arch, axis, value, settings.short(**fields)
+                yield {"arch": arch, "axis": axis, "value": value}, settings.short(**fields)
 
 
 def plan(settings: Settings) -> list[Task]:
     """Every value of every axis, both heads, the first seed."""
-    return [Task(run) for *_, run in runs(settings)]
+    return [Task(run) for _, run in runs(settings)]
 
 
 def _train_variance(summary: dict) -> float | None:
@@ -42,23 +40,13 @@ def _train_variance(summary: dict) -> float | None:
 def summarise(settings: Settings, summaries) -> dict:
     """A row a value: what it reached, and the seconds of its fastest epoch."""
     rows = []
-    for arch, axis, value, run in runs(settings):
-        name = Task(run).name
-        if name in summaries:
-            summary = summaries[name]
-            rate = fastest_rate(summary)
-            rows.append(
-                {
-                    "run": name,
-                    "arch": arch,
-                    "axis": axis,
-                    "value": value,
-                    "seconds_per_epoch": run.num_train / rate if rate else None,
-                    "train_variance": _train_variance(summary),
-                    "validation": summary["splits"]["validation"][str(DOMAIN)],
-                    "test": summary["splits"]["test"][str(DOMAIN)],
-                }
-            )
+    for about, run, summary in finished(runs(settings), summaries):
+        rate = fastest_rate(summary)
+        about |= {"seconds_per_epoch": run.num_train / rate if rate else None}
+        about |= {"train_variance": _train_variance(summary)}
+        splits = ("validation", "test")
+        metrics = {split: summary["splits"][split][str(DOMAIN)] for split in splits}
+        rows.append({**about, **metrics})
     centre = {axis: getattr(settings.base, axis) for axis in axes(settings)}
     return {"centre": centre, "rows": rows}
 
@@ -66,6 +54,4 @@ def summarise(settings: Settings, summaries) -> dict:
 EXPERIMENT = Experiment("hyperparameter_sweep", plan, summarise)
 
 if __name__ == "__main__":
-    from rectloc_tf.experiments.command import main
-
     main(EXPERIMENT)

@@ -6,20 +6,20 @@ Networks trained on two rectangles, with the larger labelled or with both, are t
 pictures of one; seeds are compared in pairs.
 """
 
-from rectloc_tf.config import ARCHS
-from rectloc_tf.experiments.plan import Experiment, Settings, Task
+from rectloc_tf.experiments.command import main
+from rectloc_tf.experiments.plan import COMPARED, Experiment, Settings, Task, finished
 
 TRAINED, TESTED = 2, 1
 LABELS = {"one": "largest", "both": "largest_and_smallest"}
 
 
 def runs(settings: Settings):
-    """Number of labels and run, seed by seed."""
+    """The runs with one label and with both, seed by seed."""
     for seed in settings.seeds:
-        for arch in ARCHS:
+        for arch in COMPARED:
             for number, labels in LABELS.items():
-                fields = {"arch": arch, "domain": TRAINED, "labels": labels, "seed": seed}
-                yield number, settings.short(**fields)
+                run = settings.short(arch=arch, domain=TRAINED, labels=labels, seed=seed)
+                yield {"arch": arch, "labelled": number, "seed": seed}, run
 
 
 def plan(settings: Settings) -> list[Task]:
@@ -30,18 +30,13 @@ def plan(settings: Settings) -> list[Task]:
 def summarise(settings: Settings, summaries) -> dict:
     """A row a run: its test metrics on the other domain and on its own."""
     rows = []
-    for number, run in runs(settings):
-        name = Task(run).name
-        if name in summaries:
-            test = summaries[name]["splits"]["test"]
-            about = {"run": name, "arch": run.arch, "labelled": number, "seed": run.seed}
-            rows.append({**about, "test": test[str(TESTED)], "own": test[str(TRAINED)]})
+    for about, _, summary in finished(runs(settings), summaries):
+        test = summary["splits"]["test"]
+        rows.append({**about, "test": test[str(TESTED)], "own": test[str(TRAINED)]})
     return {"rows": rows}
 
 
 EXPERIMENT = Experiment("more_labels", plan, summarise)
 
 if __name__ == "__main__":
-    from rectloc_tf.experiments.command import main
-
     main(EXPERIMENT)

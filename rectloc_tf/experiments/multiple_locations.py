@@ -9,8 +9,8 @@ labelled. Each is asked for all rectangles of every domain.
 import functools
 import operator
 
-from rectloc_tf.config import RunConfig
-from rectloc_tf.experiments.plan import Experiment, Settings, Task
+from rectloc_tf.experiments.command import main
+from rectloc_tf.experiments.plan import Experiment, Settings, Task, finished
 
 TRAININGS = {
     "3, largest": (3, "largest"),
@@ -19,17 +19,12 @@ TRAININGS = {
 }
 
 
-def run_of(settings: Settings, training: str, seed: int) -> RunConfig:
-    """The run of one of the TRAININGS."""
-    domain, labels = TRAININGS[training]
-    return settings.short(arch="deconv", domain=domain, labels=labels, seed=seed)
-
-
 def runs(settings: Settings):
-    """Training and run, seed by seed."""
+    """A run of each of the TRAININGS, seed by seed."""
     for seed in settings.seeds:
-        for training in TRAININGS:
-            yield training, run_of(settings, training, seed)
+        for training, (domain, labels) in TRAININGS.items():
+            run = settings.short(arch="deconv", domain=domain, labels=labels, seed=seed)
+            yield {"training": training, "seed": seed}, run
 
 
 def plan(settings: Settings) -> list[Task]:
@@ -56,17 +51,14 @@ def agreement(found: list[list[int]]) -> float | None:
 def summarise(settings: Settings, summaries) -> dict:
     """A row for each run, domain and threshold; and how far the seeds of a training agree."""
     rows, found_by = [], {}
-    for training, run in runs(settings):
-        name = Task(run).name
-        if name in summaries:
-            for domain in settings.domains:
-                about = {"run": name, "training": training, "seed": run.seed, "tested": domain}
-                for measured in summaries[name]["locations"][str(domain)]:
-                    found = [int(bits, 16) for bits in measured["found"].split()]
-                    kind = (training, domain, measured["threshold"])
-                    found_by.setdefault(kind, []).append(found)
-                    rows.append({**about, **measured})
-                    del rows[-1]["found"]
+    for about, _, summary in finished(runs(settings), summaries):
+        for domain in settings.domains:
+            for measured in summary["locations"][str(domain)]:
+                found = [int(bits, 16) for bits in measured["found"].split()]
+                kind = (about["training"], domain, measured["threshold"])
+                found_by.setdefault(kind, []).append(found)
+                rows.append({**about, "tested": domain, **measured})
+                del rows[-1]["found"]
     agreements = []
     for (training, domain, threshold), found in found_by.items():
         if len(found) > 1:
@@ -78,6 +70,4 @@ def summarise(settings: Settings, summaries) -> dict:
 EXPERIMENT = Experiment("multiple_locations", plan, summarise)
 
 if __name__ == "__main__":
-    from rectloc_tf.experiments.command import main
-
     main(EXPERIMENT)

@@ -1,13 +1,16 @@
 """What an experiment is: settings in, runs to make, a summary out. No TensorFlow."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rectloc_tf.config import DEPTHS, MAX_DOMAIN, RunConfig
 from rectloc_tf.errors import ConfigError
+
+COMPARED = ("xy", "deconv")  # the heads of the original, which the experiments compare
+DOMAIN = 3  # rectangles in a picture, where an experiment is of one number of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,3 +137,21 @@ class Experiment:
     name: str
     plan: Callable[[Settings], list[Task]]
     summarise: Callable[[Settings, Mapping[str, dict[str, Any]]], dict[str, Any]]
+
+
+def finished(
+    pairs: Iterable[tuple[dict[str, Any], RunConfig]], summaries: Mapping[str, dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], RunConfig, dict[str, Any]]]:
+    """Those of an experiment's runs that are finished.
+
+    Args:
+        pairs: the first columns of a run's rows, and the run.
+        summaries: of the finished runs by name.
+
+    Yields:
+        The columns with the run's name before them, the run and its summary.
+    """
+    for about, run in pairs:
+        name = Task(run).name
+        if name in summaries:
+            yield {"run": name, **about}, run, summaries[name]

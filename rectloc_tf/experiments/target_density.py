@@ -7,10 +7,9 @@ The original wished for a true density and left it out for its cost.
 
 import math
 
-from rectloc_tf.experiments.plan import Experiment, Settings, Task
+from rectloc_tf.experiments.command import main
+from rectloc_tf.experiments.plan import DOMAIN, Experiment, Settings, Task, finished
 from rectloc_tf.experiments.summaries import fastest_rate
-
-DOMAIN = 3
 
 
 def sigma_of_equal_mass(radius: float) -> float:
@@ -19,12 +18,13 @@ def sigma_of_equal_mass(radius: float) -> float:
 
 
 def runs(settings: Settings):
-    """Target and run, seed by seed; the disc's is cross_domain's run."""
+    """Both targets, seed by seed; the disc's run is cross_domain's."""
     sigma = sigma_of_equal_mass(settings.base.radius)
     for seed in settings.seeds:
         for target in ("disc", "gaussian"):
             fields = {"arch": "deconv", "domain": DOMAIN, "seed": seed, "target": target}
-            yield target, settings.short(sigma=sigma, **fields)
+            run = settings.short(sigma=sigma, **fields)
+            yield {"target": target, "seed": seed, "sigma": run.sigma}, run
 
 
 def plan(settings: Settings) -> list[Task]:
@@ -38,19 +38,13 @@ def plan(settings: Settings) -> list[Task]:
 def summarise(settings: Settings, summaries) -> dict:
     """A row a run: its test metrics, and the images per second of its fastest epoch."""
     rows = []
-    for target, run in runs(settings):
-        name = Task(run).name
-        if name in summaries:
-            summary = summaries[name]
-            about = {"run": name, "target": target, "seed": run.seed, "sigma": run.sigma}
-            about |= {"images_per_second": fastest_rate(summary)}
-            rows.append({**about, "test": summary["splits"]["test"][str(DOMAIN)]})
+    for about, _, summary in finished(runs(settings), summaries):
+        about |= {"images_per_second": fastest_rate(summary)}
+        rows.append({**about, "test": summary["splits"]["test"][str(DOMAIN)]})
     return {"rows": rows}
 
 
 EXPERIMENT = Experiment("target_density", plan, summarise)
 
 if __name__ == "__main__":
-    from rectloc_tf.experiments.command import main
-
     main(EXPERIMENT)

@@ -1,13 +1,14 @@
-"""Pictures with the answer drawn on them: how they are named, and what they never replace."""
+"""Pictures with the answer drawn on them: their looks and names, and what they never replace."""
 
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from rectloc_tf.errors import ConfigError, UserError
-from rectloc_tf.results import plots
+from rectloc_tf.results.drawing import show_scene
 from rectloc_tf.results.output_files import atomic_path, fit_name
 
 SOFTWARE = "rectloc_tf"  # in each overlay's PNG data, so that we know our own
@@ -47,6 +48,34 @@ def check_overlays(folder: Path, overlays: Iterable[Path], pictures: Iterable[Pa
             raise ConfigError(f"--overlay_dir={folder}: {message}")
 
 
+def draw_overlay(
+    image: np.ndarray,
+    point: np.ndarray,
+    heatmap: np.ndarray | None = None,
+    truth: np.ndarray | None = None,
+) -> Figure:
+    """One picture with the predicted centre and, if given, the heatmap [S, S] laid over it.
+
+    Args:
+        image: uint8 [H, W] or [H, W, 3], any size.
+        point: (x, y) in its pixels.
+        heatmap: brightness 0-255, stretched over the picture.
+        truth: the true centre, if known.
+    """
+    height, width = image.shape[:2]
+    scale = max(4.0 / max(height, width), 1 / 200)
+    figure = Figure(figsize=(max(width * scale, 1), max(height * scale, 1)))
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set_axis_off()
+    show_scene(axis, image, [point], truth)
+    if heatmap is not None:
+        extent = (0, width, height, 0)
+        alpha = np.clip(heatmap / max(float(heatmap.max()), 1.0), 0, 1) * 0.6
+        axis.imshow(heatmap, cmap="inferno", alpha=alpha, extent=extent, aspect="auto")
+    axis.set_aspect("auto")
+    return figure
+
+
 def write_overlay(
     path: Path,
     image: np.ndarray,
@@ -54,7 +83,7 @@ def write_overlay(
     heatmap: np.ndarray | None = None,
     truth: np.ndarray | None = None,
 ) -> None:
-    """Writes a PNG; the arguments are those of `plots.overlay`.
+    """Writes a PNG; the arguments are those of `draw_overlay`.
 
     Raises:
         UserError: if it cannot be drawn or written, or would replace a file that is not ours.
@@ -63,7 +92,7 @@ def write_overlay(
         raise UserError(f"{path}: is there and was not made by predict")
     with atomic_path(path) as temporary:
         try:
-            figure = plots.overlay(image, point, heatmap, truth)
+            figure = draw_overlay(image, point, heatmap, truth)
             figure.savefig(temporary, dpi=100, metadata={"Software": SOFTWARE})
         except (ValueError, MemoryError) as error:  # as of pictures of 1 x 60,000 pixels
             raise UserError(f"{path}: cannot be drawn ({error})") from error
