@@ -33,7 +33,8 @@ def read_sheet(path, num_columns: int) -> np.ndarray:
 
 def show(axis, image: np.ndarray, points: Iterable = (), truth=None, vmax: float = 255.0) -> None:
     """Draws a tile; several beside each other are smaller than they are."""
-    show_scene(axis, image, points, truth, vmax, interpolation="antialiased")
+    truths = () if truth is None else (truth,)
+    show_scene(axis, image, points, truths, vmax, interpolation="antialiased")
 
 
 def label_row(axis, text: str) -> None:

@@ -27,6 +27,7 @@ from rectloc_tf.errors import (
     reason,
 )
 from rectloc_tf.results.rundir import RunFolder, locate
+from rectloc_tf.settings import Number, OneOf, Setting, Switch, Text, Whole, settings_of
 from rectloc_tf.training import initial_weights
 from rectloc_tf.training.interrupts import exit_on_sigterm
 
@@ -34,43 +35,28 @@ FLAGS = flags.FLAGS
 # The original's training-set sizes, as shares of 10,000 images.
 FRACTIONS = "0.0005,0.001,0.002,0.003,0.005,0.0075,0.01,0.0175,0.025,0.07,0.2,0.5,1"
 _HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
-_RUN, _HOW = config.RunConfig(), config.ExecutionConfig()
 
-# What the run is.
-flags.DEFINE_enum("arch", _RUN.arch, config.ARCHS, "Head: coordinates or a heatmap.")
-flags.DEFINE_integer("depth", _RUN.depth, "ResNet depth: 18, 34 or 50.")
-flags.DEFINE_integer("domain", _RUN.domain, "Rectangles in each picture, 1 to 20.")
-flags.DEFINE_integer("image_size", _RUN.image_size, "Working size, a multiple of 16, 64 to 1024.")
-flags.DEFINE_integer("min_side", _RUN.min_side, "Shortest side of a rectangle, px of 224.")
-flags.DEFINE_integer("max_side", _RUN.max_side, "Longest side of a rectangle, px of 224.")
-flags.DEFINE_bool("solid", _RUN.solid, "Fill the rectangles.")
-flags.DEFINE_enum("labels", _RUN.labels, config.LABELS, "Which rectangles are labelled.")
-flags.DEFINE_enum("target", _RUN.target, config.TARGETS, "Heatmap shape (deconv only).")
-flags.DEFINE_float("radius", _RUN.radius, "Radius of the disc, px of 224.")
-flags.DEFINE_float("sigma", _RUN.sigma, "Sigma of the Gaussian, px of 224.")
-flags.DEFINE_integer("data_seed", _RUN.data_seed, "Seed of the scenes.")
-flags.DEFINE_integer("num_images", _RUN.num_images, "Image pool; 80 % of it is trained on.")
-flags.DEFINE_bool("augment", _RUN.augment, "Mirror and transpose training scenes at random.")
-flags.DEFINE_integer("batch_size", _RUN.batch_size, "Global batch size.")
-flags.DEFINE_float("learning_rate", _RUN.learning_rate, "Adam's learning rate, at its peak.")
-flags.DEFINE_enum("schedule", _RUN.schedule, config.SCHEDULES, "Learning rate over the run.")
-flags.DEFINE_integer("epochs", None, "Epochs; 40 for xy and 100 for deconv if left out.")
-flags.DEFINE_integer("validate_every", _RUN.validate_every, "Epochs between validations.")
-flags.DEFINE_integer("seed", _RUN.seed, "Seed of the weights and of the order of images.")
-flags.DEFINE_enum("precision", _RUN.precision, config.PRECISIONS, "Keras dtype policy.")
-flags.DEFINE_string(
-    "init_from", _RUN.init_from, "Run folder whose weights (see --weights) training starts from."
-)
 
-# How it is carried out.
-flags.DEFINE_enum("strategy", _HOW.strategy, config.STRATEGIES, "tf.distribute strategy.")
-flags.DEFINE_enum("jit", _HOW.jit, config.JITS, "Compile with XLA; auto: on GPU and TPU.")
-flags.DEFINE_enum("renderer", _HOW.renderer, config.RENDERERS, "What draws the pictures.")
-flags.DEFINE_enum("render_on", _HOW.render_on, config.PLACES, "Where training pictures are drawn.")
-flags.DEFINE_bool("deterministic", _HOW.deterministic, "Bitwise repeatable training.")
-flags.DEFINE_float(
-    "checkpoint_minutes", _HOW.checkpoint_minutes, "Minutes between checkpoints inside an epoch."
-)
+def _define_flags(cls: type) -> None:
+    """Defines the flag of each field of a config, as the field's setting describes it."""
+    for field in dataclasses.fields(cls):
+        found: Setting = field.metadata["setting"]
+        about = (field.name, field.default)
+        match found.kind:
+            case OneOf(values) if all(isinstance(value, str) for value in values):
+                flags.DEFINE_enum(*about, list(values), found.help)
+            case OneOf() | Whole():
+                flags.DEFINE_integer(*about, found.help)
+            case Number():
+                flags.DEFINE_float(*about, found.help)
+            case Switch():
+                flags.DEFINE_bool(*about, found.help)
+            case Text():
+                flags.DEFINE_string(*about, found.help)
+
+
+_define_flags(config.RunConfig)
+_define_flags(config.ExecutionConfig)
 flags.DEFINE_string(
     "run_dir", None, "Run folder; runs/<arch>-d<domain>-<hash of the run's flags> if left out."
 )
@@ -129,7 +115,7 @@ def execution_config() -> config.ExecutionConfig:
 
 
 def _from_flags(cls: type) -> Any:
-    return cls(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(cls)})
+    return cls(**{name: option(name) for name in settings_of(cls)})
 
 
 def option(name: str) -> Any:
@@ -224,14 +210,16 @@ def _parse(name: str, argv: list[str]) -> list[str]:
     try:
         rest = FLAGS(argv)
         _check_values_are_given()
+        given = {flag: option(flag) for flag in FLAGS if is_given(flag) and option(flag) != ""}
+        typed = typed_flags(argv[1:])
+        problem = commands.refusal(name, typed, given)
+        problem = problem or commands.unused_setting(name, typed, given)
     except flags.UnrecognizedFlagError as error:
         known = (*commands.COMMANDS[name].flags, "flagfile", "help", "verbosity")
         hint = commands.did_you_mean(error.flagname, known, "--")
         return _fail(f"unknown flag --{error.flagname}{hint}", EXIT_USAGE)
     except (flags.Error, OSError, UnicodeDecodeError, ConfigError) as error:
         return _fail(" ".join(str(error).split()), EXIT_USAGE)
-    given = [flag for flag in FLAGS if is_given(flag) and option(flag) != ""]
-    problem = commands.refusal(name, typed_flags(argv[1:]), given)
     if not problem and rest[1:]:
         problem = f"unexpected argument {rest[1]!r}: options are written --name=value"
         if "images" in commands.COMMANDS[name].flags and os.path.isfile(rest[1]):

@@ -1,10 +1,14 @@
 """What `--help` prints: a command's docstring, and its flags in groups, with defaults."""
 
 import textwrap
+from typing import Any
 
 from absl import flags
 
-from rectloc_tf.commands import COMMANDS, EXECUTION, RUN, docstring
+from rectloc_tf.commands import COMMANDS, EXECUTION, RUN, choices_that_use, docstring
+from rectloc_tf.config import RunConfig, SceneConfig
+from rectloc_tf.registry import HEADS, SOURCES
+from rectloc_tf.settings import settings_of
 
 _WIDTH = 100
 _INDENT = " " * 26
@@ -50,10 +54,31 @@ def _entry(flag: flags.Flag) -> str:
         written = f"--{flag.name}={kinds.get(flag.parser.flag_type(), kind)}"
     # absl begins the help of an enum with its values.
     text = " ".join((flag.help or "").split()).rsplit(">: ", 1)[-1]
-    if flag.default_as_str is not None:
-        text += f" [{flag.default_as_str.strip(chr(39))}]"
+    if users := _users(flag.name):
+        text = f"{', '.join(users)}: {text[0].lower()}{text[1:]}"
+    if default := _default(flag):
+        text += f" [{default}]"
     start = f"  {written}"
     start = f"{start:<{len(_INDENT)}}" if len(start) < len(_INDENT) else f"{start}\n{_INDENT}"
     # textwrap knows nothing of a line break in the first indent.
     body = textwrap.wrap(text, _WIDTH - len(_INDENT), break_on_hyphens=False)
     return start + f"\n{_INDENT}".join(body)
+
+
+def _users(name: str) -> list[str]:
+    """The heads, or the sources, that use a setting; none if all of them do."""
+    key, every = ("source", SOURCES) if name in settings_of(SceneConfig) else ("arch", HEADS)
+    users = [*dict.fromkeys(choice[key] for choice in choices_that_use(name))]
+    return users if len(users) < len(every) else []
+
+
+def _default(flag: flags.Flag) -> str:
+    """What a flag is if it is left out, and the heads with which that is something else."""
+    found = settings_of(RunConfig).get(flag.name)
+    if found is None or found.by_head is None:
+        return (flag.default_as_str or "").strip("'")
+    own: dict[Any, list[str]] = {found.by_head: []}
+    for head in HEADS:
+        own.setdefault(getattr(RunConfig(arch=head), flag.name), []).append(head)
+    others = [f"{', '.join(heads)}: {value}" for value, heads in [*own.items()][1:]]
+    return "; ".join([str(found.by_head), *others])

@@ -4,17 +4,19 @@ The module of a command is `rectloc_tf.<name>`; the first line of its docstring 
 """
 
 import ast
-import dataclasses
 import difflib
+import itertools
 import pkgutil
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from rectloc_tf.config import ExecutionConfig, RunConfig
+from rectloc_tf.config import ExecutionConfig, HeadConfig, RunConfig, SceneConfig
 from rectloc_tf.experiments import EXPERIMENTS
+from rectloc_tf.registry import SOURCES
+from rectloc_tf.settings import OneOf, settings_of
 
-RUN = tuple(field.name for field in dataclasses.fields(RunConfig))
-EXECUTION = tuple(field.name for field in dataclasses.fields(ExecutionConfig))
+RUN, EXECUTION = tuple(settings_of(RunConfig)), tuple(settings_of(ExecutionConfig))
 # Where --run_dir is left out; --precision=auto depends on the strategy.
 _FIND = (*RUN, "strategy")
 
@@ -125,6 +127,60 @@ def refusal(name: str, typed: Iterable[str], given: Collection[str]) -> str | No
                 beside = " and ".join(f"--{other}" for other in deciding)
                 return f"--{flag}: has no effect with {beside}; leave it out{similar}"
     return None
+
+
+def unused_setting(name: str, typed: Iterable[str], given: Mapping[str, Any]) -> str | None:
+    """What is wrong with typed flags that the chosen head or source does not use, None if nothing.
+
+    In a flagfile, which serves all heads and sources, they are no mistake.
+
+    Args:
+        name: a key of COMMANDS.
+        typed: the flags on the command line itself; `refusal` accepts them.
+        given: the values of all flags that have one, on the command line or in a flagfile.
+
+    Raises:
+        ConfigError: if the values describe no run.
+    """
+    command = COMMANDS[name]
+    idle = any("arch" in flags for deciding, flags in command.idle if set(deciding) <= set(given))
+    if idle or "arch" not in command.flags:
+        return None
+    run = RunConfig(**{flag: value for flag, value in given.items() if flag in RUN})
+    return next((_without_use(run, flag) for flag in typed if flag in run.unused), None)
+
+
+def _without_use(run: RunConfig, flag: str) -> str:
+    """Names the choices that leave a setting unused, and the nearest ones that use it."""
+    changes = [
+        {name: value for name, value in choice.items() if getattr(run, name) != value}
+        for choice in choices_that_use(flag)
+    ]
+    fewest = min(map(len, changes), default=0)
+    nearest = [change for change in changes if len(change) == fewest]
+    deciding = [name for name in RUN if any(name in change for change in nearest)] or ["arch"]
+    now = _as_flags({name: getattr(run, name) for name in deciding})
+    verb = "does" if len(nearest) == 1 else "do"
+    hint = f" ({_in_words([*map(_as_flags, nearest)])} {verb})" if nearest else ""
+    return f"--{flag}: {now} does not use it; leave it out{hint}"
+
+
+def choices_that_use(setting: str) -> list[dict[str, Any]]:
+    """The choices of a source, or of a head and what it can be set to, that use a setting."""
+    if setting in settings_of(SceneConfig):
+        return [{"source": name} for name, spec in SOURCES.items() if setting in spec.uses]
+    options = {
+        name: found.kind.values
+        for name, found in settings_of(HeadConfig).items()
+        if isinstance(found.kind, OneOf) and found.by_head is None
+    }
+    every = itertools.product(*options.values())
+    choices = [dict(zip(options, values, strict=True)) for values in every]
+    return [choice for choice in choices if setting not in HeadConfig(**choice).unused]
+
+
+def _as_flags(values: Mapping[str, Any]) -> str:
+    return " ".join(f"--{name}={value}" for name, value in values.items())
 
 
 def _in_words(names: list[str]) -> str:

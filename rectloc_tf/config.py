@@ -73,7 +73,6 @@ class Keypoints:
 class SceneConfig:
     """Which scenes: with an index, these fields determine a picture and its points completely."""
 
-    data_seed: int = setting(_SEED, 0, "Seed of the scenes (not of the training).")
     domain: int = setting(Whole(1, MAX_DOMAIN), 1, "Rectangles in each picture, 1 to 20.")
     image_size: int = setting(_IMAGE_SIZE, 224, "Working size, a multiple of 16, 64 to 1024.")
     min_side: int = setting(Whole(1, 224), 10, "Shortest side of a rectangle, px of 224.")
@@ -83,6 +82,7 @@ class SceneConfig:
         OneOf(LABELS), "largest",
         "Which rectangles are labelled; unordered: all, as points of one class.",
     )  # fmt: skip
+    data_seed: int = setting(_SEED, 0, "Seed of the scenes (not of the training).")
 
     def __post_init__(self):
         validate(self)
@@ -127,6 +127,11 @@ class SceneConfig:
         every = tuple(f"rank_{rank + 1}" for rank in ranks)
         return Keypoints(names.get(self.labels, every), RANKED, len(ranks))
 
+    @property
+    def num_keypoints(self) -> int:
+        """K, the number of keypoints that a head answers."""
+        return len(self.keypoints.names)
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
@@ -136,18 +141,16 @@ class HeadConfig:
     loss: str = setting(
         OneOf(LOSSES), _BY_HEAD, "What training minimises.", by_head="squared_error", later=True
     )
-    target: str = setting(OneOf(TARGETS), "disc", "deconv: shape of the heatmap's blobs.")
+    target: str = setting(OneOf(TARGETS), "disc", "Shape of the heatmap's blobs.")
     radius: float = setting(_LENGTH, _BY_HEAD, "Radius of the disc, px of 224.", by_head=7.0)
-    sigma: float = setting(_LENGTH, 5.0, "deconv: sigma of the Gaussian, px of 224.")
+    sigma: float = setting(_LENGTH, 5.0, "Sigma of the Gaussian, px of 224.")
     stride: int = setting(
-        OneOf(STRIDES), 4, "score_map: working pixels from cell to cell.", later=True
+        OneOf(STRIDES), 4, "Working pixels from cell to cell: 4, 8, 16 or 32.", later=True
     )
     positive_weight: float = setting(
-        _WEIGHT, 20.0, "score_map: weight of a cell inside the disc; others have 1.", later=True
+        _WEIGHT, 20.0, "Weight of a cell inside the disc; others have 1.", later=True
     )
-    offset_weight: float = setting(
-        _WEIGHT, 0.05, "score_map: weight of the offsets' loss.", later=True
-    )
+    offset_weight: float = setting(_WEIGHT, 0.05, "Weight of the offsets' loss.", later=True)
 
     def __post_init__(self):
         self._fill_in_defaults()
@@ -173,6 +176,11 @@ class HeadConfig:
     def head(self) -> "HeadConfig":
         """These settings alone, without others that a subclass adds."""
         return part_of(self, HeadConfig)
+
+    @property
+    def unused(self) -> set[str]:
+        """The settings that have no effect with this head, as it is set."""
+        return {*settings_of(HeadConfig)} - {"arch", "loss", *HEADS[self.arch].uses(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,19 +269,23 @@ class RunConfig(SceneConfig, HeadConfig):
             "test": range(TEST_START, IMAGES_PER_DOMAIN),
         }[split]
 
+    @property
+    def unused(self) -> set[str]:
+        """The settings that have no effect with this head and this source."""
+        scenes = {*settings_of(SceneConfig)} - {"image_size", *SOURCES[self.source].uses}
+        return super().unused | scenes
+
     def identity(self) -> dict[str, Any]:
         """The fields that matter to this run, by flag name: what resume compares and the hash sees.
 
         Settings of heads and of sources count where this run's head or source uses them (an xy
         run has no radius), and those that came later only where they are not at their default.
         """
-        optional = {*settings_of(HeadConfig), *settings_of(SceneConfig)} - {*_ALWAYS}
-        used = {*HEADS[self.arch].uses(self), *SOURCES[self.source].uses}
-        usual = type(self)(arch=self.arch) if self.arch in HEADS else None
+        unused, usual = self.unused, RunConfig(arch=self.arch)
         return {
             name: getattr(self, name)
             for name, found in settings_of(self).items()
-            if (name in used or name not in optional)
+            if name not in unused
             and not (found.later and getattr(self, name) == getattr(usual, name))
         }
 
@@ -298,9 +310,6 @@ class RunConfig(SceneConfig, HeadConfig):
         if unknown:
             raise ConfigError(f"unknown config field {unknown[0]!r}: made by another version?")
         return cls(**values)
-
-
-_ALWAYS = ("arch", "loss", "image_size")  # of whatever head and source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,17 +20,20 @@ class HeadSpec:
         implementation: "module:class" of a `heads.head.Head`.
         title: for figures and tables.
         defaults: of the settings whose default is the head's own; `epochs` at least.
-        uses: the settings of `config.HeadConfig` that a run of this head depends on.
+        uses: a `config.HeadConfig` -> those of its settings that this head depends on.
         points: which kinds of points it answers (see `config.Keypoints`).
         losses: which of LOSSES it takes, the default first.
+        shaped_by: what the shapes of its weights depend on beside the depth: fields of a run, and
+            `num_keypoints`.
     """
 
     implementation: str
     title: str
     defaults: Mapping[str, Any]
-    uses: Callable[[Any], tuple[str, ...]] = lambda run: ()
+    uses: Callable[[Any], tuple[str, ...]] = lambda head: ()
     points: tuple[str, ...] = (RANKED, NAMED)
     losses: tuple[str, ...] = ("squared_error", "absolute_error", "huber")
+    shaped_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,19 @@ class SourceSpec:
 
 
 HEADS: dict[str, HeadSpec] = {
-    "xy": HeadSpec("rectloc_tf.heads.xy:XY", "coordinates (xy)", {"epochs": 40}),
+    "xy": HeadSpec(
+        "rectloc_tf.heads.xy:XY",
+        "coordinates (xy)",
+        {"epochs": 40},
+        shaped_by=("num_keypoints",),
+    ),
     "deconv": HeadSpec(
         "rectloc_tf.heads.deconv:Deconv",
         "heatmap (deconv)",
         {"epochs": 100, "radius": 7.0},
-        lambda run: ("target", "radius" if run.target == "disc" else "sigma"),
+        lambda head: ("target", "radius" if head.target == "disc" else "sigma"),
         (RANKED, NAMED, UNORDERED),
+        shaped_by=("image_size",),
     ),
     "score_map": HeadSpec(
         "rectloc_tf.heads.score_map:ScoreMap",

@@ -140,8 +140,8 @@ def validate(config: Any) -> None:
     for name, found in settings_of(config).items():
         value = getattr(config, name)
         require(found.kind.accepts(value), name, value, found.kind.rule)
-        if isinstance(found.kind, Number):  # 7 and 7.0 are the same run
-            object.__setattr__(config, name, float(value))
+        if isinstance(found.kind, Number):  # 7 and 7.0 are the same run, and so are 0.0 and -0.0
+            object.__setattr__(config, name, float(value) + 0.0)
 
 
 def part_of(config: Any, cls: type) -> Any:

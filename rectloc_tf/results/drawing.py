@@ -26,7 +26,7 @@ def show_scene(
     axis,
     image: np.ndarray,
     points: Iterable = (),
-    truth=None,
+    truths: Iterable = (),
     vmax: float = 255.0,
     interpolation: str = "nearest",
 ) -> None:
@@ -36,7 +36,7 @@ def show_scene(
         axis: where.
         image: [H, W], or [H, W, 3] of uint8.
         points: predicted points, (x, y) each.
-        truth: the true point, if it is to be shown.
+        truths: true points; of both, those that are NaN are left out.
         vmax: the value that is shown white.
         interpolation: Matplotlib's; "antialiased" keeps outlines of one pixel whole where the
             picture is drawn smaller than it is.
@@ -45,10 +45,9 @@ def show_scene(
     extent = (0, width, height, 0)
     cmap = None if image.ndim == 3 else "gray"
     axis.imshow(image, cmap=cmap, vmin=0, vmax=vmax, extent=extent, interpolation=interpolation)
-    if truth is not None:
-        axis.plot(*truth, linestyle="none", clip_on=False, **TRUTH)
-    for point in points:
-        axis.plot(*point, linestyle="none", clip_on=False, **PREDICTED)
+    for places, mark in ((truths, TRUTH), (points, PREDICTED)):
+        for place in places:
+            axis.plot(*place, linestyle="none", clip_on=False, **mark)
     axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
 
 
@@ -61,11 +60,11 @@ def true_centers(rectangles) -> np.ndarray:
     return centers(np.asarray(rectangles, np.float64)[:, 0])
 
 
-def add_legend(figure: Figure) -> None:
+def add_legend(figure: Figure, truth: str = "true centre of the largest") -> None:
     """Says below a figure what the two marks are."""
     handles = [
         Line2D([], [], linestyle="none", label=label, **mark)
-        for label, mark in (("true centre of the largest", TRUTH), ("predicted", PREDICTED))
+        for label, mark in ((truth, TRUTH), ("predicted", PREDICTED))
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
 

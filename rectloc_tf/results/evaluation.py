@@ -81,7 +81,9 @@ class Evaluator:
         head = self._head.of(source.keypoints)
         step = self._steps.setdefault(head.keypoints, self._step(head))
         found = self._collect(source, indices, step)
-        metrics: dict[str, Any] = {"num_images": len(indices)}
+        # A head without such values has none.
+        metrics: dict[str, Any] = {"num_images": len(indices), "mse": None, "ln_mse": None}
+        metrics["r2"] = None
         if "errors" in found:
             sums = found["errors"], found["sums"], found["squares"]
             metrics |= value_metrics(*sums, head.num_values, head.can_be_empty)

@@ -50,24 +50,24 @@ def check_overlays(folder: Path, overlays: Iterable[Path], pictures: Iterable[Pa
 
 def draw_overlay(
     image: np.ndarray,
-    point: np.ndarray,
+    points: np.ndarray,
     heatmap: np.ndarray | None = None,
-    truth: np.ndarray | None = None,
+    truths: np.ndarray | None = None,
 ) -> Figure:
-    """One picture with the predicted centre and, if given, the heatmap [S, S] laid over it.
+    """One picture with the predicted points and, if given, the heatmap [S, S] laid over it.
 
     Args:
         image: uint8 [H, W] or [H, W, 3], any size.
-        point: (x, y) in its pixels.
+        points: [K, 2], (x, y) in its pixels.
         heatmap: brightness 0-255, stretched over the picture.
-        truth: the true centre, if known.
+        truths: the true points [T, 2], if known.
     """
     height, width = image.shape[:2]
     scale = max(4.0 / max(height, width), 1 / 200)
     figure = Figure(figsize=(max(width * scale, 1), max(height * scale, 1)))
     axis = figure.add_axes((0, 0, 1, 1))
     axis.set_axis_off()
-    show_scene(axis, image, [point], truth)
+    show_scene(axis, image, points, () if truths is None else truths)
     if heatmap is not None:
         extent = (0, width, height, 0)
         alpha = np.clip(heatmap / max(float(heatmap.max()), 1.0), 0, 1) * 0.6
@@ -79,9 +79,9 @@ def draw_overlay(
 def write_overlay(
     path: Path,
     image: np.ndarray,
-    point: np.ndarray,
+    points: np.ndarray,
     heatmap: np.ndarray | None = None,
-    truth: np.ndarray | None = None,
+    truths: np.ndarray | None = None,
 ) -> None:
     """Writes a PNG; the arguments are those of `draw_overlay`.
 
@@ -92,7 +92,7 @@ def write_overlay(
         raise UserError(f"{path}: is there and was not made by predict")
     with atomic_path(path) as temporary:
         try:
-            figure = draw_overlay(image, point, heatmap, truth)
+            figure = draw_overlay(image, points, heatmap, truths)
             figure.savefig(temporary, dpi=100, metadata={"Software": SOFTWARE})
         except (ValueError, MemoryError) as error:  # as of pictures of 1 x 60,000 pixels
             raise UserError(f"{path}: cannot be drawn ({error})") from error

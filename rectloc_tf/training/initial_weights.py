@@ -12,6 +12,7 @@ import numpy as np
 
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError, UserError
+from rectloc_tf.registry import HEADS
 from rectloc_tf.results.rundir import RunFolder
 
 Weights = list[np.ndarray]
@@ -51,16 +52,14 @@ def check(run: RunConfig, which: str) -> None:
     if not folder.exists():
         raise UserError(f"{flag}: no run there (config.json is missing); name a run folder")
     other = folder.run_config()
-    names = ("arch", "depth", "image_size") if run.arch == "deconv" else ("arch", "depth")
-    for name in names:
+    for name in ("arch", "depth", *HEADS[run.arch].shaped_by):
         theirs, ours = getattr(other, name), getattr(run, name)
-        if theirs != ours:
-            raise ConfigError(f"--{name}={ours}: {flag} is a run of --{name}={theirs}")
-    theirs, ours = (len(r.targets.ranks(r.domain)) for r in (other, run))
-    if run.arch == "xy" and theirs != ours:
-        raise ConfigError(
-            f"--labels={run.labels}: {flag} answers {theirs} points, and this run {ours}"
-        )
+        if theirs == ours:
+            continue
+        if name == "num_keypoints":
+            words = f"answers {theirs} points, and this run {ours}"
+            raise ConfigError(f"--labels={run.labels}: {flag} {words}")
+        raise ConfigError(f"--{name}={ours}: {flag} is a run of --{name}={theirs}")
     path = folder.model_path(which)
     if not path.exists():
         raise UserError(f"{flag}: not trained yet ({path.name} is missing)")

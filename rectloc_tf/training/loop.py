@@ -185,7 +185,7 @@ class Trainer:
             "zero_map_loss": zero_map_loss[0] if zero_map_loss else float("nan"),
             "val_loss": _number(metrics["loss"]),
             "val_zero_map_loss": _number(metrics["empty_loss"]),
-            "val_r2": _number(metrics.get("r2")),
+            "val_r2": _number(metrics["r2"]),
             "val_median_px": _number(errors["median"]),
             "val_mean_px": _number(errors["mean"]),
             "val_p95_px": _number(errors["p95"]),
@@ -221,9 +221,8 @@ class Trainer:
         run, epoch = self.run, int(row["epoch"])
         losses = _loss_text(row["train_loss"], row["zero_map_loss"])
         self.progress.print(
-            f"epoch {epoch}/{run.epochs}: {losses}, "
-            f"validation {_loss_digits(row['val_loss'])}, centre error {row['val_median_px']:.1f} px "
-            f"median, {row['val_mean_px']:.1f} px mean, right {row['val_right_rate']:.1%}, "
+            f"epoch {epoch}/{run.epochs}: {losses}, validation {_loss_digits(row['val_loss'])}, "
+            f"centre error {row['val_median_px']:.1f} px median, {row['val_mean_px']:.1f} px mean, right {row['val_right_rate']:.1%}, "
             f"{row['images_per_second']:.0f} images/s"
         )
         with self.writer.as_default(step=int(row["step"])):
