@@ -530,9 +530,11 @@ def test_a_heads_own_default_counts_as_the_default(arch):
     assert RunConfig(arch=arch, loss=HEADS[arch].losses[0]).default_folder == run.default_folder
 
 
-def test_fields_that_came_later():
-    assert {*LATER} == {
-        "loss", "stride", "positive_weight", "offset_weight", "source", "augment", "init_from"
+def test_what_came_after_the_first_version_is_marked_so():
+    assert {*FIELDS} - {*LATER} == {
+        "arch", "depth", "domain", "image_size", "min_side", "max_side", "solid", "labels",
+        "target", "radius", "sigma", "data_seed", "num_images", "batch_size", "learning_rate",
+        "schedule", "epochs", "validate_every", "seed", "precision",
     }  # fmt: skip
 
 
