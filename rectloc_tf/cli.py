@@ -41,7 +41,7 @@ def _define_flags(cls: type) -> None:
     """Defines the flag of each field of a config, as the field's setting describes it."""
     for field in dataclasses.fields(cls):
         found: Setting = field.metadata["setting"]
-        about = (field.name, field.default)
+        about: tuple[str, Any] = (field.name, field.default)
         match found.kind:
             case OneOf(values) if all(isinstance(value, str) for value in values):
                 flags.DEFINE_enum(*about, list(values), found.help)

@@ -94,6 +94,8 @@ class SceneConfig:
         shortest = f"a whole number from 1 to {self.max_side}"
         require(self.min_side <= self.max_side, "min_side", self.min_side, shortest)
         require(low >= 2, "min_side", self.min_side, f"2 pixels or more at {self.image_size} px")
+        if high - low + 1 >= self.domain:  # as many squares, each of another area
+            return
         areas = len({w * h for w in range(low, high + 1) for h in range(low, high + 1)})
         if areas < self.domain:
             raise ConfigError(

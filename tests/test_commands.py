@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from rectloc_tf import cli, commands
 from rectloc_tf.cli_help import help_text
-from rectloc_tf.commands import COMMANDS, EXECUTION, RUN, did_you_mean, refusal
-from rectloc_tf.config import ARCHS
+from rectloc_tf.commands import COMMANDS, EXECUTION, RUN, did_you_mean, refusal, unused_setting
+from rectloc_tf.config import RunConfig
+from rectloc_tf.errors import ConfigError
 from rectloc_tf.experiments.all import EXPERIMENTS
+from rectloc_tf.registry import HEADS, SOURCES, HeadSpec, SourceSpec
 from tests.conftest import ROOT, run_without_tensorflow
 from tests.test_plan import SETTINGS
 
@@ -130,6 +132,127 @@ def test_a_refusal_says_where_a_flag_belongs():
     )
 
 
+@pytest.fixture
+def two_heads():
+    """No heads but xy and deconv."""
+    every = {**HEADS}
+    for head in {*HEADS} - {"xy", "deconv"}:
+        del HEADS[head]
+    yield
+    HEADS.clear()
+    HEADS.update(every)  # in their order, which help shows
+
+
+@pytest.fixture
+def four_heads(two_heads):
+    """xy and deconv, and two heads that use other settings."""
+    HEADS["cells"] = HeadSpec(
+        "", "", {"epochs": 9}, lambda head: ("stride",), losses=("sigmoid_cross_entropy",)
+    )
+    HEADS["dots"] = HeadSpec("", "", {"epochs": 9}, lambda head: ("sigma",))
+
+
+@pytest.mark.usefixtures("four_heads")
+@pytest.mark.parametrize("name", ["train", *ON_A_RUN])
+@pytest.mark.parametrize(
+    ("given", "flag", "now", "hint"),
+    [
+        ({}, "stride", "--arch=xy", " (--arch=cells does)"),
+        ({}, "radius", "--arch=xy", " (--arch=deconv does)"),
+        ({}, "target", "--arch=xy", " (--arch=deconv does)"),
+        ({}, "sigma", "--arch=xy", " (--arch=dots does)"),
+        ({}, "offset_weight", "--arch=xy", ""),
+        ({"target": "gaussian"}, "sigma", "--arch=xy", " (--arch=deconv and --arch=dots do)"),
+        ({"arch": "deconv"}, "stride", "--arch=deconv", " (--arch=cells does)"),
+        (
+            {"arch": "deconv"}, "sigma", "--arch=deconv --target=disc",
+            " (--target=gaussian and --arch=dots do)",
+        ),
+        (
+            {"arch": "deconv", "target": "gaussian"}, "radius", "--target=gaussian",
+            " (--target=disc does)",
+        ),
+        ({"arch": "dots"}, "radius", "--arch=dots", " (--arch=deconv does)"),
+        (
+            {"arch": "dots", "target": "gaussian"}, "radius", "--arch=dots --target=gaussian",
+            " (--arch=deconv --target=disc does)",
+        ),
+    ],
+)  # fmt: skip
+def test_a_typed_setting_that_the_head_does_not_use_is_refused(name, given, flag, now, hint):
+    given = {flag: getattr(RunConfig(), flag), **given}
+    message = f"--{flag}: {now} does not use it; leave it out{hint}"
+    assert unused_setting(name, ["arch", flag], given) == message
+    assert unused_setting(name, ["arch"], given) is None  # from a flagfile
+
+
+@pytest.mark.usefixtures("four_heads")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_typed_setting_that_the_head_uses_is_not_refused(name):
+    used = {
+        "xy": ["loss"],
+        "deconv": ["loss", "target", "radius"],
+        "cells": ["loss", "stride"],
+        "dots": ["loss", "sigma"],
+    }
+    others = {*RUN} - {"target", "radius", "sigma", "stride", "positive_weight", "offset_weight"}
+    for arch, settings in used.items():
+        given = RunConfig(arch=arch).to_json()
+        typed = [flag for flag in (*others, *settings) if flag in COMMANDS[name].flags]
+        assert unused_setting(name, typed, given) is None
+
+
+def test_a_typed_setting_that_the_source_does_not_use_is_refused(monkeypatch):
+    monkeypatch.setitem(SOURCES, "files", SourceSpec("", lambda run: "files", ("data_seed",)))
+    for flag in ("domain", "solid", "labels"):
+        given = {"source": "files", flag: getattr(RunConfig(), flag)}
+        assert unused_setting("train", [flag], given) == (
+            f"--{flag}: --source=files does not use it; leave it out (--source=scenes does)"
+        )
+    for flag in ("data_seed", "image_size", "source"):
+        given = {flag: getattr(RunConfig(), flag), "source": "files"}
+        assert unused_setting("train", [flag], given) is None
+
+
+def test_what_the_head_uses_is_asked_only_where_flags_describe_a_run():
+    given = {"run_dir": "runs/x", "arch": "xy", "radius": 9.0, "depth": 19}
+    for name in ON_A_RUN:
+        assert unused_setting(name, ["radius"], given) is None  # `refusal` has refused it
+    for name in ("benchmark", "experiments.headline"):
+        assert unused_setting(name, ["radius"], given) is None
+    with pytest.raises(ConfigError, match="^--depth=19: "):
+        unused_setting("train", [], given)
+
+
+def test_a_setting_without_effect_ends_in_one_line(tmp_path):
+    done = run_without_tensorflow("rectloc_tf.train", "--arch=xy", "--radius=5")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --radius: --arch=xy does not use it; leave it out (")
+    assert done.stderr.count("\n") == 1
+    (tmp_path / "my.flags").write_text("--arch=xy\n--radius=5\n")
+    flagfile = f"--flagfile={tmp_path / 'my.flags'}"
+    done = run_without_tensorflow("rectloc_tf.train", flagfile, "--init_from=nowhere")
+    assert done.stderr.startswith("error: --init_from=nowhere: no run there")
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--arch=unet", f"flag --arch=unet: value should be one of <{'|'.join(HEADS)}>"),
+        ("--depth=x", "flag --depth=x: invalid literal for int() with base 10: 'x'"),
+        ("--depth=19", "--depth=19: must be one of 18, 34, 50"),
+        ("--seed=-1", "--seed=-1: must be a whole number from 0 to 2147483647"),
+        ("--learning_rate=0", "--learning_rate=0.0: must be a number above 0"),
+        ("--checkpoint_minutes=0", "--checkpoint_minutes=0.0: must be a number above 0"),
+        ("--init_from=", "--init_from=: empty; give a value, or leave the flag out"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_flag(flag, message):
+    done = run_without_tensorflow("rectloc_tf.train", flag)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {message}\n"
+
+
 def values(flag):
     return {"arch": "xy", "images": "a.png"}.get(flag, "1")
 
@@ -199,11 +322,46 @@ def test_help_shows_the_docstring_and_each_flag_once(name):
 
 def test_help_shows_kinds_and_defaults():
     lines = [" ".join(line.split()) for line in help_text("train", cli.FLAGS).splitlines()]
-    assert f"--arch={'|'.join(ARCHS)} Head: coordinates or a heatmap. [xy]" in lines
+    assert f"--arch={'|'.join(HEADS)} Head: what the network answers with. [xy]" in lines
     assert "--depth=N ResNet depth: 18, 34 or 50. [18]" in lines
     assert "--[no]solid Fill the rectangles. [false]" in lines
-    assert "--epochs=N Epochs; 40 for xy and 100 for deconv if left out." in lines
     assert "--learning_rate=X Adam's learning rate, at its peak. [0.001]" in lines
+    assert "--init_from=... Run folder whose weights (see --weights) training starts from." in lines
+
+
+def entries(name):
+    """The entries of a command's help, each in one line."""
+    text = " ".join(help_text(name, cli.FLAGS).split())
+    return {
+        entry.split("=")[0].removeprefix("[no]").split()[0]: entry for entry in text.split(" --")
+    }
+
+
+@pytest.mark.usefixtures("two_heads")
+def test_help_shows_the_defaults_of_each_head():
+    assert entries("train")["epochs"].endswith(
+        " Passes over the training images. [40; deconv: 100]"
+    )
+    assert entries("train")["radius"].endswith(" deconv: radius of the disc, px of 224. [7.0]")
+    defaults = {"epochs": 100, "radius": 17.0}
+    for head in ("cells", "dots"):
+        HEADS[head] = HeadSpec("", "", defaults, lambda head: ("radius",), losses=("huber",))
+    assert entries("train")["epochs"].endswith(" [40; deconv, cells, dots: 100]")
+    radius = "deconv, cells, dots: radius of the disc, px of 224. [7.0; cells, dots: 17.0]"
+    assert entries("train")["radius"].endswith(radius)
+    assert entries("train")["loss"].endswith(" [squared_error; cells, dots: huber]")
+
+
+@pytest.mark.usefixtures("two_heads")
+def test_help_shows_which_heads_and_sources_use_a_setting(monkeypatch):
+    assert " deconv: sigma of the Gaussian" in entries("train")["sigma"]  # with one target
+    for flag in ("arch", "loss", "depth", "domain", "image_size", "strategy"):
+        assert "deconv:" not in entries("train")[flag]
+        assert "scenes:" not in entries("train")[flag]
+    monkeypatch.setitem(SOURCES, "files", SourceSpec("", lambda run: "files", ("data_seed",)))
+    assert " scenes: rectangles in each picture" in entries("train")["domain"]
+    assert " Seed of the scenes" in entries("train")["data_seed"]
+    assert " Working size" in entries("train")["image_size"]
 
 
 @pytest.mark.parametrize("flag", ["-h", "-help", "--helpshort", "--helpfull"])

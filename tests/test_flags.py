@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
+from rectloc_tf import cli
 from rectloc_tf.config import ExecutionConfig, RunConfig
+from rectloc_tf.registry import HEADS
+from rectloc_tf.settings import OneOf, settings_of
 from tests.conftest import ROOT
 
 FLAGFILES = sorted((ROOT / "flags").glob("*.flags"))
@@ -41,7 +44,7 @@ def test_profiles():
 
 
 @pytest.mark.parametrize("path", FLAGFILES, ids=lambda p: p.stem)
-@pytest.mark.parametrize("arch", ["xy", "deconv"])
+@pytest.mark.parametrize("arch", HEADS)
 def test_each_flagfile_parses(path, arch):
     run, _ = parse(f"--flagfile={path}", f"--arch={arch}")
     config = RunConfig(**run)
@@ -62,6 +65,40 @@ def test_each_flagfile_says_how_to_use_it_and_what_to_expect():
 def test_a_flag_after_the_flagfile_wins():
     run, _ = parse("--flagfile=flags/quick.flags", "--epochs=3")
     assert run["epochs"] == 3
+
+
+FIELDS = [field for kind in (RunConfig, ExecutionConfig) for field in dataclasses.fields(kind)]
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_a_field_has_one_flag_of_its_kind_and_its_default(field):
+    ours = [flag.name for flag in cli.FLAGS.flags_by_module_dict()["rectloc_tf.cli"]]
+    assert ours.count(field.name) == 1
+    flag, found = cli.FLAGS[field.name], field.metadata["setting"]
+    assert flag.default == field.default
+    assert flag.help.endswith(found.help)
+    kinds = {int: "int", float: "float", bool: "bool", str: "string"}
+    values = found.kind.values if isinstance(found.kind, OneOf) and field.type is str else None
+    assert flag.flag_type() == ("string enum" if values else kinds[field.type])
+    assert getattr(flag.parser, "enum_values", None) == (values and [*values])
+
+
+def test_no_flag_belongs_to_two_fields():
+    assert not {*settings_of(RunConfig)} & {*settings_of(ExecutionConfig)}
+
+
+def test_what_is_typed_reaches_its_field():
+    typed = {
+        "arch": "deconv", "loss": "huber", "target": "gaussian", "radius": 4.5, "sigma": 3.5,
+        "stride": 8, "positive_weight": 3.0, "offset_weight": 0.5, "domain": 3, "image_size": 112,
+        "min_side": 12, "max_side": 100, "solid": True, "labels": "all", "data_seed": 4,
+        "source": "scenes", "depth": 34, "num_images": 50, "augment": True, "batch_size": 8,
+        "learning_rate": 0.5, "schedule": "cosine", "epochs": 6, "validate_every": 2, "seed": 5,
+        "precision": "float32", "init_from": "runs/other", "strategy": "single", "jit": "off",
+        "renderer": "opencv", "render_on": "host", "deterministic": True, "checkpoint_minutes": 1.5,
+    }  # fmt: skip
+    run, how = parse(*(f"--{name}={value}" for name, value in typed.items()))
+    assert {**run, **how} == typed
 
 
 def test_every_field_of_a_config_has_its_flag():

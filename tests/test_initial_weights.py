@@ -1,5 +1,6 @@
 """Runs that start from another run's weights."""
 
+import dataclasses
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ import pytest
 import rectloc_tf.models  # noqa: F401 (registers the layers of saved models)
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError, UserError
+from rectloc_tf.registry import HEADS, HeadSpec
 from rectloc_tf.results.pictures import predict_scenes
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.saved_model import load_model
@@ -77,6 +79,28 @@ def test_another_network_is_refused_by_name(tmp_path, theirs, ours, words):
 )
 def test_the_same_network_for_another_task_is_welcome(tmp_path, theirs, ours):
     check(RunConfig(**ours, init_from=made(tmp_path / "run", **theirs)), "best")
+
+
+def test_a_head_says_what_its_weights_depend_on(tmp_path, monkeypatch):
+    specs = {"any": (), "one": ("stride",), "two": ("stride", "num_keypoints")}
+    for head, shaped_by in specs.items():
+        spec = HeadSpec("", "", {"epochs": 1}, shaped_by=shaped_by)
+        monkeypatch.setitem(HEADS, head, spec)
+        path = made(tmp_path / head, arch=head)
+        fine = RunConfig(arch=head, image_size=112, epochs=2, loss="huber", init_from=path)
+        check(fine, "best")
+        others = {
+            "stride": ({"stride": 8}, "--stride=8: .* is a run of --stride=4"),
+            "num_keypoints": ({"labels": "all", "domain": 3}, "--labels=all: .* answers 1 points"),
+            "depth": ({"depth": 34}, "--depth=34: .* is a run of --depth=18"),
+        }
+        for name, (fields, words) in others.items():
+            changed = dataclasses.replace(fine, **fields)
+            if name in ("depth", *shaped_by):
+                with pytest.raises(ConfigError, match=f"^{words}"):
+                    check(changed, "best")
+            else:
+                check(changed, "best")
 
 
 def test_what_is_no_trained_run_is_refused(tmp_path):
@@ -179,7 +203,8 @@ def test_a_wrong_start_is_one_line_and_leaves_nothing(tmp_path, flags, code, wor
 
 
 def test_checking_loads_no_tensorflow():
-    script = "import sys, rectloc_tf.initial_weights; assert 'tensorflow' not in sys.modules"
+    module = "rectloc_tf.training.initial_weights"
+    script = f"import sys, {module}; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
     assert initial_weights.is_digest("sha256:12")
     assert not initial_weights.is_digest("runs/xy-d1-12345678")
