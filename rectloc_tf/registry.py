@@ -73,6 +73,7 @@ HEADS: dict[str, HeadSpec] = {
         lambda run: ("radius", "stride", "positive_weight", "offset_weight"),
         (RANKED, NAMED, UNORDERED),
         ("sigmoid_cross_entropy",),
+        shaped_by=("stride", "num_keypoints"),
     ),
 }
 
