@@ -232,12 +232,26 @@ class RunConfig(SceneConfig, HeadConfig):
         validate(self)
         self._check_head()
         self._check_sides()
+        HEADS[self.arch].check(self)
         if self.labels == "unordered" and UNORDERED not in HEADS[self.arch].points:
             able = " or ".join(f"--arch={n}" for n, s in HEADS.items() if UNORDERED in s.points)
             raise ConfigError(
                 f"--labels=unordered: --arch={self.arch} cannot answer points without an order; "
                 f"use {able}"
             )
+
+    def changed(self, **changes: Any) -> "RunConfig":
+        """The same run with some fields changed; None means a field's default.
+
+        With another head, settings that are at the default of the old one take that of the new.
+        """
+        arch = changes.get("arch", self.arch)
+        if arch != self.arch:
+            usual = RunConfig(arch=self.arch)
+            by_head = (name for name, s in settings_of(self).items() if s.by_head is not None)
+            same = (name for name in by_head if getattr(self, name) == getattr(usual, name))
+            changes = dict.fromkeys(same) | changes
+        return dataclasses.replace(self, **changes)
 
     @property
     def scene(self) -> SceneConfig:

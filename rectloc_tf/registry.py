@@ -5,9 +5,13 @@ A module outside this package adds its own in the same way, before configs are m
 """
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from rectloc_tf.errors import ConfigError
+from rectloc_tf.geometry import FRAME
 
 RANKED, NAMED, UNORDERED = "ranked", "named", "unordered"
 
@@ -23,6 +27,7 @@ class HeadSpec:
         uses: a `config.HeadConfig` -> those of its settings that this head depends on.
         points: which kinds of points it answers (see `config.Keypoints`).
         losses: which of LOSSES it takes, the default first.
+        check: refuses a run whose settings do not go together, by a ConfigError.
         shaped_by: what the shapes of its weights depend on beside the depth: fields of a run, and
             `num_keypoints`.
     """
@@ -34,6 +39,7 @@ class HeadSpec:
     points: tuple[str, ...] = (RANKED, NAMED)
     losses: tuple[str, ...] = ("squared_error", "absolute_error", "huber")
     shaped_by: tuple[str, ...] = ()
+    check: Callable[[Any], None] = lambda run: None
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,16 @@ class SourceSpec:
     implementation: str
     label: Callable[[Any], str]
     uses: tuple[str, ...] = field(default=())
+
+
+def _disc_holds_a_cell(run: Any) -> None:
+    """Refuses discs that may lie between the cells of a score map."""
+    least = run.stride / math.sqrt(2) * FRAME / run.image_size
+    if run.radius < least:
+        raise ConfigError(
+            f"--radius={run.radius:g}: must be {math.ceil(10 * least) / 10:g} px of {FRAME} or more "
+            f"at --image_size={run.image_size} --stride={run.stride}, or a disc may hold no cell"
+        )
 
 
 HEADS: dict[str, HeadSpec] = {
@@ -74,6 +90,7 @@ HEADS: dict[str, HeadSpec] = {
         (RANKED, NAMED, UNORDERED),
         ("sigmoid_cross_entropy",),
         shaped_by=("stride", "num_keypoints"),
+        check=_disc_holds_a_cell,
     ),
 }
 

@@ -34,8 +34,9 @@ def answer_with(model: keras.Model, head: Head) -> Answer:
     def answer(images):
         outputs = model(images, training=False)
         answers = head.answers(outputs)
-        if head.keypoints.kind == UNORDERED:
-            peaks = head.detections(outputs, 2 * head.keypoints.num_points)
+        several = head.keypoints.kind == UNORDERED
+        peaks = head.detections(outputs, 2 * head.keypoints.num_points) if several else None
+        if peaks is not None:
             shown = peaks.valid & ((peaks.values >= SHOWN) | (tf.range(peaks.values.shape[1]) == 0))
             answers["points_xy"] = tf.where(shown[..., None], peaks.points, float("nan"))
         return answers
