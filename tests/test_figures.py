@@ -17,6 +17,7 @@ from figures import (
     make_all,
     more_labels,
     multiple_locations,
+    prediction_epochs,
     style,
     target_density,
 )
@@ -251,3 +252,44 @@ def test_the_matrix_is_of_the_short_runs_alone():
     matrix = cross_domain._matrix(summary, "xy", lambda t: t["ln_mse"])
     np.testing.assert_array_equal(matrix, [[np.nan] * 3, [6, np.nan, 6], [np.nan] * 3])
     assert cross_domain._epochs(summary, "xy", False) == "12"
+
+
+def test_the_all_black_map_is_drawn_where_the_metrics_have_it():
+    tests = {"xy": {"ln_mse": 5.0}, "deconv": {"ln_mse": 5.0, "zero_map_mse": math.exp(4)}}
+    rows = [
+        {"arch": arch, "trained": 3, "tested": d, "in_matrix": True, "epochs": 5, "test": test}
+        for arch, test in tests.items()
+        for d in (1, 3)
+    ]
+    axes = cross_domain._draw_ln_mse({"domains": [1, 3], "rows": rows}).axes
+    black = [[a for a in axis.lines if a.get_label() == "all-black map"] for axis in axes]
+    assert black[0] == []
+    (line,) = black[1]
+    np.testing.assert_allclose(line.get_xydata(), [[1, 4], [3, 4]])
+
+
+def test_black_pixels_are_those_of_maps():
+    points = {"points": [[1.0, 2.0]]}
+    snapshots = {"0": {"black_share": 0.5, "brightness": 3.0, **points}}
+    rows = [
+        {"arch": "xy", "variant": "plain", "snapshots": {"0": points}},
+        {"arch": "deconv", "variant": "improved", "snapshots": snapshots},
+    ]
+    lines = prediction_epochs.table({"rows": rows}, {}).splitlines()[2:]
+    assert lines == ["| improved | 0 | 50.0 % | 3.0 |"]
+
+
+def test_heads_are_shown_side_by_side_with_their_maps_below(tmp_path):
+    size, rng = 16, np.random.default_rng(0)
+    scenes, maps = rng.integers(0, 200, (2, 3, size, size), np.uint8)
+    write_sheet(tmp_path / "runs" / "one.png", [scenes])
+    write_sheet(tmp_path / "runs" / "two.png", [scenes, maps])
+    kept = {"rectangles": [[[2, 4, 6, 10]]] * 3, "points": [[1.0, 2.0]] * 3}
+    pictures = {"deconv": {"sheet": "two.png", **kept}, "xy": {"sheet": "one.png", **kept}}
+    axes = style.side_by_side(pictures, tmp_path).axes
+    labels = [axis.get_ylabel() for axis in axes[::3]]
+    assert labels == ["coordinates (xy)", "heatmap (deconv)", "its heatmap"]
+    shown = np.array([axis.images[0].get_array() for axis in axes])
+    np.testing.assert_array_equal(shown, np.concatenate([scenes, scenes, maps]))
+    assert {axis.images[0].get_clim() for axis in axes[6:]} == {(0, maps.max())}
+    assert [len(axis.lines) for axis in axes] == 6 * [2] + 3 * [0]

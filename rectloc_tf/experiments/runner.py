@@ -162,7 +162,7 @@ class Study:
         for domain in task.pictured:
             if str(domain) not in summary["pictures"]:
                 scenes = predict_scenes(model, _in_domain(run, domain), NUM_PICTURED, TEST_START)
-                kept = self._keep_pictures(f"{task.name}_on{domain}.png", run, scenes)
+                kept = self._keep_pictures(f"{task.name}_on{domain}.png", scenes)
                 summary["pictures"][str(domain)] = kept
         failures = summary.setdefault("failures", {})
         for domain in task.failures:
@@ -170,16 +170,14 @@ class Study:
                 scenes = predict_scenes(model, _in_domain(run, domain), NUM_SEARCHED, TEST_START)
                 worst = largest_errors(scenes, NUM_PICTURED)
                 name = f"{task.name}_on{domain}_failures.png"
-                kept = self._keep_pictures(name, run, worst)
+                kept = self._keep_pictures(name, worst)
                 failures[str(domain)] = kept | {"searched": NUM_SEARCHED}
         if run.domain in task.pictured:
             self._keep_snapshots(task, folder, model, summary)
 
-    def _keep_pictures(
-        self, name: str, run: RunConfig, pictured: dict[str, np.ndarray]
-    ) -> dict[str, Any]:
+    def _keep_pictures(self, name: str, pictured: dict[str, np.ndarray]) -> dict[str, Any]:
         """Writes the sheet `name`; returns what a summary says of it."""
-        summaries.write_sheet(self._sheet(name), summaries.picture_rows(pictured, run))
+        summaries.write_sheet(self._sheet(name), summaries.picture_rows(pictured))
         return {"sheet": name, **{n: pictured[n].tolist() for n in ("rectangles", "points")}}
 
     def _keep_snapshots(

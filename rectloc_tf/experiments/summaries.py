@@ -111,9 +111,9 @@ def write_sheet(path: Path, rows: list[np.ndarray]) -> None:
         temporary.write_bytes(data.tobytes())
 
 
-def picture_rows(pictured: dict[str, np.ndarray], run: RunConfig) -> list[np.ndarray]:
-    """The rows of a sheet: scenes and, for heatmap networks, heatmaps, uint8 [N, S, S] each."""
+def picture_rows(pictured: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The rows of a sheet: scenes and, where there are any, heatmaps, uint8 [N, S, S] each."""
     rows = [pictured["images"]]
-    if run.targets.is_heatmap:
+    if "heatmaps" in pictured:
         rows.append(np.clip(pictured["heatmaps"], 0, 255).round().astype(np.uint8))
     return rows
