@@ -1,5 +1,6 @@
 """Figures and tables, drawn from summaries without TensorFlow."""
 
+import ast
 import json
 import math
 import subprocess
@@ -21,6 +22,8 @@ from figures import (
     style,
     target_density,
 )
+from rectloc_tf.errors import UserError
+from rectloc_tf.experiments.command import draw_figures
 from rectloc_tf.experiments.summaries import write_sheet
 from tests.conftest import ROOT
 
@@ -54,6 +57,76 @@ def test_a_table_that_is_not_its_summary_s_is_told(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(sys, "argv", ["make_all", "--check", f"--results_dir={tmp_path}"])
     assert make_all.main() == 1
     assert "REPORT.md: what it shows is not what the summaries give" in capsys.readouterr().err
+
+
+@pytest.fixture
+def density(tmp_path):
+    """A folder of summaries with one experiment's only."""
+    source = ROOT / "figures" / "results"
+    (tmp_path / "results" / "runs").mkdir(parents=True)
+    text = (source / "target_density.json").read_text()
+    (tmp_path / "results" / "target_density.json").write_text(text)
+    for run in json.loads(text)["runs"]:
+        for path in (source / "runs").glob(f"{run}*"):
+            (tmp_path / "results" / "runs" / path.name).write_bytes(path.read_bytes())
+    return tmp_path / "results"
+
+
+def test_named_experiments_are_drawn_and_documents_left_alone(density, tmp_path, monkeypatch):
+    for document in make_all.DOCUMENTS:
+        (tmp_path / document).write_text("<!-- results: headline --><!-- end -->")
+    monkeypatch.setattr(make_all, "ROOT", tmp_path)
+    folders = [f"--results_dir={density}", f"--figures_dir={tmp_path / 'drawn'}"]
+    monkeypatch.setattr(sys, "argv", ["make_all", "target_density", *folders])
+    assert make_all.main() == 0
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["target_density.png"]
+    for document in make_all.DOCUMENTS:
+        assert (tmp_path / document).read_text() == "<!-- results: headline --><!-- end -->"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["headlines"], "no experiment 'headlines'; there are headline, "),
+        (["headline", "--check"], "--check compares whole documents: leave the names out"),
+    ],
+)
+def test_wrong_arguments_are_told(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["make_all", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        make_all.main()
+    assert message in capsys.readouterr().err
+
+
+def test_a_study_draws_its_figures_in_another_process(density, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    before = {name: (ROOT / name).read_text() for name in make_all.DOCUMENTS}
+    draw_figures(["target_density"], density, tmp_path / "drawn")
+    assert capsys.readouterr().out == f"{tmp_path / 'drawn' / 'target_density.png'}\n"
+    assert (tmp_path / "drawn" / "target_density.png").stat().st_size > 5000
+    assert {name: (ROOT / name).read_text() for name in make_all.DOCUMENTS} == before
+    with pytest.raises(UserError, match=r"figures are not drawn: .*headline\.json: cannot be read"):
+        draw_figures(["target_density", "headline"], density, tmp_path / "drawn")
+
+
+@pytest.mark.parametrize("folder", [None, "figures"])
+def test_a_study_outside_a_checkout_is_not_drawn(folder, tmp_path, monkeypatch, capsys):
+    if folder:  # no package, but found as one: where summaries and figures go by default
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    for name in [name for name in sys.modules if name.split(".")[0] == "figures"]:
+        monkeypatch.delitem(sys.modules, name)
+    draw_figures(["headline"], tmp_path, tmp_path)
+    expected = "figures are drawn in a checkout only: python -m figures.make_all\n"
+    assert capsys.readouterr().out == expected
+
+
+def test_the_package_does_not_import_the_figures():
+    for path in (ROOT / "rectloc_tf").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name and name.split(".")[0] == "figures"], path
 
 
 def test_tables_go_between_their_markers():

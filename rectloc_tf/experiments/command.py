@@ -1,5 +1,8 @@
 """The entry point that all experiments share."""
 
+import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 from rectloc_tf import cli
@@ -78,23 +81,31 @@ def _run(experiments: list[Experiment]) -> int:
     for experiment in experiments:
         study.summarise(experiment)
         print(f"{settings.results_dir / experiment.name}.json")
-        _draw(experiment.name, settings.results_dir, Path(cli.option("figures_dir")))
+    names = [experiment.name for experiment in experiments]
+    draw_figures(names, settings.results_dir, Path(cli.option("figures_dir")))
     for failure in failures:
         print(f"failed: {failure}")
     return EXIT_ERROR if failures else 0
 
 
-def _draw(name: str, results_dir: Path, figures_dir: Path) -> None:
-    """Draws an experiment's figures, in a checkout."""
-    try:
-        from figures import make_all
-    except ModuleNotFoundError as error:
-        if error.name != "figures":
-            raise
+def draw_figures(names: list[str], results_dir: Path, figures_dir: Path) -> None:
+    """Draws the figures of experiments, in a checkout, and prints where they are.
+
+    Raises:
+        UserError: with the reason, if they cannot be drawn.
+    """
+    spec = importlib.util.find_spec("figures")
+    # Any folder of that name is found, as --figures_dir makes: without an origin.
+    if not (spec and spec.origin and Path(spec.origin).with_name("make_all.py").exists()):
         print("figures are drawn in a checkout only: python -m figures.make_all")
         return
-    for path in make_all.draw(name, results_dir, figures_dir):
-        print(path)
+    folders = (f"--results_dir={results_dir}", f"--figures_dir={figures_dir}")
+    command = [sys.executable, "-m", "figures.make_all", *names, *folders]
+    done = subprocess.run(command, capture_output=True, text=True)
+    print(done.stdout, end="")
+    if done.returncode:
+        why = (done.stderr.splitlines() or ["ended early"])[-1].removeprefix("error: ")
+        raise UserError(f"figures are not drawn: {why}")
 
 
 def _print_plan(study, experiments: list[Experiment]) -> None:
