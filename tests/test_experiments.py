@@ -160,7 +160,7 @@ def test_the_line_tells_when_everything_ends(capsys):
     text = capsys.readouterr().out
     assert text.startswith(f"[1/2] {tasks[0].name}, all in 6:40: epoch 1/1")  # 100 + 3 x 100 s
     progress.print("epoch 1: loss 3")
-    progress.print("warning: black")
+    progress.warn("black")
     assert capsys.readouterr().out == f"{tasks[0].name}: warning: black\n"
 
 

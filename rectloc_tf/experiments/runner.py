@@ -17,11 +17,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rectloc_tf.benchmarking.turns import describe_machine
 from rectloc_tf.config import TEST_START, ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.experiments import summaries
 from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
+from rectloc_tf.processor import describe_machine
 from rectloc_tf.results.evaluation import Evaluator, measure_locations
 from rectloc_tf.results.pictures import largest_errors, predict_scenes
 from rectloc_tf.results.rundir import RunFolder, write_json
@@ -66,9 +66,11 @@ class StudyProgress(ProgressLine):
         super().update(f"{place}: {text}")
 
     def print(self, text: str) -> None:
-        """Prints only warnings, with the name of the run."""
-        if text.startswith("warning"):
-            self.tell(f"{self._tasks[self._number].name}: {text}")
+        """Prints nothing: what a run says line by line."""
+
+    def warn(self, text: str) -> None:
+        """Prints a run's warning, with its name."""
+        self.tell(f"{self._tasks[self._number].name}: warning: {text}")
 
     def tell(self, text: str) -> None:
         """Prints a line that stays."""
