@@ -58,11 +58,13 @@ def facts(summary: dict) -> str:
     kinds = dict.fromkeys(f"{m['cpu']}, {m['cores']} cores" for m in summary["machines"])
     machines = "; ".join(kinds)
     size = f"{base['image_size']} px, batch {base['batch_size']}, {base['schedule']} schedule"
+    size += f", {base['precision']}"
     seeded = f"{style.count(len(summary['seeds']), 'seed')} ({seeds})"
     text = f"{style.count(runs, 'run')} at {size}, {seeded}; "
     text += f"{summary['hours']:.1f} hours on {machines}"
-    if summary["missing"]:
-        text += f"; {style.count(len(summary['missing']), 'more run')} of this plan not made yet"
+    more = len({*summary["missing"]} - {*summary["runs"]})
+    if more:
+        text += f"; {style.count(more, 'more run')} of this plan not made yet"
     return f"*{text}.*"
 
 

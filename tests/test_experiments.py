@@ -165,8 +165,8 @@ def test_the_line_tells_when_everything_ends(capsys):
 
 
 def test_a_plan_tells_what_is_not_as_usual():
-    usual = Task(RunConfig(domain=3, num_images=100, batch_size=8, epochs=1))
-    words = "xy domain 3 seed 0, 80 images, 1 epochs of batch 8 at 0.001"
+    usual = Task(RunConfig(domain=3, num_images=100, batch_size=8, epochs=1, precision="float32"))
+    words = "xy domain 3 seed 0, 80 images, 1 epochs of batch 8 at 0.001, float32"
     assert describe(usual) == words
     other = dataclasses.replace(usual.run, depth=34, labels="all", augment=True)
     assert describe(Task(other)) == f"{words}, depth 34, labels all, augmented"
