@@ -119,6 +119,29 @@ def test_a_dry_run_prices_what_is_missing_and_makes_nothing(study, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_smaller_command_keeps_what_is_there(study, tmp_path):
+    root, _ = study
+    shutil.copytree(root / "results", tmp_path / "results")
+    before, _ = make_all.load("cross_domain", root / "results")
+    done = run("experiments.cross_domain", *FAST, "--domains=4", *_folders(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert ": done in " not in done.stdout
+    assert make_all.load("cross_domain", tmp_path / "results")[0] == before
+
+
+def test_another_study_is_refused_before_anything_is_trained(study, tmp_path):
+    root, _ = study
+    shutil.copytree(root / "results", tmp_path / "results")
+    before = (tmp_path / "results" / "headline.json").read_bytes()
+    done = run("experiments.headline", *FAST, "--image_size=80", *_folders(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "headline.json: made with other flags (--image_size=64 there, 80 here)" in done.stderr
+    assert "another --results_dir" in done.stderr
+    assert (tmp_path / "results" / "headline.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
 def test_a_run_that_fails_is_told_and_does_not_stop_the_rest(tmp_path):
     # Steps this long end in numbers that are not finite.
     flags = (*FAST, *_folders(tmp_path), "--learning_rate=1e30", "--epochs=4")
