@@ -15,10 +15,10 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     for row in summary["rows"]:
         if runs[row["run"]]["pictures"]:  # of the first seed; improved runs come last
             chosen[row["arch"]] = row["run"]
-    if len(chosen) < len(style.HEADS):
+    if len(chosen) < len(style.COMPARED):
         return {}
     pictures = {arch: next(iter(runs[name]["pictures"].values())) for arch, name in chosen.items()}
-    return {"": style.both_heads(pictures, results_dir)}
+    return {"": style.side_by_side(pictures, results_dir)}
 
 
 def table(summary: dict, runs: dict) -> str:
@@ -35,7 +35,7 @@ def table(summary: dict, runs: dict) -> str:
         errors = [test["center_error_px"] for test in tests]
         lines.append(
             [
-                style.HEADS[arch][0], variant, epochs, len(tests),
+                style.HEADS[arch].title, variant, epochs, len(tests),
                 style.spread((t["r2"] for t in tests), 3),
                 "" if variant == "improved" else f"{ORIGINAL[arch]}",
                 style.spread((e["median"] for e in errors), 2),

@@ -8,7 +8,7 @@ import pytest
 
 from rectloc_tf import experiments
 from rectloc_tf.config import RunConfig
-from rectloc_tf.errors import ConfigError, UserError
+from rectloc_tf.errors import ConfigError
 from rectloc_tf.experiments import (
     cross_domain,
     data_efficiency,
@@ -20,9 +20,7 @@ from rectloc_tf.experiments import (
     target_density,
 )
 from rectloc_tf.experiments.all import EXPERIMENTS
-from rectloc_tf.experiments.command import check_precision
 from rectloc_tf.experiments.plan import Settings, Task, merge
-from rectloc_tf.results.rundir import write_json
 from tests.conftest import ROOT
 
 SETTINGS = Settings(
@@ -114,6 +112,15 @@ def test_data_efficiency_holds_updates_or_epochs_fixed():
     assert rows <= {5, 6, 7, 8, 9}
     whole = {r for r in by_kind["updates"] if (r.num_images, r.seed) == (10_000, 0)}
     assert whole == {r for r in by_kind["epochs"] if r.num_images == 10_000}  # made once
+
+
+def test_the_smaller_series_is_of_every_other_size_unless_its_sizes_are_given():
+    sizes = (0.01, 0.05, 0.1, 0.2)
+    settings = dataclasses.replace(SETTINGS, fractions=sizes, epoch_fractions=None)
+    assert settings.epoch_fractions == (0.05, 0.2)  # the largest among them
+    settings = dataclasses.replace(settings, epoch_fractions=(0.1,))
+    series = [a["fraction"] for a, _ in data_efficiency.runs(settings) if a["fixed"] == "epochs"]
+    assert series == [0.1, 0.1]
 
 
 def test_no_batch_is_more_than_half_the_training_set():
@@ -229,19 +236,3 @@ def test_experiments_compare_the_two_heads_of_the_original():
 def test_wrong_lists_are_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
         dataclasses.replace(SETTINGS, **fields)
-
-
-@pytest.mark.parametrize("asked", ["auto", "float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("here", ["float32", "mixed_bfloat16"])
-def test_a_study_is_not_made_anew_for_another_automatic_precision(asked, here, tmp_path):
-    base = RunConfig(precision=asked)
-    run = base if asked != "auto" else RunConfig(precision=here)
-    made = tmp_path / "headline.json"
-    write_json(made, {"base": {"precision": "mixed_bfloat16"}})
-    summaries = [tmp_path / "not_made_yet.json", made]
-    if asked == "auto" and here == "float32":
-        with pytest.raises(UserError, match="add --precision=mixed_bfloat16 to use it") as caught:
-            check_precision(base, run, summaries)
-        assert str(caught.value).startswith(f"{made}: ")
-    else:
-        check_precision(base, run, summaries)

@@ -1,6 +1,7 @@
 """The processor's instruction sets, and oneDNN."""
 
 import os
+import platform
 import subprocess
 import sys
 import warnings
@@ -8,7 +9,7 @@ import warnings
 import pytest
 
 from rectloc_tf import processor
-from rectloc_tf.processor import ONEDNN, cpu_flags, enable_onednn
+from rectloc_tf.processor import ONEDNN, cpu_flags, describe_machine, enable_onednn
 
 
 def test_cpu_flags_are_read_from_every_flags_line(tmp_path):
@@ -28,6 +29,14 @@ def test_cpu_flags_of_arm(tmp_path):
 
 def test_no_cpuinfo_no_flags(tmp_path):
     assert cpu_flags(tmp_path / "missing") == set()
+
+
+def test_a_machine_is_described_by_its_first_processor(tmp_path):
+    path = tmp_path / "cpuinfo"
+    path.write_text("model name\t: One: a CPU\nflags\t: fpu\nmodel name\t: Another\n")
+    expected = {"platform": platform.platform(), "cores": os.cpu_count()}
+    assert describe_machine(path) == {**expected, "cpu": "One: a CPU"}
+    assert describe_machine(tmp_path / "missing") == {**expected, "cpu": platform.processor()}
 
 
 @pytest.fixture
@@ -84,7 +93,9 @@ def test_one_warning_if_tensorflow_came_first_and_runs_without(monkeypatch, is_o
 
 
 def test_importing_any_module_of_ours_turns_it_on():
-    script = "import pipelines.render; from rectloc_tf.processor import *; print(onednn_is_on())"
+    script = (
+        "import pipelines.scenes.render; from rectloc_tf.processor import *; print(onednn_is_on())"
+    )
     environment = {name: value for name, value in os.environ.items() if name != ONEDNN}
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120

@@ -1,8 +1,8 @@
 """The study: each module is an entry point, `python -m rectloc_tf.experiments.<name>`.
 
-`plan` says what an experiment and its runs are, `summaries` what is kept of a run, `runner`
-trains and measures; an experiment lists its runs and sums them up. Figures are drawn from the
-summaries alone, by `figures/`.
+`plan` says what an experiment and its runs are, `summaries` what is kept of them, `extend` how a
+study adds to what is there, `runner` trains and measures; an experiment lists its runs and sums
+them up. Figures are drawn from the summaries alone, by `figures/`.
 """
 
 # The only list of the experiments, in the order in which they are made and shown: each has a

@@ -17,14 +17,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rectloc_tf.benchmarking.turns import describe_machine
 from rectloc_tf.config import TEST_START, ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.experiments import summaries
-from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
+from rectloc_tf.experiments.plan import Part, Settings, Task, merge
+from rectloc_tf.processor import describe_machine
 from rectloc_tf.results.evaluation import Evaluator, measure_locations
 from rectloc_tf.results.pictures import largest_errors, predict_scenes
-from rectloc_tf.results.rundir import RunFolder, write_json
+from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.saved_model import load_model
 from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.loop import train
@@ -66,9 +66,11 @@ class StudyProgress(ProgressLine):
         super().update(f"{place}: {text}")
 
     def print(self, text: str) -> None:
-        """Prints only warnings, with the name of the run."""
-        if text.startswith("warning"):
-            self.tell(f"{self._tasks[self._number].name}: {text}")
+        """Prints nothing: what a run says line by line."""
+
+    def warn(self, text: str) -> None:
+        """Prints a run's warning, with its name."""
+        self.tell(f"{self._tasks[self._number].name}: warning: {text}")
 
     def tell(self, text: str) -> None:
         """Prints a line that stays."""
@@ -83,23 +85,23 @@ class Study:
     execution: ExecutionConfig
     stop: StopRequest
 
-    def open_tasks(self, experiments: list[Experiment]) -> list[Task]:
-        """The runs of the experiments that are not answered yet, each once."""
-        tasks = merge([task for e in experiments for task in e.plan(self.settings)])
+    def open_tasks(self, parts: list[Part]) -> list[Task]:
+        """The runs that are asked for and not answered yet, each once."""
+        tasks = merge([task for part in parts for task in part.asked_tasks])
         return [task for task in tasks if not summaries.answers(self._summary(task), task)]
 
     def _summary(self, task: Task) -> dict[str, Any] | None:
         return summaries.read_summary(self.settings.results_dir, task.name)
 
-    def run(self, experiments: list[Experiment]) -> list[str]:
+    def run(self, parts: list[Part]) -> list[str]:
         """Makes all that is missing; returns what failed, a line each.
 
         Raises:
             Interrupted: after a signal, with the state saved.
         """
-        tasks, failures = self.open_tasks(experiments), []
+        tasks, failures = self.open_tasks(parts), []
         progress = StudyProgress(tasks)
-        wanted = {e.name: {t.name for t in merge(e.plan(self.settings))} for e in experiments}
+        names = [{task.name for task in part.tasks} for part in parts]
         for number, task in enumerate(tasks):
             progress.start(number)
             self.stop.check()
@@ -113,9 +115,9 @@ class Study:
                 continue
             took = format_seconds(time.monotonic() - began)
             progress.tell(f"[{number + 1}/{len(tasks)}] {task.name}: done in {took}")
-            for experiment in experiments:
-                if task.name in wanted[experiment.name]:
-                    self.summarise(experiment)
+            for part, its in zip(parts, names, strict=True):
+                if task.name in its:
+                    summaries.write_experiment(part)
         return failures
 
     def _finish(self, task: Task, progress: StudyProgress) -> None:
@@ -162,7 +164,7 @@ class Study:
         for domain in task.pictured:
             if str(domain) not in summary["pictures"]:
                 scenes = predict_scenes(model, _in_domain(run, domain), NUM_PICTURED, TEST_START)
-                kept = self._keep_pictures(f"{task.name}_on{domain}.png", run, scenes)
+                kept = self._keep_pictures(f"{task.name}_on{domain}.png", scenes)
                 summary["pictures"][str(domain)] = kept
         failures = summary.setdefault("failures", {})
         for domain in task.failures:
@@ -170,16 +172,14 @@ class Study:
                 scenes = predict_scenes(model, _in_domain(run, domain), NUM_SEARCHED, TEST_START)
                 worst = largest_errors(scenes, NUM_PICTURED)
                 name = f"{task.name}_on{domain}_failures.png"
-                kept = self._keep_pictures(name, run, worst)
+                kept = self._keep_pictures(name, worst)
                 failures[str(domain)] = kept | {"searched": NUM_SEARCHED}
         if run.domain in task.pictured:
             self._keep_snapshots(task, folder, model, summary)
 
-    def _keep_pictures(
-        self, name: str, run: RunConfig, pictured: dict[str, np.ndarray]
-    ) -> dict[str, Any]:
+    def _keep_pictures(self, name: str, pictured: dict[str, np.ndarray]) -> dict[str, Any]:
         """Writes the sheet `name`; returns what a summary says of it."""
-        summaries.write_sheet(self._sheet(name), summaries.picture_rows(pictured, run))
+        summaries.write_sheet(self._sheet(name), summaries.picture_rows(pictured))
         return {"sheet": name, **{n: pictured[n].tolist() for n in ("rectangles", "points")}}
 
     def _keep_snapshots(
@@ -217,30 +217,6 @@ class Study:
             float(step(next(batches))[0])
             times.append(time.monotonic() - began)
         return run.batch_size / statistics.median(times[1:])
-
-    def summarise(self, experiment: Experiment) -> None:
-        """Writes an experiment's summary from those of its runs that are there."""
-        settings = self.settings
-        tasks = merge(experiment.plan(settings))
-        found = [(task, self._summary(task)) for task in tasks]
-        done = {t.name: s for t, s in found if s is not None and summaries.answers(s, t)}
-        machines = {tuple(s["machine"].values()): s["machine"] for s in done.values()}
-        summary = {
-            "schema": 1,
-            "experiment": experiment.name,
-            "base": settings.base.to_json(),
-            "seeds": list(settings.seeds),
-            "epochs": settings.epochs,
-            "plain_epochs": settings.plain_epochs,
-            "short_epochs": settings.short_epochs,
-            "updates": settings.updates,
-            "runs": list(done),
-            "missing": [t.name for t in tasks if t.name not in done],
-            "hours": sum(s["seconds"] for s in done.values()) / 3600,
-            "machines": list(machines.values()),
-            **experiment.summarise(settings, done),
-        }
-        write_json(settings.results_dir / f"{experiment.name}.json", summary)
 
 
 def _in_domain(run: RunConfig, domain: int) -> RunConfig:

@@ -126,7 +126,7 @@ class Trainer:
     def warn(self, text: str | None) -> None:
         """Prints a warning, if there is one."""
         if text:
-            self.progress.print(f"warning: {text}")
+            self.progress.warn(text)
 
     def fail(self, what: str) -> NoReturn:
         """Ends a run that has diverged."""
