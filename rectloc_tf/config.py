@@ -235,10 +235,8 @@ class RunConfig(SceneConfig, HeadConfig):
         HEADS[self.arch].check(self)
         if self.labels == "unordered" and UNORDERED not in HEADS[self.arch].points:
             able = " or ".join(f"--arch={n}" for n, s in HEADS.items() if UNORDERED in s.points)
-            raise ConfigError(
-                f"--labels=unordered: --arch={self.arch} cannot answer points without an order; "
-                f"use {able}"
-            )
+            why = f"--arch={self.arch} cannot answer points without an order"
+            raise ConfigError(f"--labels=unordered: {why}; use {able}")
 
     def changed(self, **changes: Any) -> "RunConfig":
         """The same run with some fields changed; None means a field's default.

@@ -62,8 +62,8 @@ def _disc_holds_a_cell(run: Any) -> None:
     least = run.stride / math.sqrt(2) * FRAME / run.image_size
     if run.radius < least:
         raise ConfigError(
-            f"--radius={run.radius:g}: must be {math.ceil(10 * least) / 10:g} px of {FRAME} or more "
-            f"at --image_size={run.image_size} --stride={run.stride}, or a disc may hold no cell"
+            f"--radius={run.radius:g}: must be {math.ceil(10 * least) / 10:g} or more at "
+            f"--image_size={run.image_size} --stride={run.stride}, or a disc may hold no cell"
         )
 
 

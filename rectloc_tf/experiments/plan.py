@@ -62,11 +62,11 @@ class Settings:
 
     def improved(self, **changes: Any) -> RunConfig:
         """The base run with some fields changed, of `epochs`, augmented."""
-        return dataclasses.replace(self.base, epochs=self.epochs, augment=True, **changes)
+        return self.base.changed(epochs=self.epochs, augment=True, **changes)
 
     def plain(self, **changes: Any) -> RunConfig:
         """The base run with some fields changed, of `plain_epochs`."""
-        return dataclasses.replace(self.base, epochs=self.plain_epochs or self.epochs, **changes)
+        return self.base.changed(epochs=self.plain_epochs or self.epochs, **changes)
 
     def short(self, **changes: Any) -> RunConfig:
         """The base run with some fields changed, of `short_epochs`."""

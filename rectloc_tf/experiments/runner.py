@@ -4,7 +4,6 @@ A run whose summary answers all that is asked is skipped; one that was interrupt
 that fails is reported and does not stop the others. Its summary is written as soon as it ends.
 """
 
-import dataclasses
 import gc
 import itertools
 import statistics
@@ -17,20 +16,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rectloc_tf.config import TEST_START, ExecutionConfig, RunConfig
+from pipelines.source import Source, make_source
+from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.experiments import summaries
 from rectloc_tf.experiments.plan import Part, Settings, Task, merge
+from rectloc_tf.models import load_model, run_head
 from rectloc_tf.processor import describe_machine
 from rectloc_tf.results.evaluation import Evaluator, measure_locations
-from rectloc_tf.results.pictures import largest_errors, predict_scenes
+from rectloc_tf.results.pictures import Answer, answer_with, largest_errors, predict_scenes
 from rectloc_tf.results.rundir import RunFolder
-from rectloc_tf.serving.saved_model import load_model
 from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.loop import train
 from rectloc_tf.training.progress import ProgressLine, format_seconds
 from rectloc_tf.training.runtime import Runtime, describe_environment, make_runtime
-from rectloc_tf.training.state import TrainState, distributed_batches, make_train_step
+from rectloc_tf.training.state import TrainState
+from rectloc_tf.training.step import distributed_batches, make_train_step
 
 NUM_PICTURED = 8
 NUM_SEARCHED = 200  # test scenes among which the largest errors are looked for
@@ -149,49 +150,52 @@ class Study:
         run = task.run
         if summaries.answers(summary, task):
             return
-        model = load_model(folder)
-        measure = Evaluator(model, session.strategy, session.jit, on_batch=self._check_stop)
+        model, head = load_model(folder.best_model), run_head(run)
+        measure = Evaluator(model, head, session.strategy, session.jit, self._check_stop)
+        answer = answer_with(model, head)
         for domain in task.domains:
             if str(domain) not in summary["splits"]["test"]:
-                scene = _in_domain(run, domain).scene
-                metrics = measure(scene, run.targets, run.split_indices("test"))
-                summary["splits"]["test"][str(domain)] = metrics
+                source = _in_domain(run, domain)
+                summary["splits"]["test"][str(domain)] = measure(source, source.indices("test"))
         located = summary.setdefault("locations", {})
         for domain in task.located:
             if str(domain) not in located:
-                scene, test = _in_domain(run, domain).scene, run.split_indices("test")
-                located[str(domain)] = measure_locations(model, scene, test, self._check_stop)
+                source = _in_domain(run, domain)
+                asked = source, source.indices("test"), self._check_stop
+                located[str(domain)] = measure_locations(model, head, *asked)
         for domain in task.pictured:
             if str(domain) not in summary["pictures"]:
-                scenes = predict_scenes(model, _in_domain(run, domain), NUM_PICTURED, TEST_START)
+                scenes = _predict(answer, _in_domain(run, domain), "test", NUM_PICTURED)
                 kept = self._keep_pictures(f"{task.name}_on{domain}.png", scenes)
                 summary["pictures"][str(domain)] = kept
         failures = summary.setdefault("failures", {})
         for domain in task.failures:
             if str(domain) not in failures:
-                scenes = predict_scenes(model, _in_domain(run, domain), NUM_SEARCHED, TEST_START)
+                scenes = _predict(answer, _in_domain(run, domain), "test", NUM_SEARCHED)
                 worst = largest_errors(scenes, NUM_PICTURED)
                 name = f"{task.name}_on{domain}_failures.png"
                 kept = self._keep_pictures(name, worst)
                 failures[str(domain)] = kept | {"searched": NUM_SEARCHED}
         if run.domain in task.pictured:
-            self._keep_snapshots(task, folder, model, summary)
+            self._keep_snapshots(task, folder, answer, summary)
 
     def _keep_pictures(self, name: str, pictured: dict[str, np.ndarray]) -> dict[str, Any]:
         """Writes the sheet `name`; returns what a summary says of it."""
         summaries.write_sheet(self._sheet(name), summaries.picture_rows(pictured))
-        return {"sheet": name, **{n: pictured[n].tolist() for n in ("rectangles", "points")}}
+        points, rectangles = pictured["points"][:, 0], pictured["rectangles"]
+        return {"sheet": name, "rectangles": rectangles.tolist(), "points": points.tolist()}
 
     def _keep_snapshots(
-        self, task: Task, folder: RunFolder, model: keras.Model, summary: dict[str, Any]
+        self, task: Task, folder: RunFolder, answer: Answer, summary: dict[str, Any]
     ) -> None:
         """Adds what the run answered as it learnt: points, and a sheet of scenes and maps."""
         run, snapshots = task.run, folder.read_snapshots()
         number = min(len(arrays["points"]) for arrays in snapshots.values())
-        scenes = predict_scenes(model, run, number)
+        scenes = _predict(answer, make_source(run), "validation", number)
         rows = [scenes["images"]]
         for epoch, arrays in snapshots.items():
-            summary["snapshots"][str(epoch)]["points"] = arrays["points"].tolist()
+            points = arrays["points"].reshape(len(arrays["points"]), -1, 2)[:, 0]
+            summary["snapshots"][str(epoch)]["points"] = points.tolist()
             if "heatmaps" in arrays:
                 rows.append(arrays["heatmaps"])
         name = f"{task.name}_epochs.png"
@@ -208,9 +212,10 @@ class Study:
         """Training images per second of a run on this machine, from a few steps."""
         session = make_runtime(self.execution, run.batch_size)
         keras.utils.set_random_seed(0)
-        state = TrainState(run, session.strategy)
-        step = make_train_step(run, state, session.strategy, session.jit)
-        batches = itertools.cycle(distributed_batches(run, session, self.execution.renderer, 0))
+        source, head = make_source(run, self.execution.renderer), run_head(run)
+        state = TrainState(run, head, source.channels, session.strategy)
+        step = make_train_step(run, source, head, state, session.strategy, session.jit)
+        batches = itertools.cycle(distributed_batches(run, source, session, 0))
         times = []
         for _ in range(SPEED_STEPS + 1):  # the first compiles
             began = time.monotonic()
@@ -219,5 +224,10 @@ class Study:
         return run.batch_size / statistics.median(times[1:])
 
 
-def _in_domain(run: RunConfig, domain: int) -> RunConfig:
-    return dataclasses.replace(run, domain=domain)
+def _in_domain(run: RunConfig, domain: int) -> Source:
+    return make_source(run.changed(domain=domain))
+
+
+def _predict(answer: Answer, source: Source, split: str, number: int) -> dict[str, np.ndarray]:
+    """The first images of a split with a network's answers."""
+    return predict_scenes(answer, source, source.indices(split)[:number])
