@@ -12,14 +12,14 @@ from pathlib import Path
 from types import ModuleType
 
 from figures import style
-from rectloc_tf import experiments
+from rectloc_tf import registry
 from rectloc_tf.errors import UserError
 from rectloc_tf.results.output_files import atomic_path
 from rectloc_tf.results.rundir import read_json, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS: dict[str, ModuleType] = {
-    name: import_module(f"figures.{name}") for name in experiments.EXPERIMENTS
+    name: import_module(f"figures.{name}") for name in registry.EXPERIMENTS
 }
 MAX_ROWS = 20  # of a table that is shown without being asked for
 DOCUMENTS = ("REPORT.md", "README.md")

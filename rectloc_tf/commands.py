@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rectloc_tf.config import ExecutionConfig, HeadConfig, RunConfig, SceneConfig
-from rectloc_tf.experiments import EXPERIMENTS
-from rectloc_tf.registry import SOURCES
+from rectloc_tf.registry import EXPERIMENTS, SOURCES
 from rectloc_tf.settings import OneOf, settings_of
 
 RUN, EXECUTION = tuple(settings_of(RunConfig)), tuple(settings_of(ExecutionConfig))

@@ -1,4 +1,4 @@
-"""The heads, sources and losses there are: a line for each. No TensorFlow.
+"""The heads, sources, losses and experiments there are: a line for each. No TensorFlow.
 
 A module outside this package adds its own in the same way, before configs are made:
 `HEADS["mine"] = HeadSpec("my_package.my_head:MyHead", ...)`.
@@ -107,6 +107,20 @@ LOSSES: dict[str, str] = {
     "absolute_error": "rectloc_tf.heads.losses:absolute_error",
     "huber": "rectloc_tf.heads.losses:huber",
     "sigmoid_cross_entropy": "rectloc_tf.heads.losses:sigmoid_cross_entropy",
+}
+
+# The experiments, in the order in which they are made and shown: each has a module of its name in
+# `experiments/` and in `figures/`. To each the flags that only some of them use.
+EXPERIMENTS: dict[str, tuple[str, ...]] = {
+    "headline": (),
+    "prediction_epochs": (),
+    "architectures": (),
+    "cross_domain": ("domains",),
+    "data_efficiency": ("fractions", "updates"),
+    "hyperparameter_sweep": ("batch_sizes", "learning_rates", "depths"),
+    "multiple_locations": ("domains",),
+    "more_labels": (),
+    "target_density": (),
 }
 
 

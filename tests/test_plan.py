@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rectloc_tf import experiments
+from rectloc_tf import registry
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.experiments import (
@@ -212,8 +212,8 @@ def test_every_experiment_is_a_module_of_its_name():
 def test_the_list_names_every_experiment_that_there_is():
     modules = (ROOT / "rectloc_tf" / "experiments").glob("*.py")
     written = {p.stem for p in modules if "\nEXPERIMENT = " in p.read_text()}
-    assert [experiment.name for experiment in EXPERIMENTS] == list(experiments.EXPERIMENTS)
-    assert written == set(experiments.EXPERIMENTS)
+    assert [experiment.name for experiment in EXPERIMENTS] == list(registry.EXPERIMENTS)
+    assert written == set(registry.EXPERIMENTS)
 
 
 def test_experiments_compare_the_two_heads_of_the_original():

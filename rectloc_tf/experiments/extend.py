@@ -7,9 +7,9 @@ from typing import Any
 
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError, UserError, reason
-from rectloc_tf.experiments import EXPERIMENTS
 from rectloc_tf.experiments.plan import Experiment, Part, Settings
 from rectloc_tf.experiments.summaries import experiment_path, read_experiment
+from rectloc_tf.registry import EXPERIMENTS
 
 # Fields of a run that every experiment sets itself, whatever the base run has.
 _CHOSEN = {"arch", "domain", "seed", "epochs"}
