@@ -1,5 +1,6 @@
 """What the report's figures share: colours, width, sheets of pictures, and cells of tables."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from rectloc_tf import registry
 from rectloc_tf.errors import UserError
 from rectloc_tf.experiments import plan
 from rectloc_tf.results.drawing import add_legend, new_figure, show_scene, true_centers
@@ -16,6 +18,7 @@ from rectloc_tf.results.drawing import add_legend, new_figure, show_scene, true_
 WIDTH = 9.0  # inches, at 100 dpi the width of a README
 # Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#7f7f7f"
+PURPLE, SKY, BLACK = "#cc79a7", "#56b4e9", "#000000"
 
 
 class Head(NamedTuple):
@@ -26,9 +29,10 @@ class Head(NamedTuple):
     marker: str
 
 
+_LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"), (SKY, "v"), (BLACK, "*"))
 HEADS = {
-    "xy": Head("coordinates (xy)", BLUE, "o"),
-    "deconv": Head("heatmap (deconv)", ORANGE, "s"),
+    name: Head(spec.title, *look)
+    for (name, spec), look in zip(registry.HEADS.items(), itertools.cycle(_LOOKS), strict=False)
 }
 COMPARED = {name: HEADS[name] for name in plan.COMPARED}
 

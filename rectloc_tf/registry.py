@@ -121,6 +121,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "multiple_locations": ("domains",),
     "more_labels": (),
     "target_density": (),
+    "find_all": ("domains",),
 }
 
 

@@ -80,7 +80,7 @@ def _require_each(name: str, values: tuple, test: Callable[[Any], bool], rule: s
         raise ConfigError(f"--{name}={given}: must be {rule}, separated by commas, each once")
 
 
-ASKED = ("domains", "pictured", "failures", "located")  # what a task lists domains for
+ASKED = ("domains", "pictured", "failures", "located", "detected")  # what a task lists domains for
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class Task:
         pictured: test domains of which some scenes and answers are kept as pictures.
         failures: test domains of which the scenes with the largest errors are.
         located: test domains in which all rectangles are looked for (heatmaps only).
+        detected: test domains in which points of one class are (`--labels=unordered`).
     """
 
     run: RunConfig
@@ -100,6 +101,7 @@ class Task:
     pictured: tuple[int, ...] = ()
     failures: tuple[int, ...] = ()
     located: tuple[int, ...] = ()
+    detected: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:

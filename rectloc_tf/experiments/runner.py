@@ -21,9 +21,11 @@ from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.experiments import summaries
 from rectloc_tf.experiments.plan import Part, Settings, Task, merge
+from rectloc_tf.geometry import centers
 from rectloc_tf.models import load_model, run_head
 from rectloc_tf.processor import describe_machine
-from rectloc_tf.results.evaluation import Evaluator, measure_locations
+from rectloc_tf.results.evaluation import Evaluator, detect, measure_locations
+from rectloc_tf.results.metrics import best_threshold, detection_metrics
 from rectloc_tf.results.pictures import Answer, answer_with, largest_errors, predict_scenes
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training.interrupts import StopRequest
@@ -163,6 +165,8 @@ class Study:
                 source = _in_domain(run, domain)
                 asked = source, source.indices("test"), self._check_stop
                 located[str(domain)] = measure_locations(model, head, *asked)
+        if task.detected:
+            self._detect(task, folder, summary)
         for domain in task.pictured:
             if str(domain) not in summary["pictures"]:
                 scenes = _predict(answer, _in_domain(run, domain), "test", NUM_PICTURED)
@@ -179,11 +183,37 @@ class Study:
         if run.domain in task.pictured:
             self._keep_snapshots(task, folder, answer, summary)
 
+    def _detect(self, task: Task, folder: RunFolder, summary: dict[str, Any]) -> None:
+        """Adds how well all points of one class are found; final weights."""
+        model, head = load_model(folder.final_model), run_head(task.run)
+
+        def find(source: Source, split: str):
+            points, values, rectangles = detect(
+                model, head, source, source.indices(split), self._check_stop
+            )
+            return points, values, centers(rectangles)
+
+        kept = summary.setdefault("detections", {"domains": {}})
+        if "threshold" not in kept:
+            kept["threshold"] = best_threshold(*find(make_source(task.run), "validation"))
+        for domain in task.detected:
+            if str(domain) not in kept["domains"]:
+                points, values, truths = find(_in_domain(task.run, domain), "test")
+                pairs = zip(points, values, strict=True)
+                found = [p[v >= kept["threshold"]] for p, v in pairs]
+                kept["domains"][str(domain)] = detection_metrics(found, truths)
+
     def _keep_pictures(self, name: str, pictured: dict[str, np.ndarray]) -> dict[str, Any]:
         """Writes the sheet `name`; returns what a summary says of it."""
         summaries.write_sheet(self._sheet(name), summaries.picture_rows(pictured))
         points, rectangles = pictured["points"][:, 0], pictured["rectangles"]
-        return {"sheet": name, "rectangles": rectangles.tolist(), "points": points.tolist()}
+        kept = {"sheet": name, "rectangles": rectangles.tolist(), "points": points.tolist()}
+        if pictured["points"].shape[1] > 1:  # all that is detected, none where there is no more
+            every = (
+                [p.tolist() for p in row if np.isfinite(p).all()] for row in pictured["points"]
+            )
+            kept["detections"] = list(every)
+        return kept
 
     def _keep_snapshots(
         self, task: Task, folder: RunFolder, answer: Answer, summary: dict[str, Any]

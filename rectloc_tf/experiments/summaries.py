@@ -50,6 +50,7 @@ def held(summary: dict[str, Any], run: RunConfig) -> Task:
         "pictured": summary["pictures"],
         "failures": summary.get("failures", {}),
         "located": summary.get("locations", {}),
+        "detected": summary.get("detections", {}).get("domains", {}),
     }
     return Task(run, **{name: tuple(map(int, domains)) for name, domains in there.items()})
 
