@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from figures import (
@@ -148,6 +148,7 @@ def test_a_long_table_is_folded_and_kept_whole():
     assert folded[1] == folded[-2] == ""  # without them Markdown takes the table for HTML
 
 
+@settings(deadline=None)
 @given(
     floor=st.floats(0, 10),
     offset=st.just(0.0) | st.floats(1, 1000),
