@@ -82,6 +82,17 @@ def test_losses_are_means_over_x_and_y(loss, function):
     np.testing.assert_allclose(head.loss(tf.constant(outputs), targets), expected, rtol=1e-5)
 
 
+def test_gradient_is_twice_the_error_over_the_count():
+    head, rng = make(64, 2), np.random.default_rng(0)
+    outputs, values = (tf.constant(rng.normal(100, 50, (3, 4)), tf.float32) for _ in range(2))
+    targets = {"values": values, "mask": tf.ones([3, 2])}
+    with tf.GradientTape() as tape:
+        tape.watch(outputs)
+        losses = head.loss(outputs, targets)
+    expected = 2 * (outputs - values) / 4
+    np.testing.assert_allclose(tape.gradient(losses, outputs), expected, rtol=1e-5)
+
+
 def test_a_network_always_answers_something():
     head = make()
     assert not head.can_be_empty
