@@ -36,7 +36,7 @@ def heatmap_targets_numpy(
 def undecided_cells(
     points: np.ndarray, size: int, config: HeadConfig, slack: float = 1e-4
 ) -> np.ndarray:
-    """Cells so near an edge of a blob that rounding decides whether they are lit: bool [B, S, S]."""
+    """Cells so near a blob's edge that rounding decides whether they are lit: bool [B, S, S]."""
     reach = frame_to_working(_length(config), size)
     cells = cell_centers(size).astype(np.float64)
     dx = np.abs(cells - points[..., 0, None])[..., None, :]  # [B, N, 1, S]
