@@ -75,13 +75,21 @@ class Head(abc.ABC):
         """
         if keypoints.kind not in HEADS[self.name].points:
             raise ConfigError(f"--arch={self.name}: cannot answer {keypoints.kind} points")
-        asked, ours = keypoints.num_points, self.keypoints.num_points
-        if asked != ours and asked != 1 and not self.answers_any_number:
+        asked, ours = keypoints, self.keypoints
+        other = dataclasses.replace(self, keypoints=keypoints)
+        if asked.num_points == 1 or (self.answers_any_number and other.answers_any_number):
+            return other
+        if asked.kind != ours.kind:
             raise ConfigError(
-                f"--labels: this model answers {ours} points, but {asked} are labelled here; use "
-                "--labels=largest"
+                f"--labels: this model answers {ours.kind} points, but {asked.kind} ones are "
+                "labelled here; use --labels=largest"
             )
-        return dataclasses.replace(self, keypoints=keypoints)
+        if asked.num_points != ours.num_points:
+            raise ConfigError(
+                f"--labels: this model answers {ours.num_points} points, but {asked.num_points} "
+                "are labelled here; use --labels=largest"
+            )
+        return other
 
     def to_working(self, length: float) -> float:
         """A length in px of 224, a share of the working side, in working pixels."""
