@@ -146,6 +146,7 @@ class HeadConfig:
     target: str = setting(OneOf(TARGETS), "disc", "Shape of the heatmap's blobs.")
     radius: float = setting(_LENGTH, _BY_HEAD, "Radius of the disc, px of 224.", by_head=7.0)
     sigma: float = setting(_LENGTH, 5.0, "Sigma of the Gaussian, px of 224.")
+    peak: float = setting(Number(), 255.0, "Value of the targets' brightest blob.", later=True)
     stride: int = setting(
         OneOf(STRIDES), 4, "Working pixels from cell to cell: 4, 8, 16 or 32.", later=True
     )

@@ -78,7 +78,7 @@ HEADS: dict[str, HeadSpec] = {
         "rectloc_tf.heads.deconv:Deconv",
         "heatmap (deconv)",
         {"epochs": 100, "radius": 7.0},
-        lambda head: ("target", "radius" if head.target == "disc" else "sigma"),
+        lambda head: ("target", "radius" if head.target == "disc" else "sigma", "peak"),
         (RANKED, NAMED, UNORDERED),
         shaped_by=("image_size",),
     ),
