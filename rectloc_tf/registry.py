@@ -122,6 +122,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "more_labels": (),
     "target_density": (),
     "find_all": ("domains",),
+    "collapse": (),
 }
 
 
