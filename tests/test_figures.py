@@ -91,7 +91,7 @@ def test_named_experiments_are_drawn_and_documents_left_alone(density, tmp_path,
         (["headline", "--check"], "--check compares whole documents: leave the names out"),
     ],
 )
-def test_wrong_arguments_are_told(arguments, message, monkeypatch, capsys):
+def test_wrong_arguments_are_refused(arguments, message, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["make_all", *arguments])
     with pytest.raises(SystemExit, match="2"):
         make_all.main()
