@@ -13,6 +13,7 @@ from rectloc_tf.geometry import centers
 from rectloc_tf.heads.deconv import COARSE_SIZE, MIN_DISTANCE, brightnesses, deconv_geometry
 from rectloc_tf.models import make_head
 from rectloc_tf.registry import NAMED, RANKED, UNORDERED
+from rectloc_tf.results.metrics import r2_scores
 from tests.oracles import heatmap_targets_numpy, undecided_cells
 
 # Centred on a cell, (8.5, 8.5), and on a corner of cells, (8, 8).
@@ -386,6 +387,27 @@ def test_statistics_equal_numpy(kind):
         assert result[name].shape == value.shape == (3, 1)
         np.testing.assert_allclose(result[name], value, rtol=1e-5)
     assert head.num_values == 64 * 64
+
+
+def test_statistics_of_a_full_size_map_keep_enough_digits():
+    # R^2 subtracts sums of 50,176 float32 values from each other.
+    rng = np.random.default_rng(0)
+    targets = rng.uniform(0, 255, (2, 224, 224, 1)).astype("float32")
+    outputs = targets + rng.normal(0, 5, targets.shape).astype("float32")
+    head = make(224)
+    result = head.statistics(tf.constant(outputs), {"values": tf.constant(targets)})
+    columns = [result[name].numpy().astype(float) for name in ("errors", "sums", "squares")]
+    score = r2_scores(*columns, head.num_values)
+    difference = outputs.astype(float) - targets
+    spread = targets.astype(float) - targets.astype(float).mean()
+    np.testing.assert_allclose(1 - score, (difference**2).sum() / (spread**2).sum(), rtol=1e-4)
+
+
+def test_maps_of_another_shape_are_refused():
+    targets = {"values": tf.zeros([4, 64, 64, 1]), "mask": tf.ones([4, 1])}
+    for shape in ([4, 64, 32, 1], [4, 32, 64, 1], [1, 64, 64, 1]):
+        with pytest.raises(ValueError, match="differ in shape"):
+            make(64).losses(tf.zeros(shape), targets)
 
 
 def test_named_maps_have_no_statistics():

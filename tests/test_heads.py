@@ -55,7 +55,7 @@ FACTS = {
     # Discs of 2 working pixels: off the grid, they have no exact centre.
     "deconv": Facts(
         lambda targets: targets["values"],
-        0.5,
+        0.4,
         lambda x, n: [x[..., n]],
         lambda targets, _: tf.zeros_like(targets["values"]),
     ),
