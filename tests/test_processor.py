@@ -84,7 +84,9 @@ def test_one_warning_if_tensorflow_came_first_and_runs_without(monkeypatch, is_o
 
 
 def test_importing_any_module_of_ours_turns_it_on():
-    script = "import pipelines.scenes.render; from rectloc_tf.processor import *; print(onednn_is_on())"
+    script = (
+        "import pipelines.scenes.render; from rectloc_tf.processor import *; print(onednn_is_on())"
+    )
     environment = {name: value for name, value in os.environ.items() if name != ONEDNN}
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120
