@@ -19,6 +19,12 @@ from rectloc_tf.benchmarking.workers import rate_of
 RADIUS, SIGMA = 7, 5.0
 
 
+def target_shape(task: dict[str, Any]) -> tuple[int, ...]:
+    """The shape of one example's target."""
+    size = task["image_size"]
+    return {"xy": (2,), "deconv": (size, size, 1)}[task["arch"]]
+
+
 def draw(rng: np.random.Generator, task: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """One scene, the way the original study draws it: OpenCV, picture by picture."""
     size, scale = task["image_size"], task["image_size"] / 224
@@ -29,7 +35,7 @@ def draw(rng: np.random.Generator, task: dict[str, Any]) -> tuple[np.ndarray, np
         cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), 255, 1)
     largest = sides.prod(axis=1).argmax()
     center = corners[largest] + sides[largest] / 2
-    if task["target"] == "xy":
+    if len(target_shape(task)) == 1:
         return image, (center / scale).astype(np.float32)
     heatmap = np.zeros((size, size, 1), np.float32)
     if task["target"] == "disc":
@@ -73,14 +79,13 @@ def memset_rate(task: dict[str, Any]) -> Measurement:
     `in_flight` of them a thread. With one, the same bytes are overwritten inside the cache.
     """
     size, batch, in_flight = task["image_size"], task["batch_size"], task["in_flight"]
-    target_shape = (batch, 2) if task["target"] == "xy" else (batch, size, size, 1)
     counts, began = [0, 0], time.perf_counter()
 
     def write(thread: int) -> None:
         buffers = [
             (
                 np.empty((batch, size, size, 1), np.dtype(task["dtype"])),
-                np.empty(target_shape, np.float32),
+                np.empty((batch, *target_shape(task)), np.float32),
             )
             for _ in range(in_flight)
         ]

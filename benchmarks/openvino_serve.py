@@ -18,12 +18,10 @@ def prepare(task: dict[str, Any]) -> Callable[[], Measurement]:
     """Converts the network with its decoding; precision and threads are OpenVINO's choice."""
     import tensorflow as tf
 
-    from rectloc_tf.results.evaluation import decode_centers
-
-    model, size = served_model(task), task["image_size"]
+    (model, head), size = served_model(task), task["image_size"]
 
     def answer(images):
-        return {"center_xy": decode_centers(model(images, training=False), size)[0]}
+        return head.answers(model(images, training=False))
 
     spec = tf.TensorSpec([None, size, size, 1], tf.uint8, name="images")
     converted = openvino.convert_model(tf.function(answer).get_concrete_function(spec))
@@ -31,7 +29,7 @@ def prepare(task: dict[str, Any]) -> Callable[[], Measurement]:
     options = {"PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(converted, "CPU", options)
     images = pictures(task)
-    return answer_times(lambda: np.array(compiled(images)["center_xy"]), task)
+    return answer_times(lambda: np.array(compiled(images)["points_xy"]), task)
 
 
 if __name__ == "__main__":

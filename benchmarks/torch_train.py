@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from input_peers import torch_loader
+from input_peers import target_shape, torch_loader
 from torch import nn
 
 from rectloc_tf.benchmarking.turns import Measurement, serve
@@ -46,8 +46,25 @@ class Block(nn.Module):
         return torch.relu(self.body(x) + self.shortcut(x))
 
 
+def coordinates(inputs: int, size: int) -> list[nn.Module]:
+    """The xy head."""
+    return [nn.Linear(inputs, 2)]
+
+
+def heatmap(inputs: int, size: int) -> list[nn.Module]:
+    """The deconv head."""
+    stride = size // 50
+    return [
+        nn.Linear(inputs, 2500), nn.Unflatten(1, (1, 50, 50)),
+        nn.ConvTranspose2d(1, 1, size - 49 * stride, stride),
+    ]  # fmt: skip
+
+
+HEADS = {"xy": coordinates, "deconv": heatmap}
+
+
 def make_model(task: dict[str, Any]) -> nn.Module:
-    """ResNet with the xy or the deconv head; inputs uint8 [B, 1, S, S]."""
+    """ResNet with one of HEADS; inputs uint8 [B, 1, S, S]."""
     depth, size = task["depth"], task["image_size"]
     bottleneck = depth == 50
     layers = [conv(1, 64, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
@@ -57,14 +74,7 @@ def make_model(task: dict[str, Any]) -> nn.Module:
             layers.append(Block(inputs, filters, 2 if stack and not block else 1, bottleneck))
             inputs = 4 * filters if bottleneck else filters
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    if task["target"] == "xy":
-        head = [nn.Linear(inputs, 2)]
-    else:
-        stride = size // 50
-        head = [
-            nn.Linear(inputs, 2500), nn.Unflatten(1, (1, 50, 50)),
-            nn.ConvTranspose2d(1, 1, size - 49 * stride, stride),
-        ]  # fmt: skip
+    head = HEADS[task["arch"]](inputs, size)
     return nn.Sequential(*layers, *head).to(memory_format=torch.channels_last)
 
 
@@ -94,7 +104,7 @@ def prepare_train(task: dict[str, Any]) -> Callable[[], Measurement]:
     """One training step after the other on a fixed batch."""
     size, batch = task["image_size"], task["batch_size"]
     images = torch.randint(0, 2, (batch, size, size, 1), dtype=torch.uint8) * 255
-    targets = torch.rand((batch, 2) if task["target"] == "xy" else (batch, size, size, 1))
+    targets = torch.rand(batch, *target_shape(task))
     step = make_step(task)
 
     def steps():

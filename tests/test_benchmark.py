@@ -8,7 +8,9 @@ import pytest
 
 from rectloc_tf.benchmarking import suites, workers
 from rectloc_tf.benchmarking.turns import Worker, ratio, spread, take_turns
+from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
+from rectloc_tf.registry import HEADS
 
 # Answers rates 1, 2, 3, ... times its speed, and logs each turn to a file.
 WORKER = """
@@ -79,11 +81,15 @@ def test_our_pipeline_and_a_plain_loop_are_measured(monkeypatch):
     assert suites.as_markdown(rows).count("\n") == 4
 
 
-@pytest.mark.parametrize("kind", ["train", "epoch", "serve"])
-def test_our_other_workers_measure(kind, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [("train", suites.DISC), ("epoch", suites.DISC), ("serve", suites.DISC),
+     ("train", {"arch": "score_map", "stride": 8})],
+)  # fmt: skip
+def test_our_other_workers_measure(kind, head, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", ":".join(p for p in sys.path if p))
     task = {
-        "kind": kind, "target": "disc", "domain": 2, "image_size": 64, "batch_size": 4,
+        **head, "kind": kind, "domain": 2, "image_size": 64, "batch_size": 4,
         "depth": 18, "seconds": 0.1, "images": 8, "precision": "float32",
     }  # fmt: skip
     values = {"share": "wait_share"} if kind == "epoch" else {}
@@ -101,6 +107,35 @@ def test_our_other_workers_measure(kind, monkeypatch):
         assert found == {}
     if kind == "serve":
         assert row["latency_ms"] == pytest.approx(4000 / row["images_per_second"]["median"])
+
+
+def test_a_task_names_the_run_that_it_measures():
+    task = {
+        "kind": "train", "arch": "deconv", "target": "gaussian", "sigma": 3.0, "domain": 2,
+        "image_size": 112, "batch_size": 4, "seconds": 2.0, "renderer": "graph", "workers": 2,
+    }  # fmt: skip
+    run = workers.run_of({**task, "depth": 34, "precision": "mixed_bfloat16"})
+    expected = RunConfig(
+        arch="deconv", target="gaussian", sigma=3.0, domain=2, image_size=112, batch_size=4,
+        depth=34, precision="mixed_bfloat16", epochs=10_000,
+    )  # fmt: skip
+    assert run == expected
+    assert workers.run_of(task).precision == "float32"
+
+
+def test_the_input_worker_makes_what_a_step_learns_from(monkeypatch):
+    seen = []
+    monkeypatch.setattr(workers, "rate_of", lambda batches, size: seen.append(next(batches)))
+    task = {"domain": 2, "image_size": 64, "batch_size": 4, "renderer": "graph"}
+    for head, dtype, shape in (
+        (suites.XY, "uint8", (4, 2)),
+        (suites.DISC, "float32", (4, 64, 64, 1)),
+    ):
+        workers.prepare_input({**task, **head, "dtype": dtype})
+        images, targets = seen.pop()
+        assert (images.shape, images.dtype) == ((4, 64, 64, 1), dtype)
+        assert targets["values"].shape == shape
+        assert targets["values"].numpy().max() > 10
 
 
 def test_an_epoch_tells_waiting_from_working(monkeypatch):
@@ -154,6 +189,7 @@ def test_the_suites_answer_every_ratio(monkeypatch, bfloat16):
         "size_vs_next_cost", "epoch_vs_torch", "input_wait_share", "serve_vs_openvino_1",
         "serve_vs_openvino_8", "serve_vs_openvino_64",
     ]  # fmt: skip
+    expected += [f"{head}_vs_xy_step_cost" for head in [*HEADS][1:]]
     if bfloat16:
         expected += ["step_vs_torch_bfloat16_112", "step_vs_torch_bfloat16_224"]
     assert sorted(keys) == sorted(expected)

@@ -16,6 +16,7 @@ from rectloc_tf.serving import image_files
 from rectloc_tf.serving.image_decoding import JPEG_START, PNG_START
 from rectloc_tf.serving.image_files import image_size_in_header, read_image_bytes
 from rectloc_tf.serving.prediction import BATCH_SIZE, predict_files
+from tests.training import small_head
 
 LIMIT = "pixels; the limit is 64,000,000"
 
@@ -154,6 +155,9 @@ def test_missing_files_and_folders_cannot_be_read(tmp_path):
 # Through a model: one bad file does not spoil the others.
 
 
+XY = small_head("xy")
+
+
 @pytest.fixture(scope="module")
 def model():
     """Answers (x, y) = (56, 168) of 224 whatever it sees."""
@@ -189,10 +193,10 @@ def test_a_bad_file_is_named_and_the_others_are_answered(tmp_path, model, bad):
     for path, data in zip(paths, contents.values(), strict=True):
         path.write_bytes(data)
     errors = []
-    answers = list(predict_files(model, paths, errors.append))
+    answers = list(predict_files(model, XY, paths, errors.append))
     assert [answer.name for answer in answers] == [str(paths[0]), str(paths[2])]
-    np.testing.assert_allclose(answers[0].point, [12.5, 22.5], rtol=1e-6)
-    np.testing.assert_allclose(answers[1].point, [30, 67.5], rtol=1e-6)
+    np.testing.assert_allclose(answers[0].points, [[12.5, 22.5]], rtol=1e-6)
+    np.testing.assert_allclose(answers[1].points, [[30, 67.5]], rtol=1e-6)
     (error,) = errors
     assert error.startswith(f"{paths[1]}: ")
     assert "\n" not in error
@@ -204,12 +208,12 @@ def test_many_files_with_a_whole_batch_of_bad_ones(tmp_path, model):
     for path in paths:
         path.write_bytes(encode(".png") if path in good else b"hello")
     errors = []
-    answers = list(predict_files(model, paths, errors.append))
+    answers = list(predict_files(model, XY, paths, errors.append))
     assert [answer.name for answer in answers] == [str(path) for path in good]
     assert len(errors) == len(paths) - len(good)
 
 
 def test_no_readable_file_no_answer(tmp_path, model):
     errors = []
-    assert list(predict_files(model, [tmp_path / "missing.png"], errors.append)) == []
+    assert list(predict_files(model, XY, [tmp_path / "missing.png"], errors.append)) == []
     assert len(errors) == 1

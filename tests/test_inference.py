@@ -1,25 +1,26 @@
 """The folded, constant network against the model that was trained."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from pipelines.streams import make_batch, training_batches
-from rectloc_tf.config import ModelConfig, RunConfig
-from rectloc_tf.geometry import centers, working_to_frame
-from rectloc_tf.models import build_model
+from rectloc_tf.config import RunConfig
+from rectloc_tf.geometry import working_to_frame
+from rectloc_tf.models import build_run_model
 from rectloc_tf.network.layers import FusedBatchNormalization
-from rectloc_tf.results.evaluation import decode_centers
 from rectloc_tf.serving.inference import (
     fold_batch_normalization,
     make_answers,
     make_network,
 )
-from rectloc_tf.training.state import TrainState, make_train_step
+from rectloc_tf.serving.saved_model import export_model
+from tests.training import small_network, start_training
 
 SIZE = 64
-HEADS = pytest.mark.parametrize("arch", ["xy", "deconv"])
 
 
 def with_statistics(model, seed=0):
@@ -43,20 +44,25 @@ def relative_error(ours, theirs):
 
 
 @pytest.mark.parametrize(
-    ("arch", "channels", "depth"), [("deconv", 1, 18), ("deconv", 3, 50), ("xy", 3, 34)]
+    ("arch", "channels", "depth"),
+    [("deconv", 1, 18), ("deconv", 3, 50), ("xy", 3, 34), ("score_map", 1, 18)],
 )
 def test_folding_changes_nothing_but_rounding(arch, channels, depth):
     keras.utils.set_random_seed(depth)
-    config = ModelConfig(arch=arch, image_size=SIZE, depth=depth, channels=channels)
-    model = with_statistics(build_model(config))
+    model = with_statistics(small_network(arch, channels, depth=depth)[0])
     before = [weights.copy() for weights in model.get_weights()]
     images = noise(2, channels)
     expected = model(images, training=False)
     network = make_network(model)
-    assert relative_error(network(images), expected) < 1e-5
+    found = network(images)
+    tf.nest.assert_same_structure(found, expected)
+    for ours, theirs in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
+        assert relative_error(ours, theirs) < 1e-5
     for weights, unchanged in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weights, unchanged)
-    np.testing.assert_array_equal(model(images, training=False), expected)
+    again = tf.nest.flatten(model(images, training=False))
+    for ours, theirs in zip(again, tf.nest.flatten(expected), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     concrete = tf.function(network).get_concrete_function(tf.TensorSpec(images.shape, tf.uint8))
     assert not concrete.captured_inputs  # the weights are constants of the graph
     definition = concrete.graph.as_graph_def()
@@ -92,14 +98,13 @@ def test_a_convolution_that_something_else_uses_is_not_folded():
     np.testing.assert_allclose(folded(noise(3)), model(noise(3)), rtol=1e-4, atol=1e-5)
 
 
-@HEADS
+@pytest.mark.parametrize("arch", ["xy", "deconv", "score_map"])
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_an_empty_batch_has_empty_answers(arch, precision):
-    model = build_model(ModelConfig(arch=arch, image_size=SIZE, precision=precision))
-    images, encoded = make_answers(model)
-    expected = {"center_xy": (0, 2)}
-    if arch == "deconv":
-        expected |= {"confidence": (0,), "heatmap": (0, SIZE, SIZE)}
+    images, encoded = make_answers(*small_network(arch, precision=precision))
+    expected = {"points_xy": (0, 1, 2), "center_xy": (0, 2)}
+    if arch != "xy":
+        expected |= {"point_confidence": (0, 1), "confidence": (0,), "heatmap": (0, SIZE, SIZE)}
     for answers in (
         images(tf.zeros([0, SIZE, SIZE, 1], tf.uint8)),
         images(tf.zeros([0, 90, 31, 3], tf.uint8)),
@@ -108,56 +113,78 @@ def test_an_empty_batch_has_empty_answers(arch, precision):
         assert {name: tuple(value.shape) for name, value in answers.items()} == expected
 
 
-RUN = RunConfig(arch="xy", image_size=SIZE, batch_size=16, num_images=600, epochs=2, domain=1)
 NUM_TESTED = 300
+HEADS = {
+    "xy": {"arch": "xy"},
+    "deconv": {"arch": "deconv"},
+    "deconv of two": {"arch": "deconv", "domain": 2, "labels": "all"},
+    "score_map": {"arch": "score_map"},
+}
 
 
-@pytest.fixture(scope="module", params=["xy", "deconv"])
+@pytest.fixture(scope="module", params=HEADS)
 def trained(request):
-    """A network after 60 steps, float32, and the scenes that it is tested on."""
+    """A network after 60 steps, float32, its head, and the scenes that it is tested on."""
     keras.utils.set_random_seed(0)
-    run = RunConfig(**{**RUN.to_json(), "arch": request.param, "precision": "float32"})
-    strategy = tf.distribute.get_strategy()
-    state = TrainState(run, strategy)
-    step = make_train_step(run, state, strategy, jit=False)
-    for batch in training_batches(run):
+    run = RunConfig(
+        **HEADS[request.param],
+        image_size=SIZE, batch_size=16, num_images=600, epochs=2, precision="float32",
+    )  # fmt: skip
+    source, head, state, step = start_training(run)
+    for batch in training_batches(run, source):
         step(batch)
-    return state.model, make_batch(tf.range(9000, 9000 + NUM_TESTED, dtype=tf.int64), run.scene,
-                                   run.targets)  # fmt: skip
-
-
-def in_precision(model, arch, precision):
-    other = build_model(ModelConfig(arch=arch, image_size=SIZE, precision=precision))
-    other.set_weights(model.get_weights())
-    return other
-
-
-def points_of(outputs):
-    return decode_centers(outputs, SIZE)[0].numpy()
+    tested = make_batch(source, tf.range(9000, 9000 + NUM_TESTED, dtype=tf.int64))
+    return run, state.model, head, tested
 
 
 def test_a_trained_network_answers_the_same_points(trained):
-    model, batch = trained
-    found = points_of(model(batch["images"], training=False))
-    answers = make_answers(model)[0](batch["images"])["center_xy"].numpy()
-    answers = working_to_frame(answers, SIZE)
+    _, model, head, batch = trained
+    found = head.decode(model(batch["images"], training=False)).xy
+    answers = make_answers(model, head)[0](batch["images"])["points_xy"]
+    answers, found = (working_to_frame(points.numpy(), SIZE) for points in (answers, found))
     np.testing.assert_allclose(answers, found, atol=0.01)  # px of 224
+
+
+def test_an_exported_network_answers_as_the_trained_one(trained, tmp_path):
+    _, model, head, batch = trained
+    images = batch["images"]
+    served = tf.saved_model.load(str(export_model(model, head, tmp_path)))
+    found = served.signatures["serving_default"](images=images)
+    expected = head.answers(model(images, training=False))
+    assert served.signatures["keypoints"]()["names"].numpy().tolist() == [
+        name.encode() for name in head.keypoints.names
+    ]
+    points = working_to_frame(found["points_xy"].numpy(), SIZE)
+    np.testing.assert_allclose(points, working_to_frame(expected["points_xy"], SIZE), atol=0.01)
+    if len(head.keypoints.names) == 1:
+        np.testing.assert_array_equal(found["center_xy"], found["points_xy"][:, 0])
+    if head.name == "xy":
+        return
+    confidence = found["point_confidence"].numpy()
+    np.testing.assert_allclose(confidence, expected["point_confidence"], atol=1e-4)
+    assert relative_error(found["heatmap"], expected["maps"][..., 0]) < 1e-5
 
 
 def test_sixteen_bits_are_no_worse_than_before(trained):
     """Against the truth, and against what float32 answers: folding rounds less often."""
-    model, batch = trained
-    arch = model.name.split("_")[0]
-    half = in_precision(model, arch, "mixed_bfloat16")
+    run, model, head, batch = trained
+    half = build_run_model(dataclasses.replace(run, precision="mixed_bfloat16"), head, 1)
+    half.set_weights(model.get_weights())
     outputs = {
         "exact": model(batch["images"], training=False),
         "unfolded": half(batch["images"], training=False),
         "folded": make_network(half)(batch["images"]),
     }
-    truth = centers(working_to_frame(batch["rectangles"][:, 0].numpy(), SIZE))
-    errors = {k: np.linalg.norm(points_of(v) - truth, axis=1) for k, v in outputs.items()}
+    truths = batch["points"].numpy()
+    errors = {}
+    for name, found in outputs.items():
+        away = np.linalg.norm(head.decode(found).xy.numpy() - truths, axis=-1)
+        errors[name] = working_to_frame(away.mean(axis=1), SIZE)
     worse = errors["folded"] - errors["unfolded"]
     standard_error = worse.std() / np.sqrt(NUM_TESTED)
     assert worse.mean() <= 2 * standard_error + 0.01
-    rounding = {k: relative_error(outputs[k], outputs["exact"]) for k in ("folded", "unfolded")}
-    assert 0 < rounding["folded"] < 1.1 * rounding["unfolded"]
+    exact, unfolded, folded = (
+        tf.nest.flatten(outputs[name]) for name in ("exact", "unfolded", "folded")
+    )
+    for value, before, after in zip(exact, unfolded, folded, strict=True):
+        assert 0 < relative_error(after, value) < 1.1 * relative_error(before, value)

@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import pytest
 
-import rectloc_tf.models  # noqa: F401 (registers the layers of saved models)
+from pipelines.source import make_source
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError, UserError
+from rectloc_tf.models import load_model, run_head
 from rectloc_tf.registry import HEADS, HeadSpec
-from rectloc_tf.results.pictures import predict_scenes
+from rectloc_tf.results.pictures import answer_with, predict_scenes
 from rectloc_tf.results.rundir import RunFolder
-from rectloc_tf.serving.saved_model import load_model
 from rectloc_tf.training import initial_weights
 from rectloc_tf.training.initial_weights import check, digest, require, resolve
 from tests.conftest import ROOT, run, run_ok, start
@@ -166,12 +166,15 @@ def test_a_finished_run_is_trained_longer_as_its_refusal_says(xy_run, tmp_path):
     assert done.returncode == 0, done.stderr
     whole = tmp_path / re.search(r"runs/xy-d2-[0-9a-f]{8}", done.stdout)[0]
     config = RunFolder(whole).run_config()
-    best = load_model(RunFolder(xy_run))
+    best = load_model(RunFolder(xy_run).best_model)
     assert config.epochs == 2
     assert config.init_from == digest(best.get_weights())
     assert config.init_from in (whole / "flags.flags").read_text()
     first = RunFolder(whole).read_snapshots()[0]["points"]
-    np.testing.assert_allclose(first, predict_scenes(best, config, len(first))["points"], rtol=1e-4)
+    source = make_source(config)
+    shown = source.indices("validation")[: len(first)]
+    expected = predict_scenes(answer_with(best, run_head(config)), source, shown)["points"]
+    np.testing.assert_allclose(first, expected, rtol=1e-4)
     # Interrupted, and resumed from its flagfile, which only has the digest: the same run.
     cut = tmp_path / "cut"
     process = start(

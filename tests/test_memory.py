@@ -22,8 +22,9 @@ def traced_graphs():
 
 
 @pytest.mark.parametrize(
-    ("arch", "precision"), [("xy", "mixed_float16"), ("deconv", "float32")]
-)  # the one with loss scaling, the other without
+    ("arch", "precision"),
+    [("xy", "mixed_float16"), ("deconv", "float32"), ("score_map", "float32")],
+)  # the first with loss scaling, the others without
 def test_nothing_of_a_training_stays(tmp_path, monkeypatch, arch, precision):
     monkeypatch.setattr(RunConfig, "split_indices", lambda self, split: range(8000, 8010))
     alive = []

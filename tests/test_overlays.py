@@ -10,22 +10,22 @@ from matplotlib.figure import Figure
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.serving.overlays import check_overlays, overlay_paths, write_overlay
 
-POINT, IMAGE = np.array([25.0, 15.0]), np.zeros((30, 50), np.uint8)
+POINTS, IMAGE = np.array([[25.0, 15.0]]), np.zeros((30, 50), np.uint8)
 
 
 def names_in(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-def draw(path, image=IMAGE, point=POINT, **more):
-    write_overlay(path, image, point, **more)
+def draw(path, image=IMAGE, points=POINTS, **more):
+    write_overlay(path, image, points, **more)
 
 
 # What is drawn.
 
 
 def test_overlay_is_a_picture_with_both_markers(tmp_path):
-    draw(tmp_path / "out" / "a.png", truth=np.array([10.0, 20.0]))
+    draw(tmp_path / "out" / "a.png", truths=np.array([[10.0, 20.0]]))
     assert names_in(tmp_path) == ["out", "out/a.png"]
     drawn = cv2.imread(str(tmp_path / "out" / "a.png"))
     height, width, _ = drawn.shape
@@ -41,10 +41,26 @@ def test_overlay_is_a_picture_with_both_markers(tmp_path):
         assert rows.mean() + 0.5 == pytest.approx(y * scale, abs=1)
 
 
+def test_every_point_is_marked_and_an_absent_truth_is_not(tmp_path):
+    points = np.array([[10.0, 8.0], [40.0, 8.0], [25.0, 24.0]])
+    truths = np.array([[10.0, 24.0], [np.nan, np.nan]])
+    draw(tmp_path / "a.png", points=points, truths=truths)
+    drawn = cv2.imread(str(tmp_path / "a.png")).astype(int)
+    scale = drawn.shape[1] / 50
+    blue, green, red = (drawn[..., channel] for channel in range(3))
+    masks = ((red > 200) & (blue > 100), points), ((green > 150) & (red < 50), truths[:1])
+    for mask, places in masks:
+        count, _, _, found = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+        assert count - 1 == len(places)
+        expected = places[np.lexsort(places.T)] * scale
+        found = found[1:][np.lexsort(found[1:].T.round())] + 0.5
+        np.testing.assert_allclose(found, expected, atol=1)
+
+
 def test_overlay_shows_the_heatmap(tmp_path):
     heatmap = np.zeros((64, 64), np.float32)
     heatmap[:32, 32:] = 200
-    draw(tmp_path / "a.png", point=np.array([5.0, 25.0]), heatmap=heatmap)
+    draw(tmp_path / "a.png", points=np.array([[5.0, 25.0]]), heatmap=heatmap)
     drawn = cv2.imread(str(tmp_path / "a.png")).max(axis=-1)
     height, width = drawn.shape
     bright = drawn[5 : height // 2 - 5, width // 2 + 5 : -5]

@@ -11,7 +11,8 @@ from keras import ops
 
 from pipelines.scenes.render import render_opencv
 from pipelines.scenes.sampling import scene_table
-from rectloc_tf.config import SceneConfig
+from pipelines.source import make_source
+from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
 from rectloc_tf.serving.overlays import overlay_paths
 from rectloc_tf.serving.prediction import (
@@ -19,13 +20,15 @@ from rectloc_tf.serving.prediction import (
     Prediction,
     csv_writer,
     predict_files,
-    predict_scenes,
+    predict_source,
     write_answers,
 )
 from tests.test_image_decoding import encode, png_with, tiff
+from tests.training import small_head
 
 SIZE = 64
-SCENE = SceneConfig(domain=3, image_size=SIZE)
+SCENES = make_source(RunConfig(domain=3, image_size=SIZE))
+XY, DECONV = small_head("xy"), small_head("deconv")
 
 
 def fake_model(answer):
@@ -33,9 +36,10 @@ def fake_model(answer):
     return keras.Model(images, answer(ops.cast(images, "float32")))
 
 
-def prediction(name="a.png", point=(12.34567, 8.0), confidence=0.98765, **fields):
-    point = np.array(point, np.float32)
-    return Prediction(name, point, confidence, np.zeros((30, 50), np.uint8), **fields)
+def prediction(name="a.png", point=(12.34567, 8.0), confidence=0.98768, **fields):
+    points = np.array([point], np.float32)
+    confidences = None if confidence is None else np.array([confidence], np.float32)
+    return Prediction(name, points, confidences, np.zeros((30, 50), np.uint8), **fields)
 
 
 def names_in(folder):
@@ -48,31 +52,46 @@ def names_in(folder):
 def test_scenes_have_their_pictures_names_and_truth():
     model = fake_model(lambda x: 0 * ops.mean(x, (1, 2)) + np.array([56, 168], np.float32))
     indices = range(9000, 9000 + BATCH_SIZE + 3)
-    answers = list(predict_scenes(model, SCENE, indices))
+    answers = list(predict_source(model, XY, SCENES, indices))
     assert [a.name for a in answers] == [f"domain3_{i:05d}" for i in indices]
     assert answers[0].name == "domain3_09000"
-    rectangles = scene_table(SCENE)[indices.start : indices.stop]
+    rectangles = scene_table(SCENES.config)[indices.start : indices.stop]
     largest = rectangles[:, 0]
-    np.testing.assert_array_equal([a.truth for a in answers], (largest[:, :2] + largest[:, 2:]) / 2)
+    middles = (largest[:, None, :2] + largest[:, None, 2:]) / 2
+    np.testing.assert_array_equal([a.truths for a in answers], middles)
     np.testing.assert_array_equal(
         [a.image for a in answers], render_opencv(rectangles, SIZE)[..., 0]
     )
     # 56 and 168 of 224, in the picture's own 64 pixels.
-    np.testing.assert_allclose([a.point for a in answers], [[16, 48]] * len(indices), rtol=1e-6)
-    assert all(a.confidence is None for a in answers)
+    expected = [[[16, 48]]] * len(indices)
+    np.testing.assert_allclose([a.points for a in answers], expected, rtol=1e-6)
+    assert all(a.confidences is None for a in answers)
     assert all(a.heatmap is None for a in answers)
 
 
 def test_scenes_of_a_heatmap_model_have_heatmaps():
     model = fake_model(lambda x: x / 2)
-    answers = list(predict_scenes(model, SCENE, range(3)))
+    answers = list(predict_source(model, DECONV, SCENES, range(3)))
     for answer in answers:
         np.testing.assert_array_equal(answer.heatmap, answer.image / np.float32(2))
-        assert answer.confidence == pytest.approx(0.5)
+        np.testing.assert_allclose(answer.confidences, [0.5], rtol=1e-6)
+
+
+def test_each_of_several_points_is_answered_and_true():
+    source = make_source(RunConfig(domain=3, image_size=SIZE, labels="all"))
+    corners = np.array([56, 168, 224, 0, 112, 112], np.float32)  # of 224
+    model = fake_model(lambda x: 0 * ops.mean(x, (1, 2)) + corners)
+    head = small_head("xy", domain=3, labels="all")
+    answers = list(predict_source(model, head, source, range(4)))
+    rectangles = scene_table(source.config)[:4]
+    expected = [[[16, 48], [64, 0], [32, 32]]] * 4
+    np.testing.assert_allclose([a.points for a in answers], expected, rtol=1e-6)
+    middles = (rectangles[..., :2] + rectangles[..., 2:]) / 2
+    np.testing.assert_array_equal([a.truths for a in answers], middles)
 
 
 def test_no_scenes_no_answers():
-    assert list(predict_scenes(fake_model(lambda x: x), SCENE, range(5, 5))) == []
+    assert list(predict_source(fake_model(lambda x: x), DECONV, SCENES, range(5, 5))) == []
 
 
 # CSV.
@@ -173,8 +192,8 @@ def brightness_model():
 def test_answers_are_in_the_picture_as_people_see_it(tmp_path, ignore_exif, point, shape):
     path = tmp_path / "a.png"
     path.write_bytes(png_with(encode(left_half_bright(), ".png"), tiff(6)))
-    (answer,) = predict_files(brightness_model(), [path], pytest.fail, pytest.fail, ignore_exif)
-    np.testing.assert_allclose(answer.point, point, rtol=0.02)
+    (answer,) = predict_files(brightness_model(), XY, [path], pytest.fail, pytest.fail, ignore_exif)
+    np.testing.assert_allclose(answer.points, [point], rtol=0.02)
     assert answer.image.shape[:2] == shape
     assert answer.orientation == (1 if ignore_exif else 6)
 
@@ -185,9 +204,9 @@ def test_files_of_several_shapes_in_a_batch_keep_theirs(tmp_path):
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path, shape in zip(paths, shapes, strict=True):
         path.write_bytes(encode(np.zeros(shape, np.uint8), ".png"))
-    answers = predict_files(model, paths, pytest.fail)
-    expected = [(width / 4, height * 3 / 4) for height, width in shapes]
-    np.testing.assert_allclose([answer.point for answer in answers], expected, rtol=1e-6)
+    answers = predict_files(model, XY, paths, pytest.fail)
+    expected = [[(width / 4, height * 3 / 4)] for height, width in shapes]
+    np.testing.assert_allclose([answer.points for answer in answers], expected, rtol=1e-6)
 
 
 def test_what_may_not_be_meant_is_said_once(tmp_path):
@@ -199,13 +218,13 @@ def test_what_may_not_be_meant_is_said_once(tmp_path):
         path.write_bytes(encode(image, ".png"))
     said = []
     model = fake_model(lambda x: ops.mean(x, (1, 2)) * np.ones(2, np.float32))
-    answers = list(predict_files(model, paths, pytest.fail, said.append))
+    answers = list(predict_files(model, XY, paths, pytest.fail, said.append))
     assert said == [
         f"{paths[0]}: 16-bit file with values below 4096 only; taken as one of 12 bits",
         f"{paths[2]}: all drawn in the transparency, which is ignored; flatten it first",
     ]
     # 4000 of 4095 is as bright as 64000 of 65535.
-    np.testing.assert_allclose(answers[0].point, answers[1].point, rtol=0.01)
+    np.testing.assert_allclose(answers[0].points, answers[1].points, rtol=0.01)
 
 
 # The CSV and the overlays together.

@@ -67,7 +67,17 @@ def test_an_affine_places_an_image_and_takes_points_back(height, width):
     image[0, 16:20, 31:35] = 1
     spot = resample(tf.constant(image), size, affine).numpy()[0, ..., 0]
     center = np.array([(spot.sum(0) * cells).sum(), (spot.sum(1) * cells).sum()]) / spot.sum()
-    np.testing.assert_allclose(affine.to_image(tf.constant(center, tf.float32)), [33, 18], atol=0.3)
+    back = affine.to_image(tf.constant(center[None], tf.float32))
+    np.testing.assert_allclose(back, [[33, 18]], atol=0.3)
+
+
+def test_every_image_of_a_batch_has_its_own_way_back():
+    """Points [N, K, 2] with affines [N, 2], as `predict` stacks them."""
+    scale, offset = np.array([[2, 4], [0.5, 1]]), np.array([[0, 0], [3, -1]])
+    points = np.array([[[6, 8], [1, 2], [0, 0]], [[4, 1], [3, -1], [5, 9]]])
+    placed = Affine(tf.constant(scale, tf.float32), tf.constant(offset, tf.float32))
+    expected = [[[3, 2], [0.5, 0.5], [0, 0]], [[2, 2], [0, 0], [4, 10]]]
+    np.testing.assert_allclose(placed.to_image(tf.constant(points, tf.float32)), expected)
 
 
 @pytest.mark.parametrize(("length", "size"), [(7, 7), (300, 11), (4, 33)])

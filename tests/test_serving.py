@@ -11,17 +11,18 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from rectloc_tf.config import ModelConfig
 from rectloc_tf.errors import UserError
-from rectloc_tf.models import build_model
+from rectloc_tf.models import load_model
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.image_decoding import decode_image
 from rectloc_tf.serving.inference import make_answer_encoded, make_answer_images, preprocess
 from rectloc_tf.serving.prediction import predict_files
-from rectloc_tf.serving.saved_model import export_model, load_model
+from rectloc_tf.serving.saved_model import export_model
 from tests.test_image_decoding import jpeg_with, tiff
+from tests.training import small_head, small_network
 
 SIZE = 64
+KEYS_OF_ONE_MAP = {"points_xy", "point_confidence", "center_xy", "confidence", "heatmap"}
 # Sizes (H, W) of pictures: of the working size, larger, smaller, and far from square.
 SHAPES = [(64, 64), (90, 300), (50, 31), (400, 70)]
 
@@ -29,6 +30,9 @@ SHAPES = [(64, 64), (90, 300), (50, 31), (400, 70)]
 def fake_model(answer, channels=1):
     images = keras.Input((SIZE, SIZE, channels), dtype="uint8")
     return keras.Model(images, answer(ops.cast(images, "float32")))
+
+
+XY, DECONV = small_head("xy"), small_head("deconv")
 
 
 def fixed_point_model():
@@ -136,7 +140,7 @@ def test_other_numbers_of_channels_are_refused(prepare, channels, wanted):
 
 @pytest.mark.parametrize("channels", [2, 4])
 def test_the_endpoint_refuses_them_too(channels):
-    answer = make_answer_images(fixed_point_model())
+    answer = make_answer_images(fixed_point_model(), XY)
     with pytest.raises(tf.errors.InvalidArgumentError):
         answer(tf.zeros([2, SIZE, SIZE, channels], tf.uint8))
 
@@ -158,11 +162,25 @@ def test_decoding_keeps_the_order_of_colours():
 def test_points_scale_back_to_the_picture(shape, channels):
     height, width = shape
     images = np.stack([picture(height, width, channels, seed) for seed in range(3)])
-    answers = make_answer_images(fixed_point_model())(tf.constant(images))
-    assert set(answers) == {"center_xy"}  # coordinates have no confidence, and JSON no NaN
+    answers = make_answer_images(fixed_point_model(), XY)(tf.constant(images))
+    # Coordinates have no confidence, and JSON no NaN.
+    assert set(answers) == {"points_xy", "center_xy"}
     assert answers["center_xy"].dtype == tf.float32
-    expected = [[width / 4, height * 3 / 4]] * 3
+    expected = np.array([[width / 4, height * 3 / 4]] * 3)
     np.testing.assert_allclose(answers["center_xy"], expected, rtol=1e-6)
+    np.testing.assert_allclose(answers["points_xy"], expected[:, None], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_of_several_points_scales_back(shape):
+    height, width = shape
+    corners = np.array([56, 168, 224, 0, 112, 112], np.float32)  # x0, y0, x1, ... of 224
+    model = fake_model(lambda x: 0 * ops.mean(x, (1, 2)) + corners)
+    answer = make_answer_images(model, small_head("xy", domain=3, labels="all"))
+    answers = answer(tf.zeros([2, height, width, 1], tf.uint8))
+    assert set(answers) == {"points_xy"}  # not which of them would be the centre
+    expected = [[width / 4, height * 3 / 4], [width, 0], [width / 2, height / 2]]
+    np.testing.assert_allclose(answers["points_xy"], [expected] * 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -172,17 +190,20 @@ def test_bright_cells_scale_back_to_the_picture(shape):
     cell = np.zeros((SIZE, SIZE, 1), np.float32)
     cell[row, column] = brightness
     model = fake_model(lambda x: 0 * x + cell)
-    answers = make_answer_images(model)(tf.zeros([2, height, width, 1], tf.uint8))
+    answers = make_answer_images(model, DECONV)(tf.zeros([2, height, width, 1], tf.uint8))
     expected = [[(column + 0.5) * width / SIZE, (row + 0.5) * height / SIZE]] * 2
     np.testing.assert_allclose(answers["center_xy"], expected, rtol=1e-6)
     np.testing.assert_allclose(answers["confidence"], [102 / 255] * 2, rtol=1e-6)
     np.testing.assert_array_equal(answers["heatmap"], [cell[..., 0]] * 2)
+    np.testing.assert_array_equal(answers["points_xy"][:, 0], answers["center_xy"])
+    np.testing.assert_array_equal(answers["point_confidence"][:, 0], answers["confidence"])
+    assert set(answers) == KEYS_OF_ONE_MAP
 
 
 @pytest.mark.parametrize(("brightness", "confidence"), [(-20.0, 0.0), (0.0, 0.0), (300.0, 1.0)])
 def test_confidence_is_a_share(brightness, confidence):
     model = fake_model(lambda x: 0 * x + brightness)
-    answers = make_answer_images(model)(tf.zeros([1, 30, 50, 1], tf.uint8))
+    answers = make_answer_images(model, DECONV)(tf.zeros([1, 30, 50, 1], tf.uint8))
     np.testing.assert_array_equal(answers["confidence"], [confidence])
     assert np.isfinite(answers["center_xy"]).all()
 
@@ -192,7 +213,7 @@ def test_a_spot_is_found_where_it_is(channels):
     image = np.zeros((1, 90, 300, channels), np.uint8)
     image[:, 27:36, 150:180] = 255
     model = fake_model(lambda x: x)
-    point = make_answer_images(model)(tf.constant(image))["center_xy"].numpy()[0]
+    point = make_answer_images(model, DECONV)(tf.constant(image))["center_xy"].numpy()[0]
     # To half a cell of the working size, in the picture's pixels.
     assert abs(point[0] - 165) < 0.5 * 300 / SIZE
     assert abs(point[1] - 31.5) < 0.5 * 90 / SIZE
@@ -200,7 +221,7 @@ def test_a_spot_is_found_where_it_is(channels):
 
 def test_encoded_pictures_of_several_sizes_keep_theirs():
     data = [encode(picture(*shape, 3), ".png") for shape in SHAPES]
-    answers = make_answer_encoded(fixed_point_model())(tf.constant(data))
+    answers = make_answer_encoded(fixed_point_model(), XY)(tf.constant(data))
     expected = [[width / 4, height * 3 / 4] for height, width in SHAPES]
     np.testing.assert_allclose(answers["center_xy"], expected, rtol=1e-6)
 
@@ -208,8 +229,8 @@ def test_encoded_pictures_of_several_sizes_keep_theirs():
 def test_no_pictures_no_answers():
     model = fake_model(lambda x: x)
     answers = [
-        make_answer_images(model)(tf.zeros([0, 90, 30, 1], tf.uint8)),
-        make_answer_encoded(model)(tf.zeros([0], tf.string)),
+        make_answer_images(model, DECONV)(tf.zeros([0, 90, 30, 1], tf.uint8)),
+        make_answer_encoded(model, DECONV)(tf.zeros([0], tf.string)),
     ]
     for answer in answers:
         assert answer["center_xy"].shape == (0, 2)
@@ -226,12 +247,12 @@ def names_in(folder):
 def test_versions_count_up_and_other_folders_are_ignored(tmp_path):
     folder = tmp_path / "deep" / "exports"
     model = fixed_point_model()
-    assert export_model(model, folder) == folder / "1"
+    assert export_model(model, XY, folder) == folder / "1"
     others = ["v7", "notes", "-3", "1.5"]
     for name in others:
         (folder / name).mkdir()
     before = (folder / "1" / "saved_model.pb").read_bytes()
-    assert export_model(model, folder) == folder / "2"
+    assert export_model(model, XY, folder) == folder / "2"
     assert names_in(folder) == sorted(["1", "2", *others])
     assert (folder / "1" / "saved_model.pb").read_bytes() == before
 
@@ -239,12 +260,12 @@ def test_versions_count_up_and_other_folders_are_ignored(tmp_path):
 def test_the_highest_version_counts_as_a_number(tmp_path):
     for name in ("9", "10"):
         (tmp_path / name).mkdir()
-    assert export_model(fixed_point_model(), tmp_path) == tmp_path / "11"
+    assert export_model(fixed_point_model(), XY, tmp_path) == tmp_path / "11"
 
 
 def test_folders_of_digits_that_are_no_numbers_are_ignored(tmp_path):
     (tmp_path / "²").mkdir()
-    assert export_model(fixed_point_model(), tmp_path) == tmp_path / "1"
+    assert export_model(fixed_point_model(), XY, tmp_path) == tmp_path / "1"
 
 
 def write_half(monkeypatch, error):
@@ -268,7 +289,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch, error):
 
     write_half(monkeypatch, error)
     with pytest.raises(UserError, match="cannot be written") as caught:
-        export_model(fixed_point_model(), tmp_path)
+        export_model(fixed_point_model(), XY, tmp_path)
     assert f"--export_dir={tmp_path}" in str(caught.value)
     assert names_in(tmp_path) == ["1"]
 
@@ -276,7 +297,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch, error):
 def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
     write_half(monkeypatch, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        export_model(fixed_point_model(), tmp_path)
+        export_model(fixed_point_model(), XY, tmp_path)
     assert names_in(tmp_path) == []
 
 
@@ -285,7 +306,7 @@ def test_a_file_in_place_of_the_folder(tmp_path, below):
     taken = tmp_path / "taken"
     taken.write_text("a file")
     with pytest.raises(UserError) as caught:
-        export_model(fixed_point_model(), taken / below)
+        export_model(fixed_point_model(), XY, taken / below)
     assert str(caught.value).startswith(f"--export_dir={taken / below}: ")
     assert taken.read_text() == "a file"
 
@@ -298,8 +319,11 @@ import numpy as np
 import tensorflow as tf
 data = [open(name, "rb").read() for name in sys.argv[1:]]
 found = {}
-for kind in ("xy", "deconv"):
-    signatures = tf.saved_model.load(kind + "/1").signatures
+for kind in ("xy", "deconv", "two", "score_map"):
+    loaded = tf.saved_model.load(kind + "/1")
+    signatures = loaded.signatures
+    assert set(signatures) == {"serving_default", "encoded", "keypoints"}
+    found[f"{kind} names"] = signatures["keypoints"]()["names"].numpy().astype(str)
     for name, value in signatures["encoded"](image_bytes=tf.constant(data)).items():
         found[f"{kind} encoded {name}"] = value.numpy()
     for number in range(len(data)):
@@ -313,20 +337,26 @@ np.savez("found.npz", **found)
 
 @pytest.fixture(scope="module")
 def real_models():
-    """Networks of both kinds with answers that depend on the picture and have one clear peak."""
+    """Networks with answers that depend on the picture and have clear peaks; and their heads."""
     keras.utils.set_random_seed(3)
-    xy = build_model(ModelConfig(arch="xy", image_size=SIZE, channels=1))
-    xy.get_layer("xy").bias.assign([120, 90])
-    deconv = build_model(ModelConfig(arch="deconv", image_size=SIZE, channels=3))
-    coarse = deconv.get_layer("coarse")
-    bias = np.zeros((50, 50), np.float32)
-    bias[20, 33] = 3
-    coarse.bias.assign(bias.ravel())
-    coarse.kernel.assign(coarse.kernel * 0.3)
-    heatmap = deconv.get_layer("heatmap")
-    x = np.abs(np.arange(15, dtype=np.float32) - 7)
-    heatmap.kernel.assign(40 * np.exp(-(x[:, None] ** 2 + x**2) / 8)[..., None, None])
-    return {"xy": xy, "deconv": deconv}
+    networks = {
+        "xy": small_network("xy"),
+        "deconv": small_network("deconv", channels=3),
+        "two": small_network("deconv", domain=2, labels="all"),
+        "score_map": small_network("score_map", channels=3),
+    }
+    networks["xy"][0].get_layer("xy").bias.assign([120, 90])
+    for kind, peaks in (("deconv", {(20, 33): 3}), ("two", {(20, 33): 3, (38, 9): 2})):
+        bias = np.zeros((50, 50), np.float32)
+        for cell, height in peaks.items():
+            bias[cell] = height
+        model = networks[kind][0]
+        coarse, heatmap = model.get_layer("coarse"), model.get_layer("heatmap")
+        coarse.bias.assign(bias.ravel())
+        coarse.kernel.assign(coarse.kernel * 0.3)
+        x = np.abs(np.arange(15, dtype=np.float32) - 7)
+        heatmap.kernel.assign(40 * np.exp(-(x[:, None] ** 2 + x**2) / 8)[..., None, None])
+    return networks
 
 
 @pytest.fixture(scope="module")
@@ -347,8 +377,8 @@ def picture_files(tmp_path_factory):
 def served(real_models, picture_files, tmp_path_factory):
     """What exported models answer in a process that knows TensorFlow and nothing of ours."""
     folder = tmp_path_factory.mktemp("exports")
-    for kind, model in real_models.items():
-        assert export_model(model, folder / kind) == folder / kind / "1"
+    for kind, network in real_models.items():
+        assert export_model(*network, folder / kind) == folder / kind / "1"
     for number, path in enumerate(picture_files):
         channels = 1 if number % 2 == 0 else 3
         decoded = decode_image(path.read_bytes())[..., :channels].numpy()
@@ -369,28 +399,40 @@ def select(found, prefix):
     return {name.removeprefix(prefix): v for name, v in found.items() if name.startswith(prefix)}
 
 
-KINDS = pytest.mark.parametrize("kind", ["xy", "deconv"])
+KEYS = {
+    "xy": {"points_xy", "center_xy"},
+    "deconv": KEYS_OF_ONE_MAP,
+    "two": {"points_xy", "point_confidence", "heatmap"},
+    "score_map": KEYS_OF_ONE_MAP,
+}
+KINDS = pytest.mark.parametrize("kind", KEYS)
+
+
+@KINDS
+def test_the_names_of_the_keypoints_are_exported(served, kind):
+    names = ["rank_1", "rank_2"] if kind == "two" else ["largest"]
+    assert served[f"{kind} names"].tolist() == names
 
 
 @KINDS
 def test_pictures_differ_in_their_answers(real_models, picture_files, kind):
     data = tf.constant([path.read_bytes() for path in picture_files])
-    answers = make_answer_encoded(real_models[kind])(data)
-    varied = answers["confidence" if kind == "deconv" else "center_xy"].numpy()
+    answers = make_answer_encoded(*real_models[kind])(data)
+    varied = answers["center_xy" if kind == "xy" else "point_confidence"].numpy()
     assert len(np.unique(varied.round(3), axis=0)) == len(picture_files)
 
 
 @KINDS
 def test_exported_encoded_answers_as_alive(real_models, picture_files, served, kind):
     data = tf.constant([path.read_bytes() for path in picture_files])
-    alive = {k: v.numpy() for k, v in make_answer_encoded(real_models[kind])(data).items()}
-    assert set(alive) == {"center_xy"} | ({"confidence", "heatmap"} if kind == "deconv" else set())
+    alive = {k: v.numpy() for k, v in make_answer_encoded(*real_models[kind])(data).items()}
+    assert set(alive) == KEYS[kind]
     assert_same_answers(alive, select(served, f"{kind} encoded "))
 
 
 @KINDS
 def test_exported_images_answer_as_alive(real_models, picture_files, served, kind):
-    answer = make_answer_images(real_models[kind])
+    answer = make_answer_images(*real_models[kind])
     for number, path in enumerate(picture_files):
         channels = 1 if number % 2 == 0 else 3
         images = decode_image(path.read_bytes())[None, ..., :channels]
@@ -408,18 +450,18 @@ def test_images_and_encoded_agree(served, picture_files, kind):
 
 @KINDS
 def test_predict_files_answers_as_exported(real_models, picture_files, served, kind):
-    predictions = predict_files(real_models[kind], picture_files, pytest.fail)
+    predictions = predict_files(*real_models[kind], picture_files, pytest.fail)
     encoded = select(served, f"{kind} encoded ")
     for number, prediction in enumerate(predictions):
         assert prediction.name == str(picture_files[number])
         assert prediction.image.shape == (*SHAPES[number], 3)
-        one = {"center_xy": prediction.point}
-        if kind == "deconv":
-            one |= {"confidence": prediction.confidence, "heatmap": prediction.heatmap}
-        else:
+        one = {"points_xy": prediction.points}
+        if kind == "xy":
             assert prediction.heatmap is None
-            assert prediction.confidence is None
-        assert_same_answers(one, {name: value[number] for name, value in encoded.items()})
+            assert prediction.confidences is None
+        else:
+            one |= {"point_confidence": prediction.confidences, "heatmap": prediction.heatmap}
+        assert_same_answers(one, {name: encoded[name][number] for name in one})
     assert number == len(picture_files) - 1
 
 
@@ -435,15 +477,15 @@ def run_folder(tmp_path):
 
 
 def test_best_and_final_are_told_apart(run_folder):
-    assert load_model(run_folder).output_shape == (None, 2)
-    assert load_model(run_folder, "best").output_shape == (None, 2)
-    assert load_model(run_folder, "final").output_shape == (None, SIZE, SIZE, 1)
+    best, final = (load_model(run_folder.model_path(which)) for which in ("best", "final"))
+    assert best.output_shape == (None, 2)
+    assert final.output_shape == (None, SIZE, SIZE, 1)
 
 
 @pytest.mark.parametrize("weights", ["best", "final"])
 def test_a_missing_model_is_named(tmp_path, weights):
     with pytest.raises(UserError) as caught:
-        load_model(RunFolder(tmp_path), weights)
+        load_model(RunFolder(tmp_path).model_path(weights))
     assert (
         str(caught.value) == f"{tmp_path / weights}.keras: no model here yet; train the run first"
     )
@@ -472,6 +514,6 @@ def test_a_damaged_model_is_named(run_folder, damage):
     path = run_folder.best_model
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError) as caught:
-        load_model(run_folder)
+        load_model(path)
     assert str(caught.value).startswith(f"{path}: damaged, cannot be loaded")
     assert "\n" not in str(caught.value)

@@ -6,12 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from pipelines.streams import training_batches
 from rectloc_tf.config import RunConfig
-from rectloc_tf.training.state import TrainState, make_train_step
 from tests.conftest import HANGS, ROOT
+from tests.training import start_training
 
 # Two logical CPUs must be set up before TensorFlow starts, hence a process of its own.
 MIRRORED = """
@@ -21,13 +20,16 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import numpy as np
+from pipelines.source import make_source
 from rectloc_tf.config import ExecutionConfig, RunConfig
+from rectloc_tf.models import run_head
 from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.progress import ProgressLine
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training.runtime import make_runtime
 from rectloc_tf.errors import Interrupted
-from rectloc_tf.training.state import TrainState, share_overflow
+from rectloc_tf.training.state import TrainState
+from rectloc_tf.training.step import share_overflow
 from rectloc_tf.training.loop import Trainer
 
 class Stopping(StopRequest):  # asks for a stop after step 5, in mid-epoch
@@ -38,8 +40,9 @@ class Stopping(StopRequest):  # asks for a stop after step 5, in mid-epoch
             self.exit_code = 143
         return super().__bool__()
 
-run = RunConfig(arch="deconv", domain=2, image_size=64, num_images=40, batch_size=8, epochs=2,
+run = RunConfig(arch=sys.argv[2], domain=2, image_size=64, num_images=40, batch_size=8, epochs=2,
                 validate_every=2, precision="float32")
+source, head = make_source(run), run_head(run)
 how = ExecutionConfig(deterministic=True)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 session = make_runtime(how, run.batch_size, strategy)
@@ -53,7 +56,7 @@ for name, stops in (("whole", [StopRequest()]), ("cut", [Stopping(), StopRequest
     folder.claim(run)
     for stop in stops:
         keras.utils.set_random_seed(run.seed)
-        trainer = Trainer(run, how, folder, session, stop, ProgressLine())
+        trainer = Trainer(run, source, head, how, folder, session, stop, ProgressLine())
         trainer.restore()
         try:
             trainer.fit()
@@ -63,7 +66,7 @@ for name, stops in (("whole", [StopRequest()]), ("cut", [Stopping(), StopRequest
 
 # An overflow on the second replica only must skip the step on both.
 half = dataclasses.replace(run, precision="mixed_float16")
-state = TrainState(half, strategy)
+state = TrainState(half, head, source.channels, strategy)
 variables = state.model.trainable_variables
 
 def overflow():
@@ -94,9 +97,10 @@ print(json.dumps({
 """
 
 
-def test_two_replicas_train_validate_and_resume_bitwise(tmp_path):
+@pytest.mark.parametrize(("arch", "losses"), [("deconv", (150, 250)), ("score_map", (0, 2))])
+def test_two_replicas_train_validate_and_resume_bitwise(tmp_path, arch, losses):
     done = subprocess.run(
-        [sys.executable, "-c", MIRRORED, str(tmp_path)],
+        [sys.executable, "-c", MIRRORED, str(tmp_path), arch],
         capture_output=True, text=True, cwd=ROOT, timeout=HANGS,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -104,7 +108,8 @@ def test_two_replicas_train_validate_and_resume_bitwise(tmp_path):
     report = json.loads(done.stdout.splitlines()[-1])
     ((step, loss),) = report.pop("rows")
     assert step == 8
-    assert 150 < loss < 250  # about the all-black map's, after eight steps
+    low, high = losses  # about what answering nothing scores, after eight steps
+    assert low < loss < high
     assert report == {
         "session": "2 x CPU, XLA off",
         "replicas agree": True,
@@ -126,24 +131,24 @@ def test_the_loss_falls_under_every_precision(precision):
         learning_rate=0.01,
         precision=precision,
     )
-    strategy = tf.distribute.get_strategy()
-    state = TrainState(run, strategy)
-    step = make_train_step(run, state, strategy, jit=False)
-    losses = [float(step(batch)[0]) for batch in training_batches(run)]
+    source, _, state, step = start_training(run)
+    losses = [float(step(batch)[0]) for batch in training_batches(run, source)]
     assert np.isfinite(losses).all()
     assert losses[0] > 5000  # the network starts near (0, 0), far from any centre
     assert np.mean(losses[-3:]) < 0.5 * losses[0]
     assert {v.dtype for v in state.model.trainable_variables} == {"float32"}
 
 
-def test_the_step_is_gradient_descent_on_the_mean_squared_error():
-    run = RunConfig(arch="xy", image_size=64, batch_size=4, precision="float32")
-    strategy = tf.distribute.get_strategy()
-    state = TrainState(run, strategy)
-    batch = next(iter(training_batches(run)))
+@pytest.mark.parametrize("arch", ["xy", "deconv"])
+def test_the_step_is_gradient_descent_on_the_mean_squared_error(arch):
+    run = RunConfig(arch=arch, image_size=64, batch_size=4, precision="float32")
+    source, head, state, step = start_training(run)
+    batch = next(iter(training_batches(run, source)))
     outputs = state.model(batch["images"], training=True).numpy()
-    expected = np.square(outputs - batch["targets"].numpy()).mean()
-    zero_map = np.square(batch["targets"].numpy()).mean()
-    losses = make_train_step(run, state, strategy, jit=False)(batch)
-    np.testing.assert_allclose(losses, [expected, zero_map], rtol=1e-4)
+    targets = head.targets(batch["points"], batch["present"])["values"].numpy()
+    expected = [np.square(outputs - targets).mean()]
+    if arch == "deconv":
+        expected.append(np.square(targets).mean())  # of an all-black map
+    losses = step(batch)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
     assert int(state.optimizer.iterations) == 1

@@ -9,13 +9,18 @@ from typing import Any
 
 from rectloc_tf.benchmarking.turns import Measurement, ratio, spread, take_turns
 from rectloc_tf.processor import BFLOAT16, cpu_flags
+from rectloc_tf.registry import HEADS
 
 Task = tuple[str | Path, dict[str, Any]]  # the program and what it is to do
 OURS = "rectloc_tf.benchmarking.workers"
 PEERS = Path(__file__).resolve().parents[2] / "benchmarks"
 # Peers that need a package of the [bench] extra.
 NEEDS = {"torch_train.py": "torch", "openvino_serve.py": "openvino"}
-_BASE = {"domain": 3, "image_size": 224, "batch_size": 64, "target": "disc"}
+# Of a task, the keys that are settings of a run say what is measured (`workers.run_of`).
+XY: dict[str, Any] = {"arch": "xy"}
+DISC, GAUSSIAN = ({"arch": "deconv", "target": name} for name in ("disc", "gaussian"))
+_HEAD = ("arch", "target")
+_BASE = {"domain": 3, "image_size": 224, "batch_size": 64}
 
 
 @dataclass(frozen=True)
@@ -51,14 +56,14 @@ def precisions() -> tuple[str, ...]:
 
 
 def _describe(task: dict[str, Any], *names: str) -> str:
-    return " ".join(f"{name}={task[name]}" for name in names)
+    return " ".join(f"{name}={task[name]}" for name in names if name in task)
 
 
 def input_groups() -> Iterator[Group]:
     """The input pipeline against other ways to draw the scenes."""
 
-    def group(ratios=(), peers=("numpy_function", "opencv_loop"), **change):
-        task = {**_BASE, "kind": "input", "dtype": "uint8", **change}
+    def group(ratios=(), peers=("numpy_function", "opencv_loop"), head=DISC, **change):
+        task = {**_BASE, **head, "kind": "input", "dtype": "uint8", **change}
         drawn = PEERS / "input_peers.py"
         tasks = {
             "graph": (OURS, {**task, "renderer": "graph"}),
@@ -70,7 +75,7 @@ def input_groups() -> Iterator[Group]:
             "memset in cache": (drawn, {**task, "peer": "memset", "in_flight": 1}),
         }
         tasks = {name: tasks[name] for name in ("graph", *peers)}
-        work = _describe(task, "target", "domain", "image_size", "batch_size", "dtype")
+        work = _describe(task, *_HEAD, "domain", "image_size", "batch_size", "dtype")
         return Group("input", work, tasks, dict(ratios))
 
     everybody = (
@@ -85,8 +90,8 @@ def input_groups() -> Iterator[Group]:
         },
         everybody,
     )
-    yield group(peers=everybody, target="xy")
-    yield group(peers=everybody, target="gaussian")
+    yield group(peers=everybody, head=XY)
+    yield group(peers=everybody, head=GAUSSIAN)
     yield group(dtype="float32")
     for change in (
         {"domain": 1}, {"domain": 5}, {"domain": 20}, {"batch_size": 16}, {"batch_size": 512},
@@ -94,23 +99,22 @@ def input_groups() -> Iterator[Group]:
     ):  # fmt: skip
         yield group(**change)
     task = {**_BASE, "kind": "input", "dtype": "uint8", "renderer": "graph"}
-    tasks: dict[str, Task] = {
-        name: (OURS, {**task, "target": name}) for name in ("disc", "gaussian")
-    }
+    tasks: dict[str, Task] = {head["target"]: (OURS, {**task, **head}) for head in (DISC, GAUSSIAN)}
     cost = {"gaussian_vs_disc_cost": ("gaussian",)}
     yield Group("input", "disc against gaussian, graph", tasks, cost)
 
 
 def train_groups() -> Iterator[Group]:
-    """A training step against PyTorch's, eager and compiled."""
+    """A training step against PyTorch's, eager and compiled; of every head; of several sizes."""
+    train = {**_BASE, **DISC, "kind": "train", "depth": 18, "batch_size": 32, "seconds": 2.0}
 
     def group(ratios=(), peers=("torch eager", "torch compiled"), **change):
-        task = {**_BASE, "kind": "train", "depth": 18, "batch_size": 32, "seconds": 2.0, **change}
+        task = {**train, **change}
         tasks: dict[str, Task] = {"ours": (OURS, task)}
         for name in peers:
             compiled = name == "torch compiled"
             tasks[name] = (PEERS / "torch_train.py", {**task, "compiled": compiled})
-        work = _describe(task, "target", "depth", "image_size", "batch_size", "precision")
+        work = _describe(task, *_HEAD, "depth", "image_size", "batch_size", "precision")
         return Group("train", work, tasks, dict(ratios))
 
     for precision in precisions():
@@ -118,16 +122,19 @@ def train_groups() -> Iterator[Group]:
             key = f"step_vs_torch_{precision.removeprefix('mixed_')}_{size}"
             change = {"precision": precision, "image_size": size}
             yield group({key: ("torch eager", "torch compiled")}, **change)
-            yield group(**change, target="xy", peers=("torch eager",))
+            yield group(**{**change, **XY}, peers=("torch eager",))
     for depth in (34, 50):
         yield group(precision=precisions()[0], image_size=112, depth=depth, peers=("torch eager",))
-    task = {**_BASE, "kind": "train", "depth": 18, "batch_size": 16, "seconds": 1.0}
-    task["precision"] = precisions()[0]
-    tasks: dict[str, Task] = {
-        f"{size} px": (OURS, {**task, "image_size": size}) for size in range(64, 257, 16)
-    }
+    task = {**train, "precision": precisions()[0]}
+    tasks: dict[str, Task] = {name: (OURS, {**task, "arch": name}) for name in HEADS}
+    first, *others = HEADS
+    costs = {f"{name}_vs_{first}_step_cost": (name,) for name in others}
+    work = f"heads, {_describe(task, 'depth', 'image_size', 'batch_size', 'precision')}"
+    yield Group("train", work, tasks, costs)
+    task |= {"batch_size": 16, "seconds": 1.0}
+    tasks = {f"{size} px": (OURS, {**task, "image_size": size}) for size in range(64, 257, 16)}
     summaries = {"size_vs_next_cost": dearest_step}
-    work = f"sizes, {_describe(task, 'target', 'depth', 'batch_size', 'precision')}"
+    work = f"sizes, {_describe(task, *_HEAD, 'depth', 'batch_size', 'precision')}"
     yield Group("train", work, tasks, summaries=summaries)
 
 
@@ -143,36 +150,36 @@ def dearest_step(results: Mapping[str, list[Measurement]]) -> float:
 def end_to_end_groups() -> Iterator[Group]:
     """An epoch whose scenes are drawn as it goes, each framework at its best precision."""
 
-    def group(peers=(), ratios=(), **change):
-        task = {**_BASE, "kind": "epoch", "depth": 18, "image_size": 112, "batch_size": 32,
-                "images": 512, "precision": precisions()[0], **change}  # fmt: skip
+    def group(head, peers=(), ratios=()):
+        task = {**_BASE, **head, "kind": "epoch", "depth": 18, "image_size": 112, "batch_size": 32,
+                "images": 512, "precision": precisions()[0]}  # fmt: skip
         tasks: dict[str, Task] = {"ours": (OURS, task)}
         for precision, workers in peers:
             name = f"torch {precision.removeprefix('mixed_')}, {workers} workers"
             peer = {"peer": "torch", "dtype": "uint8", "workers": workers, "compiled": True}
             tasks[name] = (PEERS / "torch_train.py", {**task, **peer, "precision": precision})
-        work = _describe(task, "target", "depth", "image_size", "batch_size", "images")
+        work = _describe(task, *_HEAD, "depth", "image_size", "batch_size", "images")
         ratios = {key: tuple(tasks)[1:] for key in ratios}
         values = {"input_wait_share": "wait_share"} if ratios else {}
         return Group("end_to_end", work, tasks, ratios, values)
 
     peers = [(precision, workers) for precision in precisions() for workers in (0, 2)]
-    yield group(peers, ("epoch_vs_torch",))
-    yield group(target="xy")
+    yield group(DISC, peers, ("epoch_vs_torch",))
+    yield group(XY)
 
 
 def serve_groups() -> Iterator[Group]:
     """The exported SavedModel against OpenVINO: pictures in, (x, y) out."""
-    for target in ("xy", "disc"):
+    for head in (XY, DISC):
         for batch_size in (1, 8, 64):
-            task = {**_BASE, "kind": "serve", "target": target, "batch_size": batch_size}
+            task = {**_BASE, **head, "kind": "serve", "batch_size": batch_size}
             tasks: dict[str, Task] = {
                 precision.removeprefix("mixed_"): (OURS, {**task, "precision": precision})
                 for precision in precisions()
             }
             tasks["openvino"] = (PEERS / "openvino_serve.py", {**task, "precision": "float32"})
-            work = _describe(task, "target", "image_size", "batch_size")
-            ratios = {f"serve_vs_openvino_{batch_size}": ("openvino",)} if target == "disc" else {}
+            work = _describe(task, *_HEAD, "image_size", "batch_size")
+            ratios = {f"serve_vs_openvino_{batch_size}": ("openvino",)} if head is DISC else {}
             yield Group("serve", work, tasks, ratios)
 
 

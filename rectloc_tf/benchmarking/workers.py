@@ -12,23 +12,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from rectloc_tf.benchmarking.turns import Measurement, serve
 from rectloc_tf.config import RunConfig
+from rectloc_tf.settings import settings_of
 
 SECONDS = 1.0  # of a turn, and of the warm-up
 
 
 def run_of(task: dict[str, Any]) -> RunConfig:
-    """The run whose work a task measures: `target` is xy, disc or gaussian."""
-    kind = task["target"]
-    return RunConfig(
-        arch="xy" if kind == "xy" else "deconv",
-        target="disc" if kind == "xy" else kind,
-        domain=task["domain"],
-        image_size=task["image_size"],
-        batch_size=task["batch_size"],
-        precision=task.get("precision", "float32"),
-        depth=task.get("depth", 18),
-        epochs=10_000,
-    )
+    """The run whose work a task measures: its keys that are settings of a run."""
+    fields = {"precision": "float32", "epochs": 10_000, **task}
+    return RunConfig(**{name: fields[name] for name in settings_of(RunConfig) if name in fields})
 
 
 def rate_of(batches: Iterator[Any], batch_size: int, seconds: float = SECONDS) -> Measurement:
@@ -47,20 +39,23 @@ def rate_of(batches: Iterator[Any], batch_size: int, seconds: float = SECONDS) -
     return {"rate": count * batch_size / elapsed}
 
 
-def _float_images(batch):
+def prepare_input(task: dict[str, Any]) -> Callable[[], Measurement]:
+    """The input pipeline as training reads it, and the targets that a step makes of it."""
     import tensorflow as tf
 
-    return {**batch, "images": tf.cast(batch["images"], tf.float32)}
+    from pipelines.source import make_source
+    from pipelines.streams import PREFETCHED, training_batches
+    from rectloc_tf.models import run_head
 
+    run = run_of(task)
+    head = run_head(run)
 
-def prepare_input(task: dict[str, Any]) -> Callable[[], Measurement]:
-    """The input pipeline alone, as training reads it."""
-    from pipelines.streams import training_batches
+    def complete(batch):
+        images = tf.cast(batch["images"], task["dtype"])
+        return images, head.targets(batch["points"], batch["present"])
 
-    dataset = training_batches(run_of(task), renderer=task["renderer"])
-    if task["dtype"] == "float32":
-        dataset = dataset.map(_float_images)
-    batches = iter(dataset)
+    drawn = training_batches(run, make_source(run, task["renderer"]))
+    batches = iter(drawn.map(complete, num_parallel_calls=tf.data.AUTOTUNE).prefetch(PREFETCHED))
     rate_of(batches, task["batch_size"])
     return lambda: rate_of(batches, task["batch_size"])
 
@@ -95,22 +90,27 @@ def epoch_of(
     return {"rate": steps * task["batch_size"] / elapsed, "wait_share": waited / elapsed}
 
 
-def _make_step(run: RunConfig) -> Callable[[dict[str, Any]], float]:
+def _make_step(run: RunConfig) -> tuple[Callable[[dict[str, Any]], float], Any]:
+    """A step, which makes the targets and waits for the loss; and the dataset of its batches."""
     import tensorflow as tf
 
-    from rectloc_tf.training.state import TrainState, make_train_step
+    from pipelines.source import make_source
+    from pipelines.streams import training_batches
+    from rectloc_tf.models import run_head
+    from rectloc_tf.training.state import TrainState
+    from rectloc_tf.training.step import make_train_step
 
-    strategy = tf.distribute.get_strategy()
-    step = make_train_step(run, TrainState(run, strategy), strategy, jit=False)
-    return lambda batch: float(step(batch)[0])
+    source, head, strategy = make_source(run), run_head(run), tf.distribute.get_strategy()
+    state = TrainState(run, head, source.channels, strategy)
+    step = make_train_step(run, source, head, state, strategy, jit=False)
+    return lambda batch: float(step(batch)[0]), training_batches(run, source)
 
 
 def prepare_train(task: dict[str, Any]) -> Callable[[], Measurement]:
     """One training step after the other on a fixed batch: no input in the way."""
-    from pipelines.streams import training_batches
-
     run = run_of(task)
-    step, batch = _make_step(run), next(iter(training_batches(run)))
+    step, dataset = _make_step(run)
+    batch = next(iter(dataset))
     compile_seconds = seconds_of(lambda: step(batch))
 
     def steps():
@@ -128,10 +128,7 @@ def prepare_epoch(task: dict[str, Any]) -> Callable[[], Measurement]:
     import tensorflow  # noqa: F401 (its import is not counted below)
 
     began = time.perf_counter()
-    from pipelines.streams import training_batches
-
-    run = run_of(task)
-    step, dataset = _make_step(run), training_batches(run)
+    step, dataset = _make_step(run_of(task))
     batch = next(iter(dataset))
     compile_seconds = seconds_of(lambda: step(batch))
     extra = {
@@ -142,22 +139,24 @@ def prepare_epoch(task: dict[str, Any]) -> Callable[[], Measurement]:
 
 
 def served_model(task: dict[str, Any]):
-    """A network of random weights, the same in every process: its speed is a trained one's.
+    """A network of random weights, the same in every process, and its head.
 
-    Batch normalisation gets statistics as well. As it starts, it adds zeros, which compilers
-    leave out.
+    Its speed is a trained one's: batch normalisation gets statistics as well. As it starts, it
+    adds zeros, which compilers leave out.
     """
     import keras
     import numpy as np
 
-    from rectloc_tf.models import build_model
+    from rectloc_tf.models import build_model, run_head
 
+    run = run_of(task)
     keras.utils.set_random_seed(0)
-    model, rng = build_model(run_of(task).model), np.random.default_rng(0)
+    head, rng = run_head(run), np.random.default_rng(0)
+    model = build_model(run.model, head)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([w + rng.uniform(0, 0.1, w.shape) for w in layer.get_weights()])
-    return model
+    return model, head
 
 
 def pictures(task: dict[str, Any]):
@@ -193,7 +192,7 @@ def prepare_serve(task: dict[str, Any]) -> Callable[[], Measurement]:
     from rectloc_tf.serving.saved_model import export_model
 
     with tempfile.TemporaryDirectory() as folder:
-        loaded = tf.saved_model.load(str(export_model(served_model(task), Path(folder))))
+        loaded = tf.saved_model.load(str(export_model(*served_model(task), Path(folder))))
     serving, images = loaded.signatures["serving_default"], pictures(task)
     return answer_times(lambda: serving(images=tf.constant(images))["center_xy"].numpy(), task)
 
