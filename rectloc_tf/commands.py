@@ -53,7 +53,7 @@ COMMANDS = {
     "train": Command((*RUN, *EXECUTION, "run_dir", "weights")),
     "evaluate": _on_a_run("labels", "domains", "split", "output"),
     "predict": _on_a_run(
-        "domain", "images", "ignore_exif", "num", "split", "output", "overlay_dir",
+        "domain", "images", "ignore_exif", "num", "split", "threshold", "output", "overlay_dir",
         idle=((("images",), ("num", "split")), (("images", "run_dir"), ("domain",))),
     ),
     "export": _on_a_run("export_dir"),

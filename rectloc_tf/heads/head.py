@@ -12,13 +12,14 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 import tensorflow as tf
 
-from rectloc_tf.config import HeadConfig, Keypoints
+from rectloc_tf.config import MAX_DOMAIN, HeadConfig, Keypoints
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.geometry import frame_to_working
 from rectloc_tf.heads.losses import mean_over_present
 from rectloc_tf.heads.peaks import Peaks
-from rectloc_tf.registry import HEADS, LOSSES, load
+from rectloc_tf.registry import HEADS, LOSSES, UNORDERED, load
 
+MAX_DETECTIONS = MAX_DOMAIN  # of points of one class in an image
 Outputs = Any  # a tensor, or a dict of tensors
 Targets = dict[str, tf.Tensor]
 
@@ -167,11 +168,21 @@ class Head(abc.ABC):
         """What outputs say, by name.
 
         Returns:
-            points_xy [B, K, 2] in working pixels and, where the head has them, point_confidence
-            [B, K] and maps [B, S, S, M].
+            points_xy [B, K, 2] in working pixels; where the head has them, point_confidence [B, K]
+            and maps [B, S, S, M]; and of points of one class all that is detected, detections_xy
+            [B, MAX_DETECTIONS, 2] with detection_confidence, the most certain first and 0 where
+            there are no more.
         """
         points, maps = self.decode(outputs), self.maps(outputs)
         answers = {"points_xy": points.xy}
         if points.confidence is not None:
             answers["point_confidence"] = points.confidence
-        return answers if maps is None else answers | {"maps": maps}
+        if maps is not None:
+            answers["maps"] = maps
+        one_class = self.keypoints.kind == UNORDERED
+        peaks = self.detections(outputs, MAX_DETECTIONS) if one_class else None
+        if peaks is not None:
+            confidence = tf.clip_by_value(peaks.values / 255, 0, 1)
+            answers["detections_xy"] = peaks.points
+            answers["detection_confidence"] = tf.where(peaks.valid, confidence, 0.0)
+        return answers
