@@ -31,7 +31,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     for axis, (arch, stages) in zip(axes, shown.items(), strict=True):
         axis.set(xlim=(0, 10), ylim=(tallest, -0.6), xticks=[], yticks=[])
         axis.set_axis_off()
-        title = f"{style.HEADS[arch][0]}: {networks[arch]['weights']:,} weights"
+        title = f"{style.HEADS[arch].title}: {networks[arch]['weights']:,} weights"
         axis.set_title(title, fontsize=10)
         for row, stage in enumerate(stages):
             box = FancyBboxPatch(
@@ -53,5 +53,7 @@ def table(summary: dict, runs: dict) -> str:
         heads = [s for s in network["stages"] if s["kind"] in ("Dense", "PolyphaseConv2DTranspose")]
         head = sum(stage["weights"] for stage in heads)
         answer = _shape(network["stages"][-1])
-        lines.append([style.HEADS[arch][0], f"{network['weights'] - head:,}", f"{head:,}", answer])
+        lines.append(
+            [style.HEADS[arch].title, f"{network['weights'] - head:,}", f"{head:,}", answer]
+        )
     return style.markdown(["network", "weights of the backbone", "of the head", "answer"], lines)

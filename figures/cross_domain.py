@@ -42,7 +42,7 @@ def _draw_matrices(summary: dict) -> Figure:
     domains = summary["domains"]
     figure = new_figure(style.WIDTH, 4.3)
     axes = figure.subplots(1, 2)
-    for axis, arch in zip(axes, style.HEADS, strict=True):
+    for axis, arch in zip(axes, style.COMPARED, strict=True):
         right = 100 * _matrix(summary, arch, lambda t: t["right_rate"])
         error = _matrix(summary, arch, lambda t: t["center_error_px"]["median"])
         image = axis.imshow(right, cmap="viridis", vmin=0, vmax=100)
@@ -51,7 +51,7 @@ def _draw_matrices(summary: dict) -> Figure:
                 color = "black" if share > 60 else "white"
                 axis.text(j, i, f"{share:.0f} %\n{error[i, j]:.1f} px", ha="center",
                           va="center", fontsize=8, color=color)  # fmt: skip
-        axis.set_title(style.HEADS[arch][0])
+        axis.set_title(style.HEADS[arch].title)
         axis.set_xticks(range(len(domains)), domains)
         axis.set_yticks(range(len(domains)), domains)
         axis.set(xlabel="rectangles in the test pictures", ylabel="rectangles trained on")
@@ -68,7 +68,7 @@ def _epochs(summary: dict, arch: str, in_matrix: bool) -> str:
 def _draw_ln_mse(summary: dict) -> Figure:
     figure = new_figure(style.WIDTH, 3.4)
     axes = figure.subplots(1, 2)
-    for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
+    for axis, (arch, (name, color, marker)) in zip(axes, style.COMPARED.items(), strict=True):
         for in_matrix, line in ((True, "-"), (False, ":")):
             cells = _cells(summary, arch, in_matrix)
             tested = [d for d in summary["domains"] if (TRAINED, d) in cells]
@@ -83,10 +83,13 @@ def _draw_ln_mse(summary: dict) -> Figure:
                           capsize=3)  # fmt: skip
         axis.plot(range(1, 6), ORIGINAL[arch], "--", color=style.GREY, marker="d",
                   label="original, less ln 500")  # fmt: skip
-        if arch == "deconv":
-            zero = {d: [math.log(t["zero_map_mse"]) for t in tests]
-                    for (_, d), tests in sorted(_cells(summary, arch).items())}  # fmt: skip
-            axis.plot(list(zero), [np.mean(v) for v in zero.values()], "-.", color="black",
+        black = {
+            tested: np.mean([math.log(test["zero_map_mse"]) for test in tests])
+            for (_, tested), tests in sorted(_cells(summary, arch).items())
+            if all("zero_map_mse" in test for test in tests)
+        }
+        if black:
+            axis.plot(list(black), list(black.values()), "-.", color="black",
                       label="all-black map")  # fmt: skip
         axis.set(title=name, xlabel="rectangles in the test pictures", ylabel="ln MSE")
         axis.set_xticks(summary["domains"])
@@ -101,9 +104,9 @@ def _draw_failures(summary: dict, runs: dict, results_dir: Path) -> Figure | Non
         found = runs[row["run"]].get("failures", {}).get(TESTED)
         if row["trained"] == TRAINED and found:
             failures.setdefault(row["arch"], found)
-    if len(failures) < len(style.HEADS):
+    if len(failures) < len(style.COMPARED):
         return None
-    return style.both_heads(failures, results_dir)
+    return style.side_by_side(failures, results_dir)
 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
@@ -119,7 +122,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
 def table(summary: dict, runs: dict) -> str:
     """A line for each head and pair of domains."""
     lines = []
-    for arch, (name, *_) in style.HEADS.items():
+    for arch, (name, *_) in style.COMPARED.items():
         for in_matrix in (True, False):
             for (trained, tested), tests in sorted(_cells(summary, arch, in_matrix).items()):
                 errors = [test["center_error_px"] for test in tests]

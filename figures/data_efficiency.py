@@ -87,10 +87,10 @@ def fit_curve(sizes, errors) -> Curve:
 
 
 def _series(summary: dict, fixed: str, arch: str, split: str, value) -> dict[int, list[float]]:
-    """Values of every seed by number of training images."""
+    """Values of every seed by number of training images; without those that are None."""
     found: dict[int, list[float]] = {}
     for row in summary["rows"]:
-        if (row["fixed"], row["arch"]) == (fixed, arch):
+        if (row["fixed"], row["arch"]) == (fixed, arch) and value(row[split]) is not None:
             found.setdefault(row["num_train"], []).append(value(row[split]))
     return dict(sorted(found.items()))
 
@@ -130,7 +130,7 @@ def _decorate(axis, title: str, ylabel: str) -> None:
 def _draw_errors(summary: dict) -> Figure:
     figure = new_figure(style.WIDTH, 3.8)
     axes = figure.subplots(1, 2, sharey=True)
-    for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
+    for axis, (arch, (name, color, marker)) in zip(axes, style.COMPARED.items(), strict=True):
         for split, line in (("test", "-"), ("train", ":")):
             series = _series(summary, "updates", arch, split, _mean_px)
             _plot(axis, series, color=color, linestyle=line, marker=marker, ms=4, label=split)
@@ -150,16 +150,16 @@ def _draw_errors(summary: dict) -> Figure:
 def _draw_losses(summary: dict) -> Figure:
     figure = new_figure(style.WIDTH, 3.4)
     axes = figure.subplots(1, 2)
-    for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
+    for axis, (arch, (name, color, marker)) in zip(axes, style.COMPARED.items(), strict=True):
         for split, line in (("test", "-"), ("train", ":")):
             series = _series(summary, "updates", arch, split, lambda m: np.log(m["mse"]))
             _plot(axis, series, color=color, linestyle=line, marker=marker, ms=4, label=split)
             axis.plot(ORIGINAL_IMAGES, ORIGINAL[arch][split], "d", ls=line, color=style.GREY, ms=4,
                       lw=0.8, label=f"original, {split}")  # fmt: skip
-        if arch == "deconv":
-            zero = _series(summary, "updates", arch, "test", lambda m: np.log(m["zero_map_mse"]))
-            axis.plot(list(zero), [v[0] for v in zero.values()], color="black", ls="--", lw=0.8,
-                      label="all-black map")  # fmt: skip
+        black = _series(summary, "updates", arch, "test", lambda m: m.get("zero_map_mse"))
+        if black:
+            axis.plot(list(black), [np.log(v[0]) for v in black.values()], color="black", ls="--",
+                      lw=0.8, label="all-black map")  # fmt: skip
         _decorate(axis, name, "ln MSE")
     return figure
 
@@ -175,7 +175,7 @@ def table(summary: dict, runs: dict) -> str:
     """A line a size; and how many images each head needs for some errors."""
     lines = []
     for fixed in ("updates", "epochs"):
-        for arch, (name, *_) in style.HEADS.items():
+        for arch, (name, *_) in style.COMPARED.items():
             series = {
                 (split, f): _series(summary, fixed, arch, split, f)
                 for split in ("train", "test")
@@ -193,7 +193,7 @@ def table(summary: dict, runs: dict) -> str:
     head = ["head", "held fixed", "training images", "seeds", "train mean px", "test mean px"]
     tables = [style.markdown([*head, "test median px", "right", "test R²"], lines)]
     needed = []
-    for arch, (name, *_) in style.HEADS.items():
+    for arch, (name, *_) in style.COMPARED.items():
         curve = _curve(summary, arch)
         if curve:
             most = max(row["num_train"] for row in summary["rows"])

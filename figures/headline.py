@@ -13,12 +13,13 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """The same test scenes with both heads' answers, and the heatmaps."""
     chosen = {}
     for row in summary["rows"]:
-        if runs[row["run"]]["pictures"]:  # of the first seed; improved runs come last
+        # Of the first seed; improved runs come last.
+        if runs[row["run"]]["pictures"] and row["arch"] in style.COMPARED:
             chosen[row["arch"]] = row["run"]
-    if len(chosen) < len(style.HEADS):
+    if len(chosen) < len(style.COMPARED):
         return {}
     pictures = {arch: next(iter(runs[name]["pictures"].values())) for arch, name in chosen.items()}
-    return {"": style.both_heads(pictures, results_dir)}
+    return {"": style.side_by_side(pictures, results_dir)}
 
 
 def table(summary: dict, runs: dict) -> str:
@@ -35,9 +36,9 @@ def table(summary: dict, runs: dict) -> str:
         errors = [test["center_error_px"] for test in tests]
         lines.append(
             [
-                style.HEADS[arch][0], variant, epochs, len(tests),
+                style.HEADS[arch].title, variant, epochs, len(tests),
                 style.spread((t["r2"] for t in tests), 3),
-                "" if variant == "improved" else f"{ORIGINAL[arch]}",
+                "" if variant == "improved" else ORIGINAL.get(arch, ""),
                 style.spread((e["median"] for e in errors), 2),
                 style.spread((e["mean"] for e in errors), 2),
                 *style.rates(tests),

@@ -58,8 +58,8 @@ def _draw(rows: list[dict], runs: dict, arch: str, axis: str) -> Figure:
             panel.plot(curves["epoch"], curves[f"train {name}"], ":", color=color)
             values = curves[f"validation {name}"]
             panel.plot(curves["epoch"], values, ".-", ms=4, color=color, label=label)
-    if arch == "deconv":
-        black = runs[rows[0]["run"]]["history"][-1]["val_zero_map_loss"]
+    black = runs[rows[0]["run"]]["history"][-1]["val_zero_map_loss"]
+    if black is not None:
         loss.axhline(black, color="black", ls="-.", lw=0.8, label="all-black map")
     unit, scale, limits = LOOKS[arch]
     loss.set(title="loss (dotted: training)", ylabel=f"MSE, {unit}", yscale=scale)
@@ -106,7 +106,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """Four panels for each head and axis, as the original's."""
     figures = {}
     for axis in NAMES:
-        for arch in style.HEADS:
+        for arch in style.COMPARED:
             rows = _rows(summary, arch, axis)
             if rows:
                 figures[f"_{axis}_{arch}"] = _draw(rows, runs, arch, axis)
@@ -116,7 +116,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
 def table(summary: dict, runs: dict) -> str:
     """A line a value, and the winners."""
     lines, winners = [], []
-    for arch, (name, *_) in style.HEADS.items():
+    for arch, (name, *_) in style.COMPARED.items():
         for axis, title in NAMES.items():
             rows = _rows(summary, arch, axis)
             for row in rows:

@@ -1,6 +1,7 @@
 """Redraws every figure and every table of the documents: `python -m figures.make_all`.
 
-`--check` only says whether what REPORT.md and README.md show is what the summaries give.
+`--check` only says whether what REPORT.md and README.md show is what the summaries give. With
+names of experiments it draws their figures and leaves the documents alone.
 """
 
 import argparse
@@ -11,14 +12,14 @@ from pathlib import Path
 from types import ModuleType
 
 from figures import style
-from rectloc_tf import experiments
+from rectloc_tf import registry
 from rectloc_tf.errors import UserError
 from rectloc_tf.results.output_files import atomic_path
 from rectloc_tf.results.rundir import read_json, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS: dict[str, ModuleType] = {
-    name: import_module(f"figures.{name}") for name in experiments.EXPERIMENTS
+    name: import_module(f"figures.{name}") for name in registry.EXPERIMENTS
 }
 MAX_ROWS = 20  # of a table that is shown without being asked for
 DOCUMENTS = ("REPORT.md", "README.md")
@@ -57,11 +58,13 @@ def facts(summary: dict) -> str:
     kinds = dict.fromkeys(f"{m['cpu']}, {m['cores']} cores" for m in summary["machines"])
     machines = "; ".join(kinds)
     size = f"{base['image_size']} px, batch {base['batch_size']}, {base['schedule']} schedule"
+    size += f", {base['precision']}"
     seeded = f"{style.count(len(summary['seeds']), 'seed')} ({seeds})"
     text = f"{style.count(runs, 'run')} at {size}, {seeded}; "
     text += f"{summary['hours']:.1f} hours on {machines}"
-    if summary["missing"]:
-        text += f"; {style.count(len(summary['missing']), 'more run')} of this plan not made yet"
+    more = len({*summary["missing"]} - {*summary["runs"]})
+    if more:
+        text += f"; {style.count(more, 'more run')} of this plan not made yet"
     return f"*{text}.*"
 
 
@@ -101,28 +104,43 @@ def fill_in(text: str, made: dict[str, str]) -> str:
     return re.sub(r"<!-- results: (\w+) -->.*?<!-- end -->", replace, text, flags=re.DOTALL)
 
 
+def update_documents(made: dict[str, str], check: bool) -> None:
+    """Puts blocks into the documents, or with `check` only compares.
+
+    Raises:
+        UserError: naming the document that shows something else.
+    """
+    for document in DOCUMENTS:
+        path = ROOT / document
+        before = path.read_text(encoding="utf-8")
+        after = fill_in(before, made)
+        if check and after != before:
+            raise UserError(f"{document}: what it shows is not what the summaries give")
+        if after != before:
+            write_text(path, after)
+
+
 def main() -> int:
     """Redraws, or checks."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="experiment", help="draw only its figures")
     parser.add_argument("--results_dir", type=Path, default=ROOT / "figures" / "results")
     parser.add_argument("--figures_dir", type=Path, default=ROOT / "figures")
     parser.add_argument("--check", action="store_true", help="only compare")
     options = parser.parse_args()
+    results_dir, figures_dir, names = options.results_dir, options.figures_dir, options.names
+    if unknown := [name for name in names if name not in EXPERIMENTS]:
+        parser.error(f"no experiment {unknown[0]!r}; there are {', '.join(EXPERIMENTS)}")
+    if names and options.check:
+        parser.error("--check compares whole documents: leave the names out")
     try:
         if not options.check:
-            for name in EXPERIMENTS:
-                if (options.results_dir / f"{name}.json").exists():
-                    for path in draw(name, options.results_dir, options.figures_dir):
-                        print(path)
-        made = blocks(options.results_dir, options.figures_dir)
-        for document in DOCUMENTS:
-            path = ROOT / document
-            before = path.read_text(encoding="utf-8")
-            after = fill_in(before, made)
-            if options.check and after != before:
-                raise UserError(f"{document}: what it shows is not what the summaries give")
-            if after != before:
-                write_text(path, after)
+            found = [name for name in EXPERIMENTS if (results_dir / f"{name}.json").exists()]
+            for name in names or found:
+                for path in draw(name, results_dir, figures_dir):
+                    print(path)
+        if not names:
+            update_documents(blocks(results_dir, figures_dir), options.check)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

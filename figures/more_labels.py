@@ -39,7 +39,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """A line a seed from one label to two, on either number of rectangles."""
     figure = new_figure(style.WIDTH, 3.6)
     axes = figure.subplots(1, 2, sharey=True)
-    for axis, (arch, (name, color, marker)) in zip(axes, style.HEADS.items(), strict=True):
+    for axis, (arch, (name, color, marker)) in zip(axes, style.COMPARED.items(), strict=True):
         for (test, words), line in zip(TESTS.items(), ("-", ":"), strict=True):
             label = f"tested on {words}"
             for errors in pairs(summary, arch, test).values():
@@ -59,7 +59,9 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
 def table(summary: dict, runs: dict) -> str:
     """A line a head and test: errors with one label and with two, and their paired difference."""
     lines = []
-    for (arch, (name, *_)), (test, words) in itertools.product(style.HEADS.items(), TESTS.items()):
+    for (arch, (name, *_)), (test, words) in itertools.product(
+        style.COMPARED.items(), TESTS.items()
+    ):
         found = pairs(summary, arch, test)
         if not found:
             continue

@@ -16,6 +16,14 @@ def _row(summary: dict, arch: str) -> dict | None:
     return next((row for row in summary["rows"] if row["arch"] == arch), None)
 
 
+def _of_maps(summary: dict) -> list[dict]:
+    """The rows of heads that answer with a map: the only ones that have black pixels."""
+    return [
+        row for row in summary["rows"]
+        if all("black_share" in numbers for numbers in row["snapshots"].values())
+    ]  # fmt: skip
+
+
 def _chosen(epochs: list[str]) -> list[int]:
     """Places of the epochs that are shown: spread over all that were kept."""
     return sorted(set(np.linspace(0, len(epochs) - 1, COLUMNS).round().astype(int).tolist()))
@@ -51,19 +59,20 @@ def _strip(row: dict, run: dict, results_dir: Path) -> Figure:
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """A strip for each head, and the share of black pixels against the epoch."""
     figures = {}
-    for arch in style.HEADS:
+    for arch in style.COMPARED:
         row = _row(summary, arch)
         if row and "snapshot_sheet" in runs[row["run"]]:
             figures[f"_{arch}"] = _strip(row, runs[row["run"]], results_dir)
-    maps = [row for row in summary["rows"] if row["arch"] == "deconv"]
+    maps = _of_maps(summary)
     if maps:
         figure = new_figure(style.WIDTH, 3.2)
         black, bright = figure.subplots(1, 2)
         for row, line in zip(maps, ("-", "--"), strict=False):
             epochs = [int(epoch) for epoch in row["snapshots"]]
+            color = style.HEADS[row["arch"]].color
             for axis, key, scale in ((black, "black_share", 100), (bright, "brightness", 1)):
                 values = [scale * s[key] for s in row["snapshots"].values()]
-                axis.plot(epochs, values, line, marker="o", color=style.ORANGE, ms=4,
+                axis.plot(epochs, values, line, marker="o", color=color, ms=4,
                           label=row["variant"])  # fmt: skip
         black.set(title="Black pixels", ylabel="% of the heatmap", xlabel="epoch")
         bright.set(title="Brightness of the others", ylabel="mean, 0–255", xlabel="epoch")
@@ -82,11 +91,10 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
 def table(summary: dict, runs: dict) -> str:
     """Black share and brightness at the epochs kept, one line each."""
     lines = []
-    for row in summary["rows"]:
-        if row["arch"] == "deconv":
-            for epoch, numbers in row["snapshots"].items():
-                lines.append(
-                    [row["variant"], epoch, f"{100 * numbers['black_share']:.1f} %",
-                     f"{numbers['brightness']:.1f}"]
-                )  # fmt: skip
+    for row in _of_maps(summary):
+        for epoch, numbers in row["snapshots"].items():
+            lines.append(
+                [row["variant"], epoch, f"{100 * numbers['black_share']:.1f} %",
+                 f"{numbers['brightness']:.1f}"]
+            )  # fmt: skip
     return style.markdown(["training", "epoch", "black pixels", "brightness of the others"], lines)

@@ -1,20 +1,40 @@
 """What the report's figures share: colours, width, sheets of pictures, and cells of tables."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from rectloc_tf import registry
 from rectloc_tf.errors import UserError
+from rectloc_tf.experiments import plan
 from rectloc_tf.results.drawing import add_legend, new_figure, show_scene, true_centers
 
 WIDTH = 9.0  # inches, at 100 dpi the width of a README
 # Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#7f7f7f"
-HEADS = {"xy": ("coordinates (xy)", BLUE, "o"), "deconv": ("heatmap (deconv)", ORANGE, "s")}
+PURPLE, SKY, BLACK = "#cc79a7", "#56b4e9", "#000000"
+
+
+class Head(NamedTuple):
+    """How a head is shown: its name in words, its colour and its marker."""
+
+    title: str
+    color: str
+    marker: str
+
+
+_LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"), (SKY, "v"), (BLACK, "*"))
+HEADS = {
+    name: Head(spec.title, *look)
+    for (name, spec), look in zip(registry.HEADS.items(), itertools.cycle(_LOOKS), strict=False)
+}
+COMPARED = {name: HEADS[name] for name in plan.COMPARED}
 
 
 def read_sheet(path, num_columns: int) -> np.ndarray:
@@ -47,25 +67,32 @@ def shade(place: float) -> tuple[float, float, float, float]:
     return colormaps["viridis"](place)
 
 
-def both_heads(pictures: dict[str, dict], results_dir: Path) -> Figure:
-    """Scenes, the same or not, with each head's answers, and the heatmaps on one scale.
+def side_by_side(pictures: dict[str, dict], results_dir: Path) -> Figure:
+    """Scenes, the same or not, with each head's answers, and below them its maps on one scale.
 
     Args:
         pictures: head -> what a run's summary keeps of some scenes: sheet, rectangles, points.
         results_dir: folder of the summaries.
     """
-    count = len(pictures["xy"]["points"])
-    figure = new_figure(WIDTH, 3 * WIDTH / count + 0.5)
-    axes = figure.subplots(3, count)
-    for row, arch in enumerate(HEADS):
-        truth = true_centers(pictures[arch]["rectangles"])
-        tiles = read_sheet(results_dir / "runs" / pictures[arch]["sheet"], count)
-        for i, point in enumerate(pictures[arch]["points"]):
-            show(axes[row, i], tiles[0, i], [point], truth[i])
-            if arch == "deconv":
-                show(axes[2, i], tiles[1, i], vmax=max(int(tiles[1].max()), 1))
-        label_row(axes[row, 0], HEADS[arch][0])
-    label_row(axes[2, 0], "its heatmap")
+    count = len(next(iter(pictures.values()))["points"])
+    sheets = {
+        head: read_sheet(results_dir / "runs" / pictures[head]["sheet"], count)
+        for head in HEADS
+        if head in pictures
+    }
+    rows = sum(len(tiles) for tiles in sheets.values())  # two where there are maps
+    figure = new_figure(WIDTH, rows * WIDTH / count + 0.5)
+    axes = iter(figure.subplots(rows, count))
+    for head, (scenes, *maps) in sheets.items():
+        row, truth = next(axes), true_centers(pictures[head]["rectangles"])
+        label_row(row[0], HEADS[head].title)
+        for i, point in enumerate(pictures[head]["points"]):
+            show(row[i], scenes[i], [point], truth[i])
+        for tiles in maps:
+            row = next(axes)
+            label_row(row[0], "its heatmap")
+            for axis, tile in zip(row, tiles, strict=True):
+                show(axis, tile, vmax=max(int(tiles.max()), 1))
     add_legend(figure)
     return figure
 

@@ -8,8 +8,7 @@ Peers take part in a checkout (they are not in the wheel), PyTorch and OpenVINO 
 
 from rectloc_tf import cli
 from rectloc_tf.benchmarking import suites
-from rectloc_tf.benchmarking.turns import describe_machine
-from rectloc_tf.processor import INSTRUCTIONS, cpu_flags
+from rectloc_tf.processor import INSTRUCTIONS, cpu_flags, describe_machine
 from rectloc_tf.results.output_files import check_writable, message_stream
 from rectloc_tf.results.rundir import write_json
 from rectloc_tf.training.progress import ProgressLine

@@ -74,6 +74,10 @@ flags.DEFINE_string(
     "predict: PNG and JPEG files: a file, a folder, a pattern (quote it), or several with commas.",
 )  # fmt: skip
 flags.DEFINE_bool("ignore_exif", False, "predict: do not turn pictures as their EXIF data says.")
+flags.DEFINE_float(
+    "threshold", 0.5, "predict: least confidence of a detection, after --labels=unordered.",
+    lower_bound=0, upper_bound=1,
+)  # fmt: skip
 flags.DEFINE_integer("num", 16, "predict: number of synthetic scenes.", lower_bound=1)
 flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the answers.")
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rectloc_tf.config import ExecutionConfig, HeadConfig, RunConfig, SceneConfig
-from rectloc_tf.experiments import EXPERIMENTS
-from rectloc_tf.registry import SOURCES
+from rectloc_tf.registry import EXPERIMENTS, SOURCES
 from rectloc_tf.settings import OneOf, settings_of
 
 RUN, EXECUTION = tuple(settings_of(RunConfig)), tuple(settings_of(ExecutionConfig))
@@ -54,7 +53,7 @@ COMMANDS = {
     "train": Command((*RUN, *EXECUTION, "run_dir", "weights")),
     "evaluate": _on_a_run("labels", "domains", "split", "output"),
     "predict": _on_a_run(
-        "domain", "images", "ignore_exif", "num", "split", "output", "overlay_dir",
+        "domain", "images", "ignore_exif", "num", "split", "threshold", "output", "overlay_dir",
         idle=((("images",), ("num", "split")), (("images", "run_dir"), ("domain",))),
     ),
     "export": _on_a_run("export_dir"),

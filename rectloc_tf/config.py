@@ -146,6 +146,7 @@ class HeadConfig:
     target: str = setting(OneOf(TARGETS), "disc", "Shape of the heatmap's blobs.")
     radius: float = setting(_LENGTH, _BY_HEAD, "Radius of the disc, px of 224.", by_head=7.0)
     sigma: float = setting(_LENGTH, 5.0, "Sigma of the Gaussian, px of 224.")
+    peak: float = setting(Number(), 255.0, "Value of the targets' brightest blob.", later=True)
     stride: int = setting(
         OneOf(STRIDES), 4, "Working pixels from cell to cell: 4, 8, 16 or 32.", later=True
     )
@@ -232,12 +233,24 @@ class RunConfig(SceneConfig, HeadConfig):
         validate(self)
         self._check_head()
         self._check_sides()
+        HEADS[self.arch].check(self)
         if self.labels == "unordered" and UNORDERED not in HEADS[self.arch].points:
             able = " or ".join(f"--arch={n}" for n, s in HEADS.items() if UNORDERED in s.points)
-            raise ConfigError(
-                f"--labels=unordered: --arch={self.arch} cannot answer points without an order; "
-                f"use {able}"
-            )
+            why = f"--arch={self.arch} cannot answer points without an order"
+            raise ConfigError(f"--labels=unordered: {why}; use {able}")
+
+    def changed(self, **changes: Any) -> "RunConfig":
+        """The same run with some fields changed; None means a field's default.
+
+        With another head, settings that are at the default of the old one take that of the new.
+        """
+        arch = changes.get("arch", self.arch)
+        if arch != self.arch:
+            usual = RunConfig(arch=self.arch)
+            by_head = (name for name, s in settings_of(self).items() if s.by_head is not None)
+            same = (name for name in by_head if getattr(self, name) == getattr(usual, name))
+            changes = dict.fromkeys(same) | changes
+        return dataclasses.replace(self, **changes)
 
     @property
     def scene(self) -> SceneConfig:

@@ -52,13 +52,16 @@ def predict() -> int:
 
     model = load_model(folder.model_path(cli.option("weights")))
     head = run_head(run)
+    threshold = cli.option("threshold")
     if paths:
-        ignore_exif = cli.option("ignore_exif")
-        predictions = prediction.predict_files(model, head, paths, report, warn, ignore_exif)
+        how = cli.option("ignore_exif"), threshold
+        predictions = prediction.predict_files(model, head, paths, report, warn, *how)
     else:
-        predictions = prediction.predict_source(model, head, source, indices)
-    count, turned = prediction.write_answers(predictions, output, overlays, report)
-    text = f"{output}: {count} predictions"
+        predictions = prediction.predict_source(model, head, source, indices, threshold)
+    count, rows, turned = prediction.write_answers(predictions, output, overlays, report)
+    text = f"{output}: {rows} predictions"
+    if rows != count:
+        text += f" in {count} images"
     if overlay_dir:
         text += f"; pictures in {overlay_dir}"
     if turned:

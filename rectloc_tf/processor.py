@@ -1,29 +1,48 @@
-"""What this processor offers, and oneDNN switched on where it wins. Imports no TensorFlow."""
+"""What this machine is and its processor offers, and oneDNN switched on where it wins.
+
+Imports no TensorFlow.
+"""
 
 import os
 import platform
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
+CPUINFO = Path("/proc/cpuinfo")  # what Linux says of the processor
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # instruction sets that compute in it
 # Those that decide which kernels run and how fast.
 INSTRUCTIONS = {"avx2", "avx512f", "avx512_vnni"} | BFLOAT16
 
 
-def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
+def describe_machine(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
+    """What numbers were measured on: `platform`, `cores` and `cpu`, its name."""
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in _read_lines(cpuinfo)
+        if line.startswith("model name")
+    ]
+    cpu = names[0] if names else platform.processor()
+    return {"platform": platform.platform(), "cores": os.cpu_count(), "cpu": cpu}
+
+
+def cpu_flags(cpuinfo: Path = CPUINFO) -> set[str]:
     """Instruction sets of this processor as Linux names them; empty where it does not say."""
-    try:
-        lines = cpuinfo.read_text().splitlines()
-    except OSError:
-        return set()
     return {
         flag
-        for line in lines
+        for line in _read_lines(cpuinfo)
         if line.startswith(("flags", "Features"))
         for flag in line.split(":", 1)[1].split()
     }
+
+
+def _read_lines(cpuinfo: Path) -> list[str]:
+    try:
+        return cpuinfo.read_text().splitlines()
+    except OSError:  # not Linux
+        return []
 
 
 def onednn_is_on() -> bool:

@@ -1,13 +1,17 @@
-"""The heads, sources and losses there are: a line for each. No TensorFlow.
+"""The heads, sources, losses and experiments there are: a line for each. No TensorFlow.
 
 A module outside this package adds its own in the same way, before configs are made:
 `HEADS["mine"] = HeadSpec("my_package.my_head:MyHead", ...)`.
 """
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from rectloc_tf.errors import ConfigError
+from rectloc_tf.geometry import FRAME
 
 RANKED, NAMED, UNORDERED = "ranked", "named", "unordered"
 
@@ -23,6 +27,7 @@ class HeadSpec:
         uses: a `config.HeadConfig` -> those of its settings that this head depends on.
         points: which kinds of points it answers (see `config.Keypoints`).
         losses: which of LOSSES it takes, the default first.
+        check: refuses a run whose settings do not go together, by a ConfigError.
         shaped_by: what the shapes of its weights depend on beside the depth: fields of a run, and
             `num_keypoints`.
     """
@@ -34,6 +39,7 @@ class HeadSpec:
     points: tuple[str, ...] = (RANKED, NAMED)
     losses: tuple[str, ...] = ("squared_error", "absolute_error", "huber")
     shaped_by: tuple[str, ...] = ()
+    check: Callable[[Any], None] = lambda run: None
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,16 @@ class SourceSpec:
     uses: tuple[str, ...] = field(default=())
 
 
+def _disc_holds_a_cell(run: Any) -> None:
+    """Refuses discs that may lie between the cells of a score map."""
+    least = run.stride / math.sqrt(2) * FRAME / run.image_size
+    if run.radius < least:
+        raise ConfigError(
+            f"--radius={run.radius:g}: must be {math.ceil(10 * least) / 10:g} or more at "
+            f"--image_size={run.image_size} --stride={run.stride}, or a disc may hold no cell"
+        )
+
+
 HEADS: dict[str, HeadSpec] = {
     "xy": HeadSpec(
         "rectloc_tf.heads.xy:XY",
@@ -62,7 +78,7 @@ HEADS: dict[str, HeadSpec] = {
         "rectloc_tf.heads.deconv:Deconv",
         "heatmap (deconv)",
         {"epochs": 100, "radius": 7.0},
-        lambda head: ("target", "radius" if head.target == "disc" else "sigma"),
+        lambda head: ("target", "radius" if head.target == "disc" else "sigma", "peak"),
         (RANKED, NAMED, UNORDERED),
         shaped_by=("image_size",),
     ),
@@ -74,6 +90,7 @@ HEADS: dict[str, HeadSpec] = {
         (RANKED, NAMED, UNORDERED),
         ("sigmoid_cross_entropy",),
         shaped_by=("stride", "num_keypoints"),
+        check=_disc_holds_a_cell,
     ),
 }
 
@@ -90,6 +107,22 @@ LOSSES: dict[str, str] = {
     "absolute_error": "rectloc_tf.heads.losses:absolute_error",
     "huber": "rectloc_tf.heads.losses:huber",
     "sigmoid_cross_entropy": "rectloc_tf.heads.losses:sigmoid_cross_entropy",
+}
+
+# The experiments, in the order in which they are made and shown: each has a module of its name in
+# `experiments/` and in `figures/`. To each the flags that only some of them use.
+EXPERIMENTS: dict[str, tuple[str, ...]] = {
+    "headline": (),
+    "prediction_epochs": (),
+    "architectures": (),
+    "cross_domain": ("domains",),
+    "data_efficiency": ("fractions", "updates"),
+    "hyperparameter_sweep": ("batch_sizes", "learning_rates", "depths"),
+    "multiple_locations": ("domains",),
+    "more_labels": (),
+    "target_density": (),
+    "find_all": ("domains",),
+    "collapse": (),
 }
 
 

@@ -142,6 +142,7 @@ RELEASED_FOR_ALL = {
     "target": "disc",
     "radius": 7.0,
     "sigma": 5.0,
+    "peak": 255.0,
     "stride": 4,
     "positive_weight": 20.0,
     "offset_weight": 0.05,
@@ -167,6 +168,13 @@ RELEASED_FOR_ALL = {
 RELEASED = {
     "xy": {**RELEASED_FOR_ALL, "arch": "xy", "loss": "squared_error", "epochs": 40},
     "deconv": {**RELEASED_FOR_ALL, "arch": "deconv", "loss": "squared_error", "epochs": 100},
+    "score_map": {
+        **RELEASED_FOR_ALL,
+        "arch": "score_map",
+        "loss": "sigmoid_cross_entropy",
+        "epochs": 40,
+        "radius": 10.0,
+    },
 }
 # As the first version named them.
 FOLDERS = [
@@ -188,6 +196,7 @@ OTHER = {
     "target": {"disc": "gaussian", "gaussian": "disc"},
     "radius": 9.0,
     "sigma": 3.0,
+    "peak": 1.0,
     "stride": 8,
     "positive_weight": 3.0,
     "offset_weight": 0.5,
@@ -217,10 +226,10 @@ SCENES = {"domain", "min_side", "max_side", "solid", "labels", "data_seed"}
 CELLS = {"stride", "positive_weight", "offset_weight"}
 # What a run depends on, and the settings that it does not use.
 RUNS = {
-    "xy": ({"arch": "xy"}, {"target", "radius", "sigma", *CELLS}),
+    "xy": ({"arch": "xy"}, {"target", "radius", "sigma", "peak", *CELLS}),
     "disc": ({"arch": "deconv", "target": "disc"}, {"sigma", *CELLS}),
     "gaussian": ({"arch": "deconv", "target": "gaussian"}, {"radius", *CELLS}),
-    "cells": ({"arch": "cells"}, {"target", "sigma"}),
+    "cells": ({"arch": "cells"}, {"target", "sigma", "peak"}),
     "elsewhere": (
         {"arch": "deconv", "source": "elsewhere"},
         {"sigma", *CELLS, *SCENES},

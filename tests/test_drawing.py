@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from rectloc_tf.results.drawing import (
     PREDICTED,
@@ -12,6 +13,7 @@ from rectloc_tf.results.drawing import (
     show_scene,
     true_centers,
 )
+from rectloc_tf.results.plots import figure_to_rgb
 
 
 @pytest.fixture
@@ -34,12 +36,34 @@ def test_a_scene_is_shown_in_its_own_pixels(axis, shape):
 
 
 def test_marks_lie_on_their_points_and_are_not_cut_at_the_border(axis):
-    show_scene(axis, np.zeros((20, 30)), [(1.5, 2.0), (40.0, 3.0)], (0.0, 20.0))
+    points, truths = [(1.5, 2.0), (40.0, 3.0)], [(0.0, 20.0), (7.0, 8.0)]
+    show_scene(axis, np.zeros((20, 30)), points, truths)
     marked = [(line.get_marker(), *line.get_xydata()[0].tolist()) for line in axis.lines]
     cross, plus = PREDICTED["marker"], TRUTH["marker"]
-    assert marked == [(plus, 0, 20), (cross, 1.5, 2), (cross, 40, 3)]
+    assert marked == [(plus, 0, 20), (plus, 7, 8), (cross, 1.5, 2), (cross, 40, 3)]
     assert not any(line.get_clip_on() for line in axis.lines)
     assert (axis.get_xlim(), axis.get_ylim()) == ((0, 30), (20, 0))  # as of the picture
+
+
+def seen(figure, mark):
+    """Whether a picture has pixels of a mark's colour."""
+    rgb = figure_to_rgb(figure) / 255
+    return (np.abs(rgb - to_rgb(mark["color"])).max(axis=-1) < 0.1).any()
+
+
+@pytest.mark.parametrize("mark", [TRUTH, PREDICTED])
+def test_points_that_are_not_there_are_left_out(axis, mark):
+    absent, there = np.full((2, 2), np.nan), np.array([[np.nan, np.nan], [15, 10]])
+    name = "truths" if mark is TRUTH else "points"
+    show_scene(axis, np.zeros((20, 30)), **{name: absent})
+    assert not seen(axis.figure, mark)
+    show_scene(axis, np.zeros((20, 30)), **{name: there})
+    assert seen(axis.figure, mark)
+
+
+def test_without_points_there_are_no_marks(axis):
+    show_scene(axis, np.zeros((20, 30)), np.zeros((0, 2)), np.zeros((0, 2)))
+    assert not axis.lines
 
 
 def test_the_true_centre_is_the_largest_s():
@@ -58,6 +82,12 @@ def test_the_legend_names_both_marks():
         "true centre of the largest": TRUTH["marker"],
         "predicted": PREDICTED["marker"],
     }
+
+
+def test_the_legend_says_what_the_truth_is():
+    figure = new_figure(3, 2)
+    add_legend(figure, "the nose")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["the nose", "predicted"]
 
 
 def test_pixels_are_counted_in_plain_numbers(axis):

@@ -5,28 +5,43 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from pipelines.scenes.render import render_opencv
 from pipelines.scenes.sampling import scene_table
-from pipelines.targets import heatmap_targets_numpy
-from rectloc_tf.config import RunConfig, SceneConfig, TargetConfig
+from pipelines.source import Source, make_source
+from rectloc_tf.config import HeadConfig, Keypoints, RunConfig
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.heads.peaks import WINDOW
+from rectloc_tf.models import make_head, run_head
+from rectloc_tf.registry import NAMED, UNORDERED
 from rectloc_tf.results.evaluation import (
     BATCH_SIZE,
     LOCATION_THRESHOLDS,
     Evaluator,
+    detect,
     make_report,
-    match_outputs,
     measure_locations,
 )
 from rectloc_tf.results.metrics import location_metrics
+from tests.oracles import heatmap_targets_numpy
 
 SIZE = 64
+
+
+def run_of(arch="xy", **fields):
+    return RunConfig(arch=arch, **{"image_size": SIZE, **fields})
+
+
 # So many and so small that every kind of answer occurs: right, another one's, nowhere.
-SCENE = SceneConfig(domain=5, image_size=SIZE, max_side=50)
-XY, DISC = TargetConfig(kind="xy"), TargetConfig(kind="disc")
+XY, DISC = run_of(domain=5, max_side=50), run_of("deconv", domain=5, max_side=50)
+
+
+def measure(model, run, indices, asked=None, renderer="graph", **options):
+    """Measures a model with the head of `run` on the scenes of `asked`."""
+    source = make_source(asked or run, renderer)
+    return Evaluator(model, run_head(run), **options)(source, indices)
 
 
 def make_model(answer):
@@ -58,8 +73,20 @@ def heatmap_model():
     return make_model(near_first_lit_cell)
 
 
+def summary(errors):
+    return {
+        "median": np.median(errors),
+        "mean": np.mean(errors),
+        "p95": np.percentile(errors, 95),
+        "rmse": np.sqrt(np.mean(errors**2)),
+    }
+
+
 def recompute(outputs, points, targets, rectangles):
-    """The metrics as their definitions say, in float64; targets [N, ..., columns of R2]."""
+    """The metrics as their definitions say, in float64; targets [N, ..., columns of R2].
+
+    All points are present, so the loss is the mean squared error.
+    """
     outputs, targets = outputs.astype(np.float64), targets.astype(np.float64)
     mse = np.mean((outputs - targets) ** 2)
     columns = outputs.reshape(-1, outputs.shape[-1]), targets.reshape(-1, outputs.shape[-1])
@@ -73,19 +100,14 @@ def recompute(outputs, points, targets, rectangles):
     right = errors <= 16
     wrong = ~right & (distances[:, 1:].min(axis=1) <= 16)
 
-    def summary(errors):
-        return {
-            "median": np.median(errors),
-            "mean": np.mean(errors),
-            "p95": np.percentile(errors, 95),
-            "rmse": np.sqrt(np.mean(errors**2)),
-        }
-
     return {
         "num_images": len(rectangles),
         "mse": mse,
         "ln_mse": math.log(mse),
         "r2": np.mean(r2),
+        "loss": mse,
+        "empty_loss": None,
+        "empty_answers": None,
         "center_error_px": summary(errors),
         "right_rate": right.mean(),
         "wrong_rate": wrong.mean(),
@@ -97,16 +119,21 @@ def recompute(outputs, points, targets, rectangles):
 def assert_metrics(measured, expected):
     assert measured.keys() == expected.keys()
     for name, value in expected.items():
-        assert measured[name] == pytest.approx(value, rel=1e-5, abs=1e-9), name
+        if name == "keypoint_error_px":
+            assert_metrics(measured[name], value)
+        elif value is None:
+            assert measured[name] is None, name
+        else:
+            assert measured[name] == pytest.approx(value, rel=1e-5, abs=1e-9), name
 
 
 def every_kind_occurs(metrics):
     return all(metrics[f"{kind}_rate"] > 0 for kind in ("right", "wrong", "nowhere"))
 
 
-def scenes(indices, scene=SCENE):
-    rectangles = scene_table(scene)[list(indices)]
-    return rectangles, render_opencv(rectangles, scene.image_size, scene.solid)
+def scenes(indices, run=XY):
+    rectangles = scene_table(run.scene)[list(indices)]
+    return rectangles, render_opencv(rectangles, run.image_size, run.solid)
 
 
 # Less than a batch, a batch, and two that leave the last one part empty.
@@ -118,50 +145,86 @@ def test_xy_metrics(xy_model, number):
     targets = (rectangles[:, 0, :2] + rectangles[:, 0, 2:]) / 2 * (224 / SIZE)
     expected, r2 = recompute(outputs, outputs, targets, rectangles)
     assert number < BATCH_SIZE or every_kind_occurs(expected)
-    measured = Evaluator(xy_model)(SCENE, XY, indices)
+    measured = measure(xy_model, XY, indices)
     assert_metrics(measured, expected | {"r2_per_coordinate": r2})
+
+
+def first_lit(images):
+    """Where `near_first_lit_cell` has its light, in px of 224."""
+    cells = images.reshape(len(images), -1).argmax(axis=1)
+    columns, rows = (cells % SIZE + 4) % SIZE, (cells // SIZE + 4) % SIZE
+    return (np.stack([columns, rows], axis=1) + 0.5) * (224 / SIZE)
 
 
 @pytest.mark.parametrize("number", [73, 2 * BATCH_SIZE])
 @pytest.mark.parametrize(
-    "targets",
-    [DISC, TargetConfig(kind="gaussian", labels="all")],
+    "fields",
+    [{}, {"target": "gaussian", "labels": "all"}],
     ids=["disc of the largest", "gaussians of all"],
 )
-def test_heatmap_metrics(heatmap_model, number, targets):
+def test_heatmap_metrics(heatmap_model, number, fields):
     indices = range(9000, 9000 + number)
+    run = run_of("deconv", domain=5, max_side=50, **fields)
     rectangles, images = scenes(indices)
-    outputs = heatmap_model(images).numpy()
-    cells = images.reshape(number, -1).argmax(axis=1)
-    columns, rows = (cells % SIZE + 4) % SIZE, (cells // SIZE + 4) % SIZE
-    points = (np.stack([columns, rows], axis=1) + 0.5) * (224 / SIZE)
-    truth = heatmap_targets_numpy(rectangles, SIZE, targets)
+    outputs, points = heatmap_model(images).numpy(), first_lit(images)
+    places = ((rectangles[..., :2] + rectangles[..., 2:]) / 2)[:, list(run.ranks)]
+    there = np.ones(places.shape[:2], bool)
+    truth = heatmap_targets_numpy(places, there, SIZE, run.head)
     expected, _ = recompute(outputs, points, truth, rectangles)
-    expected["zero_map_mse"] = np.mean(truth.astype(np.float64) ** 2)
+    empty = np.mean(truth.astype(np.float64) ** 2)
+    expected |= {
+        "zero_map_mse": empty,
+        "empty_loss": empty,
+        "empty_answers": [expected["mse"] / empty],
+    }
     assert every_kind_occurs(expected)
-    assert_metrics(Evaluator(heatmap_model)(SCENE, targets, indices), expected)
+    measured = measure(heatmap_model, run, indices)
+    each = measured.pop("keypoint_error_px", {})
+    assert_metrics(measured, expected)
+    assert list(each) == [f"rank_{rank + 1}" for rank in range(5 if fields else 0)]
+    answers = run_head(run).decode(tf.constant(outputs)).xy.numpy()
+    errors = np.linalg.norm(answers - places, axis=-1) * (224 / SIZE)
+    assert_metrics(each, {name: summary(errors[:, n]) for n, name in enumerate(each)})
 
 
 def test_every_point_of_several_labels_counts():
     constant = np.array([60, 170, 30, 10, 200, 100], np.float32)
     model = make_model(lambda x: 0 * ops.mean(x, (1, 2)) + constant)
-    scene = SceneConfig(domain=3, image_size=SIZE)
+    run = run_of(domain=3, labels="all")
     indices = range(61)
-    rectangles, _ = scenes(indices, scene)
+    rectangles, _ = scenes(indices, run)
     truth = ((rectangles[..., :2] + rectangles[..., 2:]) / 2 * (224 / SIZE)).reshape(61, 6)
     outputs = np.tile(constant, (61, 1))
     expected, r2 = recompute(outputs, outputs[:, :2], truth, rectangles)
-    measured = Evaluator(model)(scene, TargetConfig(kind="xy", labels="all"), indices)
-    assert_metrics(measured, expected | {"r2_per_coordinate": r2})
+    errors = np.linalg.norm((outputs - truth).reshape(61, 3, 2), axis=-1)
+    each = {f"rank_{rank + 1}": summary(errors[:, rank]) for rank in range(3)}
+    measured = measure(model, run, indices)
+    assert_metrics(measured, expected | {"r2_per_coordinate": r2, "keypoint_error_px": each})
     # Asked for the largest alone, its first point is all that counts.
     expected, r2 = recompute(outputs[:, :2], outputs[:, :2], truth[:, :2], rectangles)
-    measured = Evaluator(model)(scene, XY, indices)
+    measured = measure(model, run, indices, asked=run_of(domain=3))
     assert_metrics(measured, expected | {"r2_per_coordinate": r2})
+
+
+def test_points_of_one_class_are_right_where_any_of_them_is(heatmap_model):
+    indices = range(9000, 9060)
+    run = run_of("deconv", domain=2, labels="unordered")
+    rectangles, images = scenes(indices, run)
+    places = (rectangles[..., :2] + rectangles[..., 2:]) / 2
+    away = places * (224 / SIZE) - first_lit(images)[:, None]
+    errors = np.linalg.norm(away, axis=-1).min(axis=1)
+    measured = measure(heatmap_model, run, indices)
+    assert measured["center_error_px"] == pytest.approx(summary(errors), rel=1e-5)
+    assert measured["right_rate"] == np.mean(errors <= 16)
+    assert measured["wrong_rate"] == 0  # every rectangle is one of them
+    assert 0 < measured["right_rate"] < 1
+    truth = heatmap_targets_numpy(places, np.ones((60, 2), bool), SIZE, run.head, UNORDERED)
+    assert measured["empty_loss"] == pytest.approx(np.mean(truth.astype(float) ** 2), rel=1e-5)
 
 
 def test_an_oracle_makes_no_errors():
-    scene = SceneConfig(domain=1, image_size=SIZE, solid=True)
-    measured = Evaluator(make_model(center_of_light))(scene, XY, range(9000, 9060))
+    run = run_of(domain=1, solid=True)
+    measured = measure(make_model(center_of_light), run, range(9000, 9060))
     assert measured["right_rate"] == 1
     assert measured["center_error_px"]["p95"] < 1e-3
     assert measured["r2"] == pytest.approx(1, abs=1e-6)
@@ -177,83 +240,170 @@ def test_an_oracle_of_heatmaps_makes_none_either():
         # Centres lie on half pixels; the slack keeps rounding off the disc's edge.
         return 255 * ops.cast(distance2 <= 7.0**2 + 0.01, "float32")[..., None]
 
-    scene = SceneConfig(domain=1, image_size=SIZE, solid=True)
-    measured = Evaluator(make_model(draw_disc))(scene, DISC, range(9000, 9060))
-    assert measured["mse"] == 0
+    run = run_of("deconv", domain=1, solid=True)
+    measured = measure(make_model(draw_disc), run, range(9000, 9060))
+    assert measured["mse"] == measured["loss"] == 0
     assert measured["ln_mse"] is None
     assert measured["r2"] == 1
     assert measured["center_error_px"]["p95"] < 1e-3
     assert measured["zero_map_mse"] > 0
+    assert measured["empty_answers"] == [0]
 
 
 def test_a_black_heatmap_is_as_bad_as_the_zero_map():
-    measured = Evaluator(make_model(lambda x: 0 * x))(SCENE, DISC, range(20))
+    measured = measure(make_model(lambda x: 0 * x), DISC, range(20))
     assert measured["mse"] == measured["zero_map_mse"] > 0
+    assert measured["loss"] == measured["empty_loss"] > 0
+    assert measured["empty_answers"] == [1]
     assert measured["r2"] < 0
 
 
+def test_score_maps_have_a_loss_but_no_values():
+    head = run_head(run_of("score_map", domain=5, max_side=50))
+    images = keras.Input((SIZE, SIZE, 1), dtype="uint8")
+    light = ops.cast(images, "float32")[:, 2::4, 2::4] / 255
+    outputs = {"scores": 3 * light - 2, "offsets": ops.concatenate([light, -light], -1)}
+    source, indices = make_source(XY), range(9000, 9000 + BATCH_SIZE + 3)
+    model = keras.Model(images, outputs)
+    measured = Evaluator(model, head)(source, indices)
+    assert [measured[name] for name in ("mse", "ln_mse", "r2")] == [None] * 3
+    batch = source.draw(source.take(tf.constant(indices, tf.int64)))
+    targets, outputs = head.targets(batch["points"], batch["present"]), model(batch["images"])
+    empty = np.mean(head.empty_loss(targets))
+    assert measured["loss"] == pytest.approx(np.mean(head.loss(outputs, targets)), rel=1e-5)
+    assert measured["empty_loss"] == pytest.approx(empty, rel=1e-5)
+    assert measured["empty_answers"] == pytest.approx([measured["loss"] / empty], rel=1e-5)
+    found = head.decode(outputs).xy[:, 0].numpy() * (224 / SIZE)
+    rectangles, _ = scenes(indices)
+    truth = (rectangles[:, 0, :2] + rectangles[:, 0, 2:]) / 2 * (224 / SIZE)
+    expected = summary(np.linalg.norm(found - truth, axis=-1))
+    assert measured["center_error_px"] == pytest.approx(expected, rel=1e-5)
+
+
+class Animals(Source):
+    """Pictures of a single bright pixel, with two named keypoints, some of them absent."""
+
+    image_size, channels, set_name, can_draw_on_device = SIZE, 1, "animals", True
+    keypoints = Keypoints(("nose", "tail"), NAMED, 2)
+
+    def __init__(self, number):
+        rng = np.random.default_rng(0)
+        self.cells = rng.integers(0, SIZE, (number, 2))
+        self.points = (self.cells[:, None] + rng.normal(0, 8, (number, 2, 2))).astype(np.float32)
+        self.present = rng.uniform(size=(number, 2)) < 0.7
+        self.others = rng.uniform(0, SIZE, (number, 3, 2)).astype(np.float32)
+        self.pixel_size = rng.uniform(0.5, 4, number).astype(np.float32)
+
+    def check(self):
+        pass
+
+    def indices(self, split):
+        return range(len(self.cells))
+
+    def label(self, index):
+        return f"animal_{index}"
+
+    def take(self, indices):
+        return {"index": indices}
+
+    def augment(self, batch, places, words, count):
+        return batch
+
+    def draw(self, batch):
+        columns, rows = tf.unstack(tf.gather(self.cells, batch["index"]), axis=-1)
+        lit = tf.one_hot(rows * SIZE + columns, SIZE * SIZE, tf.constant(255, tf.uint8))
+        known = ("points", "present", "others", "pixel_size")
+        return {
+            "images": tf.reshape(lit, [-1, SIZE, SIZE, 1]),
+            **{name: tf.gather(getattr(self, name), batch["index"]) for name in known},
+        }
+
+
+def around_the_pixel(x):
+    """Two keypoints: the lit cell of a picture, and 5 px of 224 right of it."""
+    point = center_of_light(x)
+    return ops.concatenate([point, point + np.array([5, 0], np.float32)], axis=1)
+
+
+def test_named_keypoints_are_pooled_and_absent_ones_left_out():
+    source, number = Animals(73), 73
+    head = make_head(HeadConfig(arch="xy"), SIZE, source.keypoints)
+    measured = Evaluator(make_model(around_the_pixel), head)(source, source.indices("test"))
+    answers = np.stack([source.cells + 0.5, source.cells + 0.5 + (5 * SIZE / 224, 0)], axis=1)
+    scale = source.pixel_size[:, None].astype(float)
+    errors = np.linalg.norm(answers - source.points, axis=-1) * scale
+    away = np.linalg.norm(answers[:, :, None] - source.others[:, None], axis=-1)
+    away = (away * scale[..., None]).min(axis=2)
+    there = source.present
+    right, wrong = (errors <= 16)[there], ((errors > 16) & (away <= 16))[there]
+    assert 0 < there.mean() < 1
+    squares = (((answers - source.points) * 224 / SIZE) ** 2).mean(axis=-1) * there
+    expected = {
+        "num_images": number,
+        "mse": None,
+        "ln_mse": None,
+        "r2": None,
+        "loss": (squares.sum(axis=1) / np.maximum(there.sum(axis=1), 1)).mean(),
+        "empty_loss": None,
+        "empty_answers": None,
+        "center_error_px": summary(errors[there]),
+        "right_rate": right.mean(),
+        "wrong_rate": wrong.mean(),
+        "nowhere_rate": 1 - right.mean() - wrong.mean(),
+        "center_error_px_right": summary(errors[there][right]),
+        "keypoint_error_px": {
+            "nose": summary(errors[there[:, 0], 0]),
+            "tail": summary(errors[there[:, 1], 1]),
+        },
+    }
+    assert every_kind_occurs(expected)
+    assert_metrics(measured, expected)
+
+
+def test_a_map_that_stays_empty_is_seen_by_its_keypoint():
+    source = Animals(20)
+    head = make_head(HeadConfig(arch="deconv"), SIZE, source.keypoints)
+
+    def answer_the_second(x):
+        return ops.concatenate([0 * x, ops.roll(x, (3, 1), axis=(1, 2))], axis=-1)
+
+    measured = Evaluator(make_model(answer_the_second), head)(source, source.indices("test"))
+    first, second = measured["empty_answers"]
+    assert first == pytest.approx(1, rel=1e-6)
+    truth = heatmap_targets_numpy(source.points, source.present, SIZE, head.config, NAMED)[..., 1]
+    batch = source.draw({"index": tf.range(20)})
+    painted = np.roll(batch["images"].numpy()[..., 0].astype(float), (3, 1), axis=(1, 2))
+    there = source.present[:, 1, None, None]
+    expected = ((painted - truth) ** 2 * there).sum() / (truth.astype(float) ** 2).sum()
+    assert second == pytest.approx(expected, rel=1e-5)
+
+
 def test_one_evaluator_serves_several_domains_and_ranges(xy_model):
-    measure = Evaluator(xy_model)
+    evaluator = Evaluator(xy_model, run_head(XY))
     for domain in (1, 4):
-        scene = SceneConfig(domain=domain, image_size=SIZE)
-        again = Evaluator(xy_model)(scene, XY, range(30))
-        assert measure(scene, XY, range(30)) == again
-    assert measure(scene, XY, range(5))["num_images"] == 5
+        source = make_source(run_of(domain=domain))
+        again = Evaluator(xy_model, run_head(XY))(source, range(30))
+        assert evaluator(source, range(30)) == again
+    assert evaluator(source, range(5))["num_images"] == 5
 
 
 @pytest.mark.parametrize("options", [{"jit": True}, {"renderer": "opencv"}], ids=["xla", "opencv"])
 def test_how_it_is_carried_out_changes_nothing(heatmap_model, options):
-    expected = Evaluator(heatmap_model)(SCENE, DISC, range(60))
-    assert_metrics(Evaluator(heatmap_model, **options)(SCENE, DISC, range(60)), expected)
-
-
-@pytest.mark.parametrize(
-    ("outputs", "labels", "domain", "wanted"),
-    [
-        (2, "largest", 1, 2),
-        (2, "largest", 5, 2),
-        (6, "largest", 5, 2),
-        (2, "all", 1, 2),
-        (6, "all", 3, 6),
-        (4, "largest_and_smallest", 5, 4),
-        (4, "largest_and_smallest", 1, 4),
-        (4, "all", 2, 4),
-    ],
-)
-def test_outputs_that_answer_the_labels(outputs, labels, domain, wanted):
-    targets = TargetConfig(kind="xy", labels=labels)
-    assert match_outputs(outputs, targets, SceneConfig(domain=domain)) == wanted
-
-
-@pytest.mark.parametrize(
-    ("outputs", "labels", "domain", "needed"),
-    [
-        (2, "all", 3, 3),
-        (6, "all", 2, 2),
-        (6, "all", 4, 4),
-        (2, "largest_and_smallest", 3, 2),
-        (6, "largest_and_smallest", 3, 2),
-    ],
-)
-def test_outputs_that_do_not_are_refused(outputs, labels, domain, needed):
-    targets = TargetConfig(kind="xy", labels=labels)
-    with pytest.raises(ConfigError) as caught:
-        match_outputs(outputs, targets, SceneConfig(domain=domain))
-    message = str(caught.value)
-    assert message.startswith(f"--labels={labels}: this model answers {outputs // 2} points")
-    assert f"domain {domain} has {needed} labels" in message
+    expected = measure(heatmap_model, DISC, range(60))
+    assert_metrics(measure(heatmap_model, DISC, range(60), **options), expected)
 
 
 def test_labels_are_checked_before_anything_is_computed(xy_model):
-    measure = Evaluator(xy_model, on_batch=lambda done, total: pytest.fail("started"))
-    with pytest.raises(ConfigError, match="--labels=all"):
-        measure(SCENE, TargetConfig(kind="xy", labels="all"), range(10))
+    evaluator = Evaluator(
+        xy_model, run_head(XY), on_batch=lambda done, total: pytest.fail("started")
+    )
+    with pytest.raises(ConfigError, match="--labels: this model answers 1 points, but 5 are"):
+        evaluator(make_source(run_of(domain=5, labels="all")), range(10))
 
 
 def test_on_batch_hears_of_every_batch(xy_model):
     calls = []
-    measure = Evaluator(xy_model, on_batch=lambda *call: calls.append(call))
-    measure(SCENE, XY, range(120))
+    measure(xy_model, XY, range(120), on_batch=lambda *call: calls.append(call))
     assert calls == [(0, 120), (50, 120), (100, 120)]
 
 
@@ -268,11 +418,11 @@ def test_on_batch_may_end_an_evaluation(xy_model):
         if calls == [0, 50]:
             raise Enough
 
-    measure = Evaluator(xy_model, on_batch=stop_once)
+    evaluator, source = Evaluator(xy_model, run_head(XY), on_batch=stop_once), make_source(XY)
     with pytest.raises(Enough):
-        measure(SCENE, XY, range(120))
+        evaluator(source, range(120))
     assert calls == [0, 50]
-    assert measure(SCENE, XY, range(120)) == Evaluator(xy_model)(SCENE, XY, range(120))
+    assert evaluator(source, range(120)) == measure(xy_model, XY, range(120))
 
 
 def test_report_has_the_schema():
@@ -280,7 +430,7 @@ def test_report_has_the_schema():
     splits = {"test": {"3": {"mse": 1.0}}}
     report = make_report(run, splits, {"epochs": 40, "seconds": 1.5, "images_per_second": None})
     assert report == {
-        "schema": 1,
+        "schema": 2,
         "config": run.to_json(),
         "splits": splits,
         "epochs": 40,
@@ -296,11 +446,12 @@ def test_all_locations_are_those_of_the_peaks_bright_enough():
     model = make_model(lambda x: ops.maximum(near_first_lit_cell(x), middle))
     indices = range(9000, 9000 + BATCH_SIZE + 3)  # the last batch is filled up
     seen = []
-    found = measure_locations(model, SCENE, indices, lambda *done: seen.append(done))
+    head, source = run_head(DISC), make_source(DISC)
+    found = measure_locations(model, head, source, indices, lambda *done: seen.append(done))
     assert seen == [(0, len(indices)), (BATCH_SIZE, len(indices))]
     assert [measured.pop("threshold") for measured in found] == list(LOCATION_THRESHOLDS)
 
-    rectangles = scene_table(SCENE)[list(indices)]
+    rectangles = scene_table(DISC.scene)[list(indices)]
     first = render_opencv(rectangles, SIZE).reshape(len(indices), -1).argmax(axis=1)
     bright = np.stack([(first % SIZE + 4) % SIZE, (first // SIZE + 4) % SIZE], axis=1)
     dim = np.array([SIZE // 2, SIZE // 2])
@@ -317,3 +468,19 @@ def test_all_locations_are_those_of_the_peaks_bright_enough():
         assert measured.pop("recall_by_rank") == pytest.approx(expected.pop("recall_by_rank"))
         assert measured == pytest.approx(expected)
     assert found[0]["points_per_image"] > found[-1]["points_per_image"] == 1
+
+
+def test_detections_are_those_of_the_head():
+    run = run_of("deconv", domain=2, solid=True, labels="unordered")
+    # The pictures themselves as maps: every rectangle is as bright as can be.
+    model, head, source = make_model(lambda x: x), run_head(run), make_source(run)
+    indices = range(9000, 9000 + BATCH_SIZE + 2)
+    points, values, rectangles = detect(model, head, source, indices)
+    assert points.shape == (len(indices), 7, 2)
+    assert values.shape == (len(indices), 7)
+    expected = scene_table(run.scene)[list(indices)]
+    np.testing.assert_allclose(rectangles, expected * (224 / SIZE), rtol=1e-6)
+    images = tf.constant(render_opencv(expected, SIZE, True), tf.float32)
+    peaks = head.detections(images, 7)
+    np.testing.assert_allclose(points, peaks.points.numpy() * (224 / SIZE), rtol=1e-4)
+    np.testing.assert_array_equal(values, peaks.values)

@@ -119,6 +119,29 @@ def test_a_dry_run_prices_what_is_missing_and_makes_nothing(study, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_smaller_command_keeps_what_is_there(study, tmp_path):
+    root, _ = study
+    shutil.copytree(root / "results", tmp_path / "results")
+    before, _ = make_all.load("cross_domain", root / "results")
+    done = run("experiments.cross_domain", *FAST, "--domains=4", *_folders(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert ": done in " not in done.stdout
+    assert make_all.load("cross_domain", tmp_path / "results")[0] == before
+
+
+def test_another_study_is_refused_before_anything_is_trained(study, tmp_path):
+    root, _ = study
+    shutil.copytree(root / "results", tmp_path / "results")
+    before = (tmp_path / "results" / "headline.json").read_bytes()
+    done = run("experiments.headline", *FAST, "--image_size=80", *_folders(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "headline.json: made with other flags (--image_size=64 there, 80 here)" in done.stderr
+    assert "another --results_dir" in done.stderr
+    assert (tmp_path / "results" / "headline.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
 def test_a_run_that_fails_is_told_and_does_not_stop_the_rest(tmp_path):
     # Steps this long end in numbers that are not finite.
     flags = (*FAST, *_folders(tmp_path), "--learning_rate=1e30", "--epochs=4")
@@ -160,13 +183,13 @@ def test_the_line_tells_when_everything_ends(capsys):
     text = capsys.readouterr().out
     assert text.startswith(f"[1/2] {tasks[0].name}, all in 6:40: epoch 1/1")  # 100 + 3 x 100 s
     progress.print("epoch 1: loss 3")
-    progress.print("warning: black")
+    progress.warn("black")
     assert capsys.readouterr().out == f"{tasks[0].name}: warning: black\n"
 
 
 def test_a_plan_tells_what_is_not_as_usual():
-    usual = Task(RunConfig(domain=3, num_images=100, batch_size=8, epochs=1))
-    words = "xy domain 3 seed 0, 80 images, 1 epochs of batch 8 at 0.001"
+    usual = Task(RunConfig(domain=3, num_images=100, batch_size=8, epochs=1, precision="float32"))
+    words = "xy domain 3 seed 0, 80 images, 1 epochs of batch 8 at 0.001, float32"
     assert describe(usual) == words
     other = dataclasses.replace(usual.run, depth=34, labels="all", augment=True)
     assert describe(Task(other)) == f"{words}, depth 34, labels all, augmented"

@@ -1,5 +1,6 @@
 """Figures and tables, drawn from summaries without TensorFlow."""
 
+import ast
 import json
 import math
 import subprocess
@@ -7,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from figures import (
@@ -17,9 +18,12 @@ from figures import (
     make_all,
     more_labels,
     multiple_locations,
+    prediction_epochs,
     style,
     target_density,
 )
+from rectloc_tf.errors import UserError
+from rectloc_tf.experiments.command import draw_figures
 from rectloc_tf.experiments.summaries import write_sheet
 from tests.conftest import ROOT
 
@@ -55,6 +59,76 @@ def test_a_table_that_is_not_its_summary_s_is_told(tmp_path, monkeypatch, capsys
     assert "REPORT.md: what it shows is not what the summaries give" in capsys.readouterr().err
 
 
+@pytest.fixture
+def density(tmp_path):
+    """A folder of summaries with one experiment's only."""
+    source = ROOT / "figures" / "results"
+    (tmp_path / "results" / "runs").mkdir(parents=True)
+    text = (source / "target_density.json").read_text()
+    (tmp_path / "results" / "target_density.json").write_text(text)
+    for run in json.loads(text)["runs"]:
+        for path in (source / "runs").glob(f"{run}*"):
+            (tmp_path / "results" / "runs" / path.name).write_bytes(path.read_bytes())
+    return tmp_path / "results"
+
+
+def test_named_experiments_are_drawn_and_documents_left_alone(density, tmp_path, monkeypatch):
+    for document in make_all.DOCUMENTS:
+        (tmp_path / document).write_text("<!-- results: headline --><!-- end -->")
+    monkeypatch.setattr(make_all, "ROOT", tmp_path)
+    folders = [f"--results_dir={density}", f"--figures_dir={tmp_path / 'drawn'}"]
+    monkeypatch.setattr(sys, "argv", ["make_all", "target_density", *folders])
+    assert make_all.main() == 0
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["target_density.png"]
+    for document in make_all.DOCUMENTS:
+        assert (tmp_path / document).read_text() == "<!-- results: headline --><!-- end -->"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["headlines"], "no experiment 'headlines'; there are headline, "),
+        (["headline", "--check"], "--check compares whole documents: leave the names out"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["make_all", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        make_all.main()
+    assert message in capsys.readouterr().err
+
+
+def test_a_study_draws_its_figures_in_another_process(density, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    before = {name: (ROOT / name).read_text() for name in make_all.DOCUMENTS}
+    draw_figures(["target_density"], density, tmp_path / "drawn")
+    assert capsys.readouterr().out == f"{tmp_path / 'drawn' / 'target_density.png'}\n"
+    assert (tmp_path / "drawn" / "target_density.png").stat().st_size > 5000
+    assert {name: (ROOT / name).read_text() for name in make_all.DOCUMENTS} == before
+    with pytest.raises(UserError, match=r"figures are not drawn: .*headline\.json: cannot be read"):
+        draw_figures(["target_density", "headline"], density, tmp_path / "drawn")
+
+
+@pytest.mark.parametrize("folder", [None, "figures"])
+def test_a_study_outside_a_checkout_is_not_drawn(folder, tmp_path, monkeypatch, capsys):
+    if folder:  # no package, but found as one: where summaries and figures go by default
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    for name in [name for name in sys.modules if name.split(".")[0] == "figures"]:
+        monkeypatch.delitem(sys.modules, name)
+    draw_figures(["headline"], tmp_path, tmp_path)
+    expected = "figures are drawn in a checkout only: python -m figures.make_all\n"
+    assert capsys.readouterr().out == expected
+
+
+def test_the_package_does_not_import_the_figures():
+    for path in (ROOT / "rectloc_tf").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name and name.split(".")[0] == "figures"], path
+
+
 def test_tables_go_between_their_markers():
     text = "a\n<!-- results: one -->\nold\n<!-- end -->\nb\n<!-- results: two --><!-- end -->\nc"
     filled = make_all.fill_in(text, {"one": "| new |"})
@@ -74,6 +148,7 @@ def test_a_long_table_is_folded_and_kept_whole():
     assert folded[1] == folded[-2] == ""  # without them Markdown takes the table for HTML
 
 
+@settings(deadline=None)
 @given(
     floor=st.floats(0, 10),
     offset=st.just(0.0) | st.floats(1, 1000),
@@ -251,3 +326,44 @@ def test_the_matrix_is_of_the_short_runs_alone():
     matrix = cross_domain._matrix(summary, "xy", lambda t: t["ln_mse"])
     np.testing.assert_array_equal(matrix, [[np.nan] * 3, [6, np.nan, 6], [np.nan] * 3])
     assert cross_domain._epochs(summary, "xy", False) == "12"
+
+
+def test_the_all_black_map_is_drawn_where_the_metrics_have_it():
+    tests = {"xy": {"ln_mse": 5.0}, "deconv": {"ln_mse": 5.0, "zero_map_mse": math.exp(4)}}
+    rows = [
+        {"arch": arch, "trained": 3, "tested": d, "in_matrix": True, "epochs": 5, "test": test}
+        for arch, test in tests.items()
+        for d in (1, 3)
+    ]
+    axes = cross_domain._draw_ln_mse({"domains": [1, 3], "rows": rows}).axes
+    black = [[a for a in axis.lines if a.get_label() == "all-black map"] for axis in axes]
+    assert black[0] == []
+    (line,) = black[1]
+    np.testing.assert_allclose(line.get_xydata(), [[1, 4], [3, 4]])
+
+
+def test_black_pixels_are_those_of_maps():
+    points = {"points": [[1.0, 2.0]]}
+    snapshots = {"0": {"black_share": 0.5, "brightness": 3.0, **points}}
+    rows = [
+        {"arch": "xy", "variant": "plain", "snapshots": {"0": points}},
+        {"arch": "deconv", "variant": "improved", "snapshots": snapshots},
+    ]
+    lines = prediction_epochs.table({"rows": rows}, {}).splitlines()[2:]
+    assert lines == ["| improved | 0 | 50.0 % | 3.0 |"]
+
+
+def test_heads_are_shown_side_by_side_with_their_maps_below(tmp_path):
+    size, rng = 16, np.random.default_rng(0)
+    scenes, maps = rng.integers(0, 200, (2, 3, size, size), np.uint8)
+    write_sheet(tmp_path / "runs" / "one.png", [scenes])
+    write_sheet(tmp_path / "runs" / "two.png", [scenes, maps])
+    kept = {"rectangles": [[[2, 4, 6, 10]]] * 3, "points": [[1.0, 2.0]] * 3}
+    pictures = {"deconv": {"sheet": "two.png", **kept}, "xy": {"sheet": "one.png", **kept}}
+    axes = style.side_by_side(pictures, tmp_path).axes
+    labels = [axis.get_ylabel() for axis in axes[::3]]
+    assert labels == ["coordinates (xy)", "heatmap (deconv)", "its heatmap"]
+    shown = np.array([axis.images[0].get_array() for axis in axes])
+    np.testing.assert_array_equal(shown, np.concatenate([scenes, scenes, maps]))
+    assert {axis.images[0].get_clim() for axis in axes[6:]} == {(0, maps.max())}
+    assert [len(axis.lines) for axis in axes] == 6 * [2] + 3 * [0]

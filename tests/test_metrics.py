@@ -6,19 +6,21 @@ import math
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rectloc_tf.results.evaluation import statistics
+from rectloc_tf.config import Keypoints
+from rectloc_tf.registry import NAMED, RANKED, UNORDERED
 from rectloc_tf.results.metrics import (
     PICK_RADIUS,
     center_metrics,
     error_summary,
     finite_or_none,
     location_metrics,
+    loss_metrics,
     match_points,
+    point_metrics,
     r2_scores,
     value_metrics,
 )
@@ -26,6 +28,7 @@ from rectloc_tf.results.metrics import (
 EMPTY = {"median": None, "mean": None, "p95": None, "rmse": None}
 # Centres (5, 5) and (100, 50): far apart.
 TWO = [[0, 0, 10, 10], [96, 47, 104, 53]]
+PLACES = [[5, 5], [100, 50]]
 
 
 def _sums(outputs, targets):
@@ -40,9 +43,16 @@ def _r2(outputs, targets):
     return r2_scores(errors, sums, squares, count)
 
 
-def _metrics(outputs, targets, is_heatmap):
+def _metrics(outputs, targets, can_be_empty):
     (errors, sums, squares), count = _sums(outputs, targets)
-    return value_metrics(errors, sums, squares, count, is_heatmap)
+    return value_metrics(errors, sums, squares, count, can_be_empty)
+
+
+def _centers(points, places):
+    """Where the first of an image's places [N, M, 2] is right and the others are wrong."""
+    points, places = np.asarray(points, float), np.asarray(places, float)
+    present = np.ones((len(points), 1), bool)
+    return center_metrics(points, places[:, :1], present, places[:, 1:])
 
 
 def _random(shape, seed=0):
@@ -104,7 +114,7 @@ def test_a_small_spread_on_a_large_mean_is_not_constant():
 def test_values_of_coordinates():
     targets = _random((25, 4, 1))
     outputs = targets + _random((25, 4, 1), 1) / 10
-    metrics = _metrics(outputs, targets, is_heatmap=False)
+    metrics = _metrics(outputs, targets, can_be_empty=False)
     mse = ((outputs - targets) ** 2).mean()
     assert set(metrics) == {"mse", "ln_mse", "r2", "r2_per_coordinate"}
     assert metrics["mse"] == pytest.approx(mse)
@@ -116,7 +126,7 @@ def test_values_of_coordinates():
 def test_values_of_heatmaps():
     targets = _random((25, 1, 49))
     outputs = targets + _random((25, 1, 49), 1) / 10
-    metrics = _metrics(outputs, targets, is_heatmap=True)
+    metrics = _metrics(outputs, targets, can_be_empty=True)
     assert set(metrics) == {"mse", "ln_mse", "r2", "zero_map_mse"}
     assert metrics["mse"] == pytest.approx(((outputs - targets) ** 2).mean())
     residual = ((outputs - targets) ** 2).sum()
@@ -126,24 +136,24 @@ def test_values_of_heatmaps():
 
 def test_zero_map_mse_is_the_mse_of_the_zero_map():
     targets = _random((10, 1, 16))
-    metrics = _metrics(np.zeros_like(targets), targets, is_heatmap=True)
+    metrics = _metrics(np.zeros_like(targets), targets, can_be_empty=True)
     assert metrics["zero_map_mse"] == pytest.approx(metrics["mse"], rel=1e-12)
     assert metrics["r2"] < 0
 
 
 def test_no_error_has_no_logarithm():
     targets = _random((4, 2, 1))
-    metrics = _metrics(targets, targets, is_heatmap=False)
+    metrics = _metrics(targets, targets, can_be_empty=False)
     assert (metrics["mse"], metrics["ln_mse"], metrics["r2"]) == (0, None, 1)
 
 
-@pytest.mark.parametrize("is_heatmap", [False, True])
+@pytest.mark.parametrize("can_be_empty", [False, True])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_values_that_are_not_finite_are_none(is_heatmap, bad):
-    targets = _random((5, 1 if is_heatmap else 2, 3))
+def test_values_that_are_not_finite_are_none(can_be_empty, bad):
+    targets = _random((5, 1 if can_be_empty else 2, 3))
     errors, sums, squares = _sums(targets + 1, targets)[0]
     errors[2] = bad
-    metrics = value_metrics(errors, sums, squares, 3, is_heatmap)
+    metrics = value_metrics(errors, sums, squares, 3, can_be_empty)
     assert (metrics["mse"], metrics["ln_mse"], metrics["r2"]) == (None, None, None)
     json.dumps(metrics, allow_nan=False)
 
@@ -186,7 +196,7 @@ def test_summary_of_errors_that_are_not_finite_is_none():
     ],
 )
 def test_what_a_point_picked(point, pick):
-    metrics = center_metrics(np.array([point], float), np.array([TWO], float))
+    metrics = _centers([point], [PLACES])
     rates = {name: metrics[f"{name}_rate"] for name in ("right", "wrong", "nowhere")}
     assert rates == {"right": 0, "wrong": 0, "nowhere": 0} | {pick: 1}
     error = math.dist(point, (5, 5))
@@ -197,14 +207,13 @@ def test_what_a_point_picked(point, pick):
 
 
 def test_near_two_centres_is_right_not_wrong():
-    close = [[0, 0, 10, 10], [3, 0, 13, 8]]
-    metrics = center_metrics(np.array([[8.0, 4]]), np.array([close], float))
+    metrics = _centers([[8, 4]], [[[5, 5], [8, 4]]])
     assert (metrics["right_rate"], metrics["wrong_rate"]) == (1, 0)
 
 
 def test_rates_and_errors_over_several_images():
     points = np.array([[5, 5], [5, 9], [100, 52], [150, 5], [17, 5]], float)
-    metrics = center_metrics(points, np.array([TWO] * 5, float))
+    metrics = _centers(points, [PLACES] * 5)
     assert metrics["right_rate"] == 0.6
     assert metrics["wrong_rate"] == 0.2
     assert metrics["nowhere_rate"] == 0.2
@@ -217,8 +226,8 @@ def test_rates_and_errors_over_several_images():
 
 
 def test_one_rectangle_is_never_the_wrong_one():
-    points, rectangles = _random((50, 2)), np.array([[[100, 100, 130, 120]]] * 50, float)
-    metrics = center_metrics(points, rectangles)
+    points = _random((50, 2))
+    metrics = _centers(points, [[[115, 110]]] * 50)
     assert metrics["wrong_rate"] == 0
     near = np.hypot(*(points - (115, 110)).T) <= 16
     assert metrics["right_rate"] == near.mean()
@@ -230,7 +239,7 @@ def test_rates_add_up_and_follow_their_definition(count, n, data):
     coordinates = st.floats(0, 64, width=32)
     points = data.draw(arrays(float, (count, 2), elements=coordinates))
     corners = data.draw(arrays(float, (count, n, 2), elements=coordinates))
-    metrics = center_metrics(points, np.concatenate([corners - 8, corners + 8], axis=-1))
+    metrics = _centers(points, corners)
     names = ("right_rate", "wrong_rate", "nowhere_rate")
     assert sum(metrics[name] for name in names) == pytest.approx(1, abs=1e-12)
     picks = dict.fromkeys(names, 0)
@@ -244,7 +253,7 @@ def test_rates_add_up_and_follow_their_definition(count, n, data):
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_points_that_are_not_finite_are_nowhere(bad):
     points = np.array([[bad, bad], [5, 5]])
-    metrics = center_metrics(points, np.array([TWO] * 2, float))
+    metrics = _centers(points, [PLACES] * 2)
     assert metrics["right_rate"] == metrics["nowhere_rate"] == 0.5
     assert metrics["wrong_rate"] == 0
     assert metrics["center_error_px"]["mean"] is None
@@ -254,8 +263,8 @@ def test_points_that_are_not_finite_are_nowhere(bad):
 
 def test_metrics_are_strict_json():
     targets = _random((8, 2, 1))
-    values = _metrics(targets + 1, targets, is_heatmap=False)
-    found = center_metrics(targets[..., 0], np.array([TWO] * 8, float))
+    values = _metrics(targets + 1, targets, can_be_empty=False)
+    found = _centers(targets[..., 0], [PLACES] * 8)
     again = json.loads(json.dumps({**values, **found}, allow_nan=False))
     assert again == {**values, **found}
 
@@ -270,36 +279,138 @@ def test_finite_or_none(value, expected):
     assert result is None or type(result) is float
 
 
-@pytest.mark.parametrize("shape", [(5, 2), (5, 6), (3, 8, 8, 1)])
-def test_statistics_equal_numpy(shape):
-    outputs, targets = _random(shape).astype("float32"), _random(shape, 1).astype("float32")
-    result = statistics(tf.constant(outputs), tf.constant(targets))
-    expected = {"errors": (outputs - targets) ** 2, "sums": targets, "squares": targets**2}
-    assert result.keys() == expected.keys()
-    for name, value in expected.items():
-        if len(shape) == 4:
-            value = value.astype(float).sum(axis=(1, 2))
-        assert result[name].dtype == tf.float32
-        assert result[name].shape == value.shape
-        np.testing.assert_allclose(result[name], value, rtol=1e-5)
+@pytest.mark.parametrize("can_be_empty", [False, True])
+def test_losses_are_means_over_what_is_present(can_be_empty):
+    losses = np.array([[1.0, 2, 6], [4, 50, 2], [70, 80, 90], [0, 3, 0]])
+    mask = np.array([[1, 1, 1], [1, 0, 1], [0, 0, 0], [0, 1, 0]], float)
+    empty = np.array([[2.0, 4, 8], [2, 1, 4], [5, 5, 5], [1, 8, 1]])
+    metrics = loss_metrics(losses, mask, empty if can_be_empty else None)
+    assert metrics.keys() == {"loss", "empty_loss", "empty_answers"}
+    # Of each image in turn: (1 + 2 + 6) / 3, (4 + 2) / 2, none, 3.
+    assert metrics["loss"] == pytest.approx((3 + 3 + 0 + 3) / 4)
+    if can_be_empty:
+        assert metrics["empty_loss"] == pytest.approx((14 / 3 + 3 + 0 + 8) / 4)
+        assert metrics["empty_answers"] == pytest.approx([5 / 4, 5 / 12, 8 / 12])
+    else:
+        assert (metrics["empty_loss"], metrics["empty_answers"]) == (None, None)
 
 
-def test_statistics_of_a_full_size_map_keep_enough_digits():
-    # R^2 subtracts sums of 50,176 float32 values from each other.
+def test_what_no_image_asks_for_has_no_share_of_the_empty_loss():
+    losses, mask = np.ones((3, 2)), np.array([[1.0, 0]] * 3)
+    metrics = loss_metrics(losses, mask, 2 * losses)
+    assert metrics == {"loss": 1, "empty_loss": 2, "empty_answers": [0.5, None]}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_losses_that_are_not_finite_are_none(bad):
+    losses = np.array([[bad, 1.0], [1, 1]])
+    metrics = loss_metrics(losses, np.ones((2, 2)), np.ones((2, 2)))
+    assert metrics == {"loss": None, "empty_loss": 1, "empty_answers": [None, 1]}
+    json.dumps(metrics, allow_nan=False)
+
+
+def _plain(picks):
+    """Metrics of (answer, truths, other places) of each point to find, one by one."""
+    errors, right, wrong = [], [], []
+    for answer, truths, others in picks:
+        error = min(math.dist(answer, truth) for truth in truths)
+        errors.append(error)
+        right.append(error <= 16)
+        wrong.append(error > 16 and any(math.dist(answer, place) <= 16 for place in others))
+    errors, right = np.array(errors), np.array(right)
+    return {
+        "center_error_px": pytest.approx(error_summary(errors)),
+        "right_rate": pytest.approx(right.mean()),
+        "wrong_rate": pytest.approx(np.mean(wrong)),
+        "nowhere_rate": pytest.approx(1 - right.mean() - np.mean(wrong)),
+        "center_error_px_right": pytest.approx(error_summary(errors[right])),
+    }
+
+
+# N images with K keypoints or T points of one class, and M other places: all different.
+N, K, T, M = 30, 2, 4, 3
+
+
+def _example(answers, points):
+    """Answers [N, answers, 2], points and present [N, points], others [N, M, 2]; in 60 px."""
     rng = np.random.default_rng(0)
-    targets = rng.uniform(0, 255, (2, 224, 224, 1)).astype("float32")
-    outputs = targets + rng.normal(0, 5, targets.shape).astype("float32")
-    result = statistics(tf.constant(outputs), tf.constant(targets))
-    columns = [result[name].numpy().astype(float) for name in ("errors", "sums", "squares")]
-    score = r2_scores(*columns, 224 * 224)
-    difference = outputs.astype(float) - targets
-    spread = targets.astype(float) - targets.astype(float).mean()
-    np.testing.assert_allclose(1 - score, (difference**2).sum() / (spread**2).sum(), rtol=1e-4)
+    places = (rng.uniform(0, 60, (N, count, 2)) for count in (answers, points, M))
+    answers, points, others = places
+    return answers, points, rng.uniform(size=points.shape[:2]) < 0.7, others
 
 
-def test_statistics_refuse_another_shape():
-    with pytest.raises(ValueError, match="differ in shape"):
-        statistics(tf.zeros([4, 8, 8, 1]), tf.zeros([4, 8, 8]))
+def test_of_points_of_one_class_the_nearest_counts():
+    answers, points, present, others = _example(1, T)
+    present[3] = False  # an image without any
+    found = point_metrics(Keypoints(("point",), UNORDERED, T), answers, points, present, others)
+    picks = [
+        (answers[i, 0], points[i][present[i]], others[i]) for i in range(N) if present[i].any()
+    ]
+    assert len(picks) < N
+    assert found == _plain(picks)
+    assert all(found[f"{name}_rate"] > 0 for name in ("right", "wrong", "nowhere"))
+
+
+def test_named_keypoints_are_all_to_be_found():
+    answers, points, present, others = _example(K, K)
+    found = point_metrics(Keypoints(("nose", "tail"), NAMED, K), answers, points, present, others)
+    picks = [
+        (answers[i, k], [points[i, k]], others[i])
+        for i in range(N)
+        for k in range(K)
+        if present[i, k]
+    ]
+    assert len(picks) < N * K
+    each = found.pop("keypoint_error_px")
+    assert found == _plain(picks)
+    assert all(found[f"{name}_rate"] > 0 for name in ("right", "wrong", "nowhere"))
+    for k, name in enumerate(("nose", "tail")):
+        errors = [math.dist(answers[i, k], points[i, k]) for i in range(N) if present[i, k]]
+        assert each[name] == pytest.approx(error_summary(np.array(errors)))
+
+
+def test_of_ranked_points_the_first_counts_and_each_has_its_error():
+    answers, points, present, others = _example(K, K)
+    present[:, 0] = True
+    keypoints = Keypoints(("largest", "smallest"), RANKED, K)
+    found = point_metrics(keypoints, answers, points, present, others)
+    each = found.pop("keypoint_error_px")
+    assert found == _plain(
+        (a[0], p[:1], o) for a, p, o in zip(answers, points, others, strict=True)
+    )
+    assert each["largest"] == found["center_error_px"]
+    errors = np.linalg.norm(answers - points, axis=-1)[present[:, 1], 1]
+    assert each["smallest"] == pytest.approx(error_summary(errors))
+
+
+@pytest.mark.parametrize("kind", [RANKED, NAMED])
+def test_one_keypoint_has_no_errors_by_keypoint(kind):
+    answers, points, present, others = _example(1, 1)
+    found = point_metrics(Keypoints(("nose",), kind, 1), answers, points, present, others)
+    assert "keypoint_error_px" not in found
+    picks = [(answers[i, 0], points[i], others[i]) for i in range(N) if present[i, 0]]
+    assert found == _plain(picks)
+
+
+def test_a_keypoint_that_is_never_there_has_no_errors():
+    answers, points, present, others = _example(K, K)
+    present[:, 1] = False
+    found = point_metrics(Keypoints(("nose", "tail"), NAMED, K), answers, points, present, others)
+    assert found["keypoint_error_px"]["tail"] == EMPTY
+    assert found["keypoint_error_px"]["nose"] == found["center_error_px"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_where_an_absent_point_is_said_to_be_does_not_matter():
+    for kind, count in ((RANKED, K), (NAMED, K), (UNORDERED, 1)):
+        answers, points, present, others = _example(count, K)
+        present[:, 0] |= kind == RANKED
+        names = ("nose", "tail")[:count]
+        found, again = (
+            point_metrics(Keypoints(names, kind, K), answers, places, present, others)
+            for places in (points, np.where(present[..., None], points, 1e9))
+        )
+        assert found == again
 
 
 def _best_pairing(points, truths, radius):

@@ -9,11 +9,23 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from pipelines.streams import make_dataset
-from rectloc_tf.config import ModelConfig, RunConfig
-from rectloc_tf.models import COARSE_SIZE, build_model, deconv_geometry, is_heatmap_model
+from pipelines.source import make_source
+from pipelines.streams import training_batches
+from rectloc_tf.config import HeadConfig, Keypoints, ModelConfig, RunConfig
+from rectloc_tf.errors import ConfigError, UserError
+from rectloc_tf.models import (
+    build_model,
+    build_run_model,
+    load_model,
+    make_head,
+    run_head,
+)
 from rectloc_tf.network.backbones import resnet_features
+from rectloc_tf.registry import HEADS, NAMED, RANKED, UNORDERED
+from rectloc_tf.training.state import TrainState
+from rectloc_tf.training.step import make_train_step
 
 ROOT = Path(__file__).parents[1]
 SIZE = 64
@@ -21,8 +33,14 @@ BATCH = 3
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
-def config(**fields):
-    return ModelConfig(image_size=SIZE, **fields)
+def keypoints(count=1, kind=RANKED):
+    return Keypoints(tuple(f"point_{n}" for n in range(count)), kind, count)
+
+
+def build(arch="xy", count=1, kind=RANKED, **fields):
+    """A network for `count` keypoints."""
+    head = make_head(HeadConfig(arch=arch), SIZE, keypoints(count, kind))
+    return build_model(ModelConfig(image_size=SIZE, **fields), head)
 
 
 def pictures(number=BATCH, channels=1, seed=0):
@@ -34,7 +52,7 @@ def pictures(number=BATCH, channels=1, seed=0):
 def colour_model(request):
     """Of every depth, three channels: as ImageNet weights want it."""
     keras.utils.set_random_seed(1)
-    return request.param, build_model(config(depth=request.param, channels=3))
+    return request.param, build(depth=request.param, channels=3)
 
 
 def convolutions(model):
@@ -49,7 +67,7 @@ def test_trainable_parameters_without_the_head(colour_model):
 
 
 def test_grey_pictures_save_two_thirds_of_the_first_kernel():
-    assert build_model(config()).get_layer("conv1_conv").kernel.shape == (7, 7, 1, 64)
+    assert build().get_layer("conv1_conv").kernel.shape == (7, 7, 1, 64)
 
 
 @pytest.mark.parametrize("depth", [18, 34, 50])
@@ -104,67 +122,44 @@ def test_kernels_start_with_variance_2_over_fan_out(colour_model):
         assert share == pytest.approx(0.0027, abs=5 * np.sqrt(0.0027 / kernel.size))
 
 
-@pytest.mark.parametrize("size", range(64, 1025, 16))
-def test_deconv_geometry_hits_every_size_without_holes(size):
-    stride, kernel = deconv_geometry(size)
-    assert (COARSE_SIZE - 1) * stride + kernel == size
-    assert kernel >= stride >= 1
+def shapes(outputs):
+    return keras.tree.map_structure(lambda x: tuple(x.shape), outputs)
 
 
-def test_deconv_geometry_of_the_original():
-    assert deconv_geometry(224) == (4, 28)
-    assert deconv_geometry(112) == (2, 14)
-
-
-@pytest.mark.parametrize("size", [64, 112, 160])
-def test_a_coarse_cell_paints_its_own_square_and_nothing_else(size):
-    head = build_model(ModelConfig(arch="deconv", image_size=size)).get_layer("heatmap")
-    stride, kernel = deconv_geometry(size)
-    weights = np.arange(1, kernel**2 + 1, dtype=np.float32).reshape(kernel, kernel, 1, 1)
-    head.kernel.assign(weights)
-    head.bias.assign([0])
-    cells = [(0, 0), (49, 49), (7, 31), (49, 0)]
-    coarse = np.zeros((len(cells), COARSE_SIZE, COARSE_SIZE, 1), np.float32)
-    for map_, cell in zip(coarse, cells, strict=True):
-        map_[cell] = 2
-    painted = head(coarse).numpy()
-    assert painted.shape == (len(cells), size, size, 1)
-    for map_, (i, j) in zip(painted, cells, strict=True):
-        expected = np.zeros((size, size), np.float32)
-        square = slice(i * stride, i * stride + kernel), slice(j * stride, j * stride + kernel)
-        expected[square] = 2 * weights[..., 0, 0]
-        np.testing.assert_array_equal(map_[..., 0], expected)
-    assert (head(np.ones_like(coarse[:1])).numpy() > 0).all()
+# Of a head with K keypoints of a kind.
+OUTPUTS = {
+    "xy": lambda k, kind: (BATCH, 2 * k),
+    "deconv": lambda k, kind: (BATCH, SIZE, SIZE, k if kind == NAMED else 1),
+    "score_map": lambda k, kind: {
+        "scores": (BATCH, 16, 16, k),
+        "offsets": (BATCH, 16, 16, 2 * k),
+    },
+}
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize(
-    ("fields", "shape"),
-    [
-        ({"arch": "xy"}, (BATCH, 2)),
-        ({"arch": "xy", "num_labels": 4, "channels": 3}, (BATCH, 8)),
-        ({"arch": "deconv"}, (BATCH, SIZE, SIZE, 1)),
-        ({"arch": "deconv", "num_labels": 4, "channels": 3}, (BATCH, SIZE, SIZE, 1)),
-    ],
-)
-def test_outputs_are_float32_under_every_precision(precision, fields, shape):
-    model = build_model(config(precision=precision, **fields))
+@pytest.mark.parametrize(("count", "kind", "channels"), [(1, RANKED, 1), (4, NAMED, 3)])
+@pytest.mark.parametrize("arch", HEADS)
+def test_outputs_are_float32_under_every_precision(arch, count, kind, channels, precision):
+    model = build(arch, count, kind, channels=channels, precision=precision)
     assert model.inputs[0].dtype == "uint8"
-    assert model.input_shape == (None, SIZE, SIZE, fields.get("channels", 1))
-    assert is_heatmap_model(model) == (fields["arch"] == "deconv")
-    outputs = model(pictures(channels=fields.get("channels", 1)))
-    assert outputs.dtype == "float32"
-    assert outputs.shape == shape
-    assert np.isfinite(outputs.numpy()).all()
-    body, head = model.get_layer("stack3_block0_1_conv"), model.layers[-1]
+    assert model.input_shape == (None, SIZE, SIZE, channels)
+    assert model.name == f"{arch}_resnet18"
+    outputs = model(pictures(channels=channels))
+    assert shapes(outputs) == OUTPUTS[arch](count, kind)
+    for output in keras.tree.flatten(outputs):
+        assert output.dtype == "float32"
+        assert np.isfinite(output.numpy()).all()
+    body = model.get_layer("stack3_block0_1_conv")
     assert body.compute_dtype == precision.removeprefix("mixed_")
     assert body.kernel.dtype == "float32"
-    assert head.compute_dtype == "float32"
+    for name in model.output_names:
+        assert model.get_layer(name).compute_dtype == "float32"
 
 
 def test_precisions_answer_nearly_the_same():
-    whole = build_model(config())
-    half = build_model(config(precision="mixed_bfloat16"))
+    whole = build()
+    half = build(precision="mixed_bfloat16")
     half.set_weights([w.numpy() for w in whole.weights])
     ours, theirs = whole(pictures()).numpy(), half(pictures()).numpy()
     assert np.abs(ours - theirs).max() > 0
@@ -180,9 +175,9 @@ def users_policy():
     keras.config.set_dtype_policy(before)
 
 
-@pytest.mark.parametrize("arch", ["xy", "deconv"])
+@pytest.mark.parametrize("arch", HEADS)
 def test_the_users_policy_stays_and_does_not_leak_in(users_policy, arch):
-    model = build_model(config(arch=arch))
+    model = build(arch)
     assert keras.config.dtype_policy().name == "mixed_bfloat16"
     assert {layer.compute_dtype for layer in model.layers[1:]} == {"float32"}
 
@@ -190,7 +185,7 @@ def test_the_users_policy_stays_and_does_not_leak_in(users_policy, arch):
 def test_the_seed_decides_the_weights():
     def head(seed):
         keras.utils.set_random_seed(seed)
-        return build_model(config()).get_layer("xy").kernel.numpy()
+        return build().get_layer("xy").kernel.numpy()
 
     np.testing.assert_array_equal(head(5), head(5))
     assert (head(5) != head(6)).any()
@@ -198,35 +193,60 @@ def test_the_seed_decides_the_weights():
 
 @pytest.fixture(scope="module")
 def trained():
-    """Models of both kinds after two steps of Keras' own loop, with what it told of them."""
-    made = {}
-    for arch in ("xy", "deconv"):
-        run = RunConfig(arch=arch, image_size=SIZE, num_images=10, batch_size=4, epochs=1)
+    """Networks with each head, before and after two steps, and the losses of these."""
+    strategy, made = tf.distribute.get_strategy(), {}
+    for arch in HEADS:
+        run = RunConfig(
+            arch=arch, image_size=SIZE, num_images=10, batch_size=4, epochs=1, precision="float32"
+        )
+        source, head = make_source(run), run_head(run)
         keras.utils.set_random_seed(2)
-        model = build_model(config(arch=arch))
-        untrained = [w.numpy() for w in model.weights]
-        model.compile(optimizer="adam", loss="mse")
-        history = model.fit(make_dataset(run), shuffle=False, verbose=0)
-        made[arch] = run, model, untrained, history
+        state = TrainState(run, head, source.channels, strategy)
+        untrained = state.model.get_weights()
+        step = make_train_step(run, source, head, state, strategy, jit=False)
+        losses = [float(step(batch)[0]) for batch in training_batches(run, source)]
+        made[arch] = run, state, untrained, losses
     return made
 
 
-@pytest.mark.parametrize("arch", ["xy", "deconv"])
-def test_fit_runs_every_step_and_changes_every_weight(trained, arch):
-    run, model, untrained, history = trained[arch]
-    assert int(model.optimizer.iterations.numpy()) == run.total_steps == 2
-    assert history.history["loss"][0] > 0
-    for before, weight in zip(untrained, model.weights, strict=True):
+@pytest.mark.parametrize("arch", HEADS)
+def test_training_changes_every_weight(trained, arch):
+    run, state, untrained, losses = trained[arch]
+    assert int(state.optimizer.iterations.numpy()) == run.total_steps == len(losses) == 2
+    assert min(losses) > 0
+    for before, weight in zip(untrained, state.model.weights, strict=True):
         assert (before != weight.numpy()).any(), weight.path
 
 
-@pytest.mark.parametrize("arch", ["xy", "deconv"])
-def test_evaluate_measures_the_pairs_of_the_dataset(trained, arch):
-    run, model, *_ = trained[arch]
-    pairs = make_dataset(run, "validation").take(2)
-    errors = [(model(images).numpy() - targets.numpy()) ** 2 for images, targets in pairs]
-    assert [e.shape for e in errors] == [(4, *model.output_shape[1:])] * 2
-    assert model.evaluate(pairs, verbose=0) == pytest.approx(np.mean(errors), rel=1e-4)
+@pytest.mark.parametrize("arch", HEADS)
+def test_a_runs_network_is_that_of_its_parts(trained, arch):
+    run, state, *_ = trained[arch]
+    assert run_head(run) == make_head(run.head, SIZE, run.keypoints)
+    again = build_run_model(run, run_head(run), 3)
+    assert again.input_shape == (None, SIZE, SIZE, 3)
+    assert again.name == state.model.name
+    rest = slice(1, None)  # the first kernel has three channels
+    assert shapes(again.weights)[rest] == shapes(state.model.weights)[rest]
+
+
+@pytest.mark.parametrize("arch", HEADS)
+def test_points_that_a_head_cannot_answer_are_refused(arch):
+    one_class = Keypoints(("point",), UNORDERED, 3)
+    for asked in (keypoints(3), keypoints(3, NAMED), one_class):
+        if asked.kind in HEADS[arch].points:
+            assert make_head(HeadConfig(arch=arch), SIZE, asked).keypoints == asked
+        else:
+            with pytest.raises(ConfigError, match=f"--arch={arch}: cannot answer {asked.kind}"):
+                make_head(HeadConfig(arch=arch), SIZE, asked)
+
+
+def test_what_is_no_model_is_refused_by_name(tmp_path):
+    path = tmp_path / "best.keras"
+    with pytest.raises(UserError, match="no model here yet; train the run first"):
+        load_model(path)
+    path.write_bytes(b"PK and no more")
+    with pytest.raises(UserError, match=f"{path}: damaged, cannot be loaded"):
+        load_model(path)
 
 
 LOAD = """
@@ -235,13 +255,14 @@ import rectloc_tf.models
 import keras, numpy as np
 images = np.load("images.npy")
 for name in sys.argv[1:]:
-    np.save(name + ".npy", keras.saving.load_model(name + ".keras")(images).numpy())
+    outputs = keras.saving.load_model(name + ".keras")(images)
+    np.savez(name + ".npz", *keras.tree.flatten(outputs))
 """
 
 
 def test_saved_models_answer_the_same_elsewhere_whatever_keras_is_told(trained, tmp_path):
-    saved = {arch: model for arch, (_, model, *_) in trained.items()}
-    saved["half"] = build_model(config(precision="mixed_bfloat16"))
+    saved = {arch: state.model for arch, (_, state, *_) in trained.items()}
+    saved["half"] = build(precision="mixed_bfloat16")
     np.save(tmp_path / "images.npy", pictures())
     for name, model in saved.items():
         model.save(tmp_path / f"{name}.keras")
@@ -252,5 +273,8 @@ def test_saved_models_answer_the_same_elsewhere_whatever_keras_is_told(trained, 
     command = [sys.executable, "-c", script, *saved]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, env=users)
     for name, model in saved.items():
-        theirs, ours = np.load(tmp_path / f"{name}.npy"), model(pictures()).numpy()
-        np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5 * np.abs(ours).max())
+        outputs, loaded = keras.tree.flatten(model(pictures())), np.load(tmp_path / f"{name}.npz")
+        assert len(outputs) == len(loaded)
+        for ours, theirs in zip(outputs, loaded.values(), strict=True):
+            ours = ours.numpy()
+            np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5 * np.abs(ours).max())

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.streams import draw, training_batches
+from pipelines.source import make_source
+from pipelines.streams import training_batches
 from rectloc_tf.config import ExecutionConfig, RunConfig
+from rectloc_tf.models import run_head
 from rectloc_tf.training.placement import choose_place
 from rectloc_tf.training.runtime import make_runtime
-from rectloc_tf.training.state import TrainState, make_train_step
+from rectloc_tf.training.state import TrainState
+from rectloc_tf.training.step import make_train_step
 
 RUNS = {
     "xy": RunConfig(arch="xy", image_size=64, domain=3, num_images=10, batch_size=4, epochs=1),
@@ -21,6 +24,15 @@ RUNS = {
     "gaussian": RunConfig(
         arch="deconv", image_size=96, target="gaussian", num_images=10, batch_size=4, epochs=1
     ),
+    "unordered": RunConfig(
+        arch="score_map",
+        image_size=80,
+        domain=4,
+        labels="unordered",
+        num_images=10,
+        batch_size=4,
+        epochs=1,
+    ),
     "augmented": RunConfig(image_size=64, augment=True, solid=True, num_images=10, epochs=1),
 }
 
@@ -28,14 +40,26 @@ RUNS = {
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 def test_the_device_draws_the_same_pixels(run, jit):
-    draw_there = tf.function(lambda r: draw(r, run.scene, run.targets), jit_compile=jit or None)
-    host, scenes = training_batches(run), training_batches(run, drawn=False)
+    source, head = make_source(run), run_head(run)
+
+    @tf.function(jit_compile=jit or None)
+    def draw_there(rectangles):
+        batch = source.draw({"rectangles": rectangles})
+        return batch | {"targets": head.targets(batch["points"], batch["present"])}
+
+    host = training_batches(run, source)
+    scenes = training_batches(run, source, drawn=False)
     assert set(scenes.element_spec) == {"index", "rectangles"}
     for here, scene in zip(host, scenes, strict=True):
         there = draw_there(scene["rectangles"])
-        np.testing.assert_array_equal(there["images"], here["images"])
+        for name in ("images", "points", "present", "others", "pixel_size"):
+            np.testing.assert_array_equal(there[name], here[name], err_msg=name)
         # XLA's exponential may differ in the last bit.
-        np.testing.assert_allclose(there["targets"], here["targets"], rtol=1e-5, atol=1e-5)
+        targets = head.targets(here["points"], here["present"])
+        assert there["targets"].keys() == targets.keys()
+        for name, value in targets.items():
+            found = there["targets"][name]
+            np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_steps_that_draw_train_alike():
@@ -43,11 +67,13 @@ def test_steps_that_draw_train_alike():
         arch="deconv", image_size=64, num_images=10, batch_size=4, epochs=2, precision="float32"
     )
     strategy, weights = tf.distribute.get_strategy(), []
+    source, head = make_source(run), run_head(run)
     for drawn in (True, False):
         keras.utils.set_random_seed(0)
-        state = TrainState(run, strategy)
-        step = make_train_step(run, state, strategy, jit=False)
-        losses = [[float(v) for v in step(b)] for b in training_batches(run, drawn=drawn)]
+        state = TrainState(run, head, source.channels, strategy)
+        step = make_train_step(run, source, head, state, strategy, jit=False)
+        batches = training_batches(run, source, drawn=drawn)
+        losses = [[float(value) for value in step(batch)] for batch in batches]
         weights.append([losses, *state.model.get_weights()])
     for one, other in zip(*weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
@@ -56,7 +82,7 @@ def test_steps_that_draw_train_alike():
 @pytest.mark.parametrize("run", [RUNS["xy"], RUNS["disc"]], ids=["xy", "disc"])
 def test_auto_measures_both_places(run):
     how = ExecutionConfig()
-    place, why = choose_place(run, how, make_runtime(how, run.batch_size))
+    place, why = choose_place(run, make_source(run), how, make_runtime(how, run.batch_size))
     times = [float(t) for t in re.findall(r"([\d.]+) ms", why)]
     assert len(times) == 2
     assert times[("host", "device").index(place)] == min(times)
@@ -73,6 +99,7 @@ def test_auto_measures_both_places(run):
 )
 def test_what_was_asked_for_is_not_measured(fields, expected):
     how = ExecutionConfig(**fields)
-    place, why = choose_place(RUNS["xy"], how, make_runtime(how, 4))
+    source = make_source(RUNS["xy"], how.renderer)
+    place, why = choose_place(RUNS["xy"], source, how, make_runtime(how, 4))
     assert place == expected
     assert "ms" not in why

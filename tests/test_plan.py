@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rectloc_tf import experiments
+from rectloc_tf import registry
 from rectloc_tf.config import RunConfig
-from rectloc_tf.errors import ConfigError, UserError
+from rectloc_tf.errors import ConfigError
 from rectloc_tf.experiments import (
     cross_domain,
     data_efficiency,
+    find_all,
     headline,
     hyperparameter_sweep,
     more_labels,
@@ -20,9 +21,7 @@ from rectloc_tf.experiments import (
     target_density,
 )
 from rectloc_tf.experiments.all import EXPERIMENTS
-from rectloc_tf.experiments.command import check_precision
-from rectloc_tf.experiments.plan import Settings, Task, merge
-from rectloc_tf.results.rundir import write_json
+from rectloc_tf.experiments.plan import COMPARED, Settings, Task, merge
 from tests.conftest import ROOT
 
 SETTINGS = Settings(
@@ -59,22 +58,26 @@ def test_a_run_that_several_ask_for_is_made_once_with_all_that_is_asked():
     assert merged[0].name == Path(run.default_folder).name
 
 
-def test_headline_trains_both_heads_each_way_with_every_seed():
+def test_headline_trains_three_heads_each_way_with_every_seed():
     runs = _runs(headline)
     assert {(r.arch, r.augment, r.seed) for r in runs} == {
         (arch, augment, seed)
-        for arch in ("xy", "deconv")
+        for arch in headline.HEADS
         for augment in (False, True)
         for seed in (0, 1)
     }
+    assert {*headline.HEADS} == {"xy", "deconv", "score_map"}
     assert {r.domain for r in runs} == {3}
     improved = {(r.arch, r.epochs) for r in runs if r.augment}
-    assert improved == {("xy", 40), ("deconv", 100)}  # each head's default
+    # Each head's default.
+    assert improved == {("xy", 40), ("deconv", 100), ("score_map", 40)}
+    assert {(r.arch, r.radius) for r in runs} == {("xy", 7), ("deconv", 7), ("score_map", 10)}
     plain = [(r.arch, r.seed, r.epochs) for r in runs if not r.augment]
-    assert sorted(plain) == [(a, s, e) for a in ("deconv", "xy") for s in (0, 1) for e in (5, 12)]
+    heads = sorted(headline.HEADS)
+    assert sorted(plain) == [(a, s, e) for a in heads for s in (0, 1) for e in (5, 12)]
     alike = dataclasses.replace(SETTINGS, epochs=7, plain_epochs=None, short_epochs=None)
     assert [(r.epochs, r.augment) for r in _runs(headline, alike)] == 2 * (
-        2 * [(7, False)] + 2 * [(7, True)]
+        3 * [(7, False)] + 3 * [(7, True)]
     )
     assert [r.seed for r in runs] == sorted(r.seed for r in runs)  # a first seed of all first
 
@@ -114,6 +117,15 @@ def test_data_efficiency_holds_updates_or_epochs_fixed():
     assert rows <= {5, 6, 7, 8, 9}
     whole = {r for r in by_kind["updates"] if (r.num_images, r.seed) == (10_000, 0)}
     assert whole == {r for r in by_kind["epochs"] if r.num_images == 10_000}  # made once
+
+
+def test_the_smaller_series_is_of_every_other_size_unless_its_sizes_are_given():
+    sizes = (0.01, 0.05, 0.1, 0.2)
+    settings = dataclasses.replace(SETTINGS, fractions=sizes, epoch_fractions=None)
+    assert settings.epoch_fractions == (0.05, 0.2)  # the largest among them
+    settings = dataclasses.replace(settings, epoch_fractions=(0.1,))
+    series = [a["fraction"] for a, _ in data_efficiency.runs(settings) if a["fixed"] == "epochs"]
+    assert series == [0.1, 0.1]
 
 
 def test_no_batch_is_more_than_half_the_training_set():
@@ -190,7 +202,7 @@ def test_densities_of_equal_mass():
 
 
 def test_runs_are_shared_between_experiments():
-    plain = {Task(r).name for r in _runs(headline) if not r.augment}
+    plain = {Task(r).name for r in _runs(headline) if not r.augment and r.arch in COMPARED}
     matrix = {Task(r).name for r in _runs(cross_domain) if r.domain == 3}
     assert plain == matrix
     largest = {Task(r).name for r in _runs(data_efficiency) if r.num_images == 10_000}
@@ -205,14 +217,44 @@ def test_every_experiment_is_a_module_of_its_name():
 def test_the_list_names_every_experiment_that_there_is():
     modules = (ROOT / "rectloc_tf" / "experiments").glob("*.py")
     written = {p.stem for p in modules if "\nEXPERIMENT = " in p.read_text()}
-    assert [experiment.name for experiment in EXPERIMENTS] == list(experiments.EXPERIMENTS)
-    assert written == set(experiments.EXPERIMENTS)
+    assert [experiment.name for experiment in EXPERIMENTS] == list(registry.EXPERIMENTS)
+    assert written == set(registry.EXPERIMENTS)
 
 
-def test_experiments_compare_the_two_heads_of_the_original():
+def test_experiments_name_the_heads_that_they_compare(monkeypatch):
+    compared = {"headline": {*headline.HEADS}, "find_all": {*find_all.HEADS}}
+    monkeypatch.setitem(registry.HEADS, "new", registry.HEADS["xy"])
     for experiment in EXPERIMENTS:
         heads = {task.run.arch for task in experiment.plan(SETTINGS)}
-        assert heads in ({"xy", "deconv"}, {"deconv"}, set()), experiment.name
+        usual = ({"xy", "deconv"}, {"deconv"}, set())
+        assert heads in (usual, (compared.get(experiment.name),))[experiment.name in compared]
+
+
+def test_find_all_trains_on_points_of_one_class_and_looks_for_them_in_every_domain():
+    tasks = find_all.EXPERIMENT.plan(SETTINGS)
+    described = [(t.run.arch, t.run.domain, t.run.seed) for t in tasks]
+    assert described == [(a, 3, s) for s in (0, 1) for a in ("deconv", "score_map")]
+    assert {(t.run.labels, t.run.augment, t.run.epochs) for t in tasks} == {("unordered", True, 5)}
+    assert {t.detected for t in tasks} == {(1, 2, 3, 4, 5)}
+    assert [t.pictured for t in tasks] == [(1, 2, 3, 4, 5)] * 2 + [()] * 2
+
+
+def test_detections_are_summed_up_by_head_trained_and_tested():
+    summaries, scores = {}, iter((0.5, 0.6, 0.7, 0.9))
+    for _, run in find_all.runs(SETTINGS):
+        score = next(scores)
+        found = dict.fromkeys(("precision", "recall", "f1", "f1_5px", "count_error"), score)
+        detections = {"threshold": 100.0, "domains": {"3": found}}
+        summaries[Task(run).name] = {"detections": detections}
+    summary = find_all.EXPERIMENT.summarise(SETTINGS, summaries)
+    assert len(summary["rows"]) == 4
+    assert summary["rows"][0]["threshold"] == 100
+    deconv = summary["deconv"]["3"]["3"]  # seeds 0 and 1: the first and third run
+    assert deconv["recall"] == pytest.approx(0.6)
+    assert deconv["f1"] == pytest.approx({"mean": 0.6, "min": 0.5, "max": 0.7})
+    score_map = summary["score_map"]["3"]["3"]
+    assert score_map["f1_5px"] == pytest.approx({"mean": 0.75, "min": 0.6, "max": 0.9})
+    assert summary["score_map"]["3"].keys() == {"3"}
 
 
 @pytest.mark.parametrize(
@@ -229,19 +271,3 @@ def test_experiments_compare_the_two_heads_of_the_original():
 def test_wrong_lists_are_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
         dataclasses.replace(SETTINGS, **fields)
-
-
-@pytest.mark.parametrize("asked", ["auto", "float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("here", ["float32", "mixed_bfloat16"])
-def test_a_study_is_not_made_anew_for_another_automatic_precision(asked, here, tmp_path):
-    base = RunConfig(precision=asked)
-    run = base if asked != "auto" else RunConfig(precision=here)
-    made = tmp_path / "headline.json"
-    write_json(made, {"base": {"precision": "mixed_bfloat16"}})
-    summaries = [tmp_path / "not_made_yet.json", made]
-    if asked == "auto" and here == "float32":
-        with pytest.raises(UserError, match="add --precision=mixed_bfloat16 to use it") as caught:
-            check_precision(base, run, summaries)
-        assert str(caught.value).startswith(f"{made}: ")
-    else:
-        check_precision(base, run, summaries)

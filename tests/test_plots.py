@@ -24,7 +24,7 @@ POINTS = np.array([[3.25, 4.5], [30.0, 1.0], [16.0, 31.5]], np.float32)
 
 @pytest.fixture
 def scenes():
-    """Three scenes of two rectangles whose largest has its centre at TRUTH_AT."""
+    """Images of three scenes of two rectangles, and the centres of the largest, TRUTH_AT."""
     rectangles = np.array(
         [
             [[6, 4, 16, 11], [20, 20, 23, 23]],
@@ -37,7 +37,14 @@ def scenes():
     for image, boxes in zip(images, rectangles, strict=True):
         for x0, y0, x1, y1 in boxes:
             image[y0:y1, x0:x1] = 255
-    return images, rectangles
+    return images, np.array(TRUTH_AT)[:, None]
+
+
+@pytest.fixture
+def pictured(scenes):
+    """What `pictures.predict_scenes` returns."""
+    images, truths = scenes
+    return {"images": images, "truths": truths, "points": POINTS[:, None]}
 
 
 def markers(axis, style):
@@ -59,8 +66,8 @@ def assert_draws(figure):
     assert rgb.std() > 0
 
 
-def test_prediction_grid_marks_truth_and_prediction(scenes):
-    figure = prediction_grid(*scenes, POINTS, columns=2)
+def test_prediction_grid_marks_truth_and_prediction(scenes, pictured):
+    figure = prediction_grid(pictured, columns=2)
     assert len(figure.axes) == 4
     for axis, image, point, truth in zip(figure.axes, scenes[0], POINTS, TRUTH_AT, strict=False):
         assert markers(axis, PREDICTED) == [tuple(point.tolist())]
@@ -72,17 +79,39 @@ def test_prediction_grid_marks_truth_and_prediction(scenes):
     assert_draws(figure)
 
 
-def test_origin_is_the_corner_of_the_top_left_pixel(scenes):
-    axis = prediction_grid(*scenes, POINTS).axes[0]
+def test_prediction_grid_marks_all_points_that_are_there(pictured):
+    nowhere = (np.nan, np.nan)
+    truths = np.array([[t, (1.0, 2.0), nowhere] for t in TRUTH_AT])
+    points = np.array([[p, nowhere] for p in POINTS])
+    figure = prediction_grid(pictured | {"truths": truths, "points": points}, columns=2)
+    for axis, point, truth in zip(figure.axes, POINTS, TRUTH_AT, strict=False):
+        found = {style["marker"]: [m for m in markers(axis, style) if np.isfinite(m).all()]
+                 for style in (PREDICTED, TRUTH)}  # fmt: skip
+        assert found[PREDICTED["marker"]] == [tuple(point.tolist())]
+        assert found[TRUTH["marker"]] == [truth, (1, 2)]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["true centres", "predicted"]
+    assert_draws(figure)
+
+
+def test_prediction_grid_in_colour(scenes, pictured):
+    colour = np.stack([scenes[0], scenes[0] // 2, 0 * scenes[0]], axis=-1)
+    figure = prediction_grid(pictured | {"images": colour}, columns=2)
+    for axis, image in zip(figure.axes, colour, strict=False):
+        np.testing.assert_array_equal(axis.images[0].get_array(), image)
+    assert_draws(figure)
+
+
+def test_origin_is_the_corner_of_the_top_left_pixel(pictured):
+    axis = prediction_grid(pictured).axes[0]
     assert tuple(axis.images[0].get_extent()) == (0, SIZE, SIZE, 0)
     assert axis.get_xlim() == (0, SIZE)
     assert axis.get_ylim() == (SIZE, 0)
 
 
-def test_prediction_grid_has_heatmaps_below_their_scenes(scenes):
+def test_prediction_grid_has_heatmaps_below_their_scenes(pictured):
     heatmaps = np.stack([np.full((SIZE, SIZE), v, np.float32) for v in (0.25, 40.0, 200.0)])
     heatmaps[:, 0, 0] = -30
-    figure = prediction_grid(*scenes, POINTS, heatmaps, columns=2)
+    figure = prediction_grid(pictured | {"heatmaps": heatmaps}, columns=2)
     assert len(figure.axes) == 8
     assert titles(figure)[2:4] == ["peak 0 of 255", "peak 40 of 255"]
     assert titles(figure)[6:] == ["peak 200 of 255", ""]
@@ -95,8 +124,8 @@ def test_prediction_grid_has_heatmaps_below_their_scenes(scenes):
     assert_draws(figure)
 
 
-def test_legend_names_both_markers(scenes):
-    (legend,) = prediction_grid(*scenes, POINTS).legends
+def test_legend_names_both_markers(pictured):
+    (legend,) = prediction_grid(pictured).legends
     entries = {
         text.get_text(): handle.get_marker()
         for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
@@ -110,7 +139,7 @@ def test_legend_names_both_markers(scenes):
 def snapshots_of(epochs, heatmaps=False):
     made = {}
     for epoch in epochs:
-        made[epoch] = {"points": POINTS + epoch / 100}
+        made[epoch] = {"points": (POINTS + epoch / 100)[:, None]}
         if heatmaps:
             made[epoch]["heatmaps"] = np.full((3, SIZE, SIZE), epoch, np.uint8)
     return made
@@ -144,6 +173,20 @@ def test_epoch_strip_marks_each_epochs_points(scenes):
     assert_draws(figure)
 
 
+def test_epoch_strip_marks_several_points_and_those_that_runs_once_kept(scenes):
+    images, truths = scenes
+    several = np.concatenate([truths, truths + 1], axis=1)
+    snapshots = {0: {"points": POINTS}, 9: {"points": np.stack([POINTS, POINTS + 2], axis=1)}}
+    figure = epoch_strip(images, several, snapshots)
+    for i, (scene, first, last) in enumerate(np.array(figure.axes).reshape(3, 3)):
+        x, y = POINTS[i].tolist()
+        assert markers(first, PREDICTED) == [(x, y)]
+        assert markers(last, PREDICTED) == [(x, y), (x + 2, y + 2)]
+        assert markers(scene, TRUTH) == [tuple(t) for t in several[i].tolist()]
+    assert figure.legends[0].get_texts()[0].get_text() == "true centres"
+    assert_draws(figure)
+
+
 @pytest.mark.parametrize(("epochs", "vmax"), [([0, 50], 50), ([70, 20], 70), ([0], 1)])
 def test_epoch_strip_shows_heatmaps_on_one_scale(scenes, epochs, vmax):
     figure = epoch_strip(*scenes, snapshots_of(epochs, heatmaps=True))
@@ -157,25 +200,26 @@ def test_epoch_strip_shows_heatmaps_on_one_scale(scenes, epochs, vmax):
     assert_draws(figure)
 
 
-def history_rows(number):
+def history_rows(number, can_be_empty=True):
     names = (
         "train_loss", "val_loss", "val_zero_map_loss", "val_median_px", "val_mean_px",
         "val_p95_px", "val_right_rate", "val_wrong_rate", "val_nowhere_rate",
     )  # fmt: skip
-    return [
+    rows = [
         {"epoch": 2 * row, **{name: (i + 1) / (10 + row) for i, name in enumerate(names)}}
         for row in range(1, number + 1)
     ]
+    return rows if can_be_empty else [row | {"val_zero_map_loss": math.nan} for row in rows]
 
 
 def curves(axis):
     return {line.get_label(): line.get_ydata() for line in axis.lines}
 
 
-@pytest.mark.parametrize("is_heatmap", [False, True])
-def test_history_curves_hold_the_columns(is_heatmap):
-    history = history_rows(5)
-    figure = history_curves(history, is_heatmap)
+@pytest.mark.parametrize("can_be_empty", [False, True])
+def test_history_curves_hold_the_columns(can_be_empty):
+    history = history_rows(5, can_be_empty)
+    figure = history_curves(history)
     loss, error, rates = figure.axes
     expected = {
         "training": (loss, "train_loss"),
@@ -187,21 +231,20 @@ def test_history_curves_hold_the_columns(is_heatmap):
         "another rectangle": (rates, "val_wrong_rate"),
         "nowhere": (rates, "val_nowhere_rate"),
     }
-    if is_heatmap:
-        expected["all-black map"] = (loss, "val_zero_map_loss")
+    if can_be_empty:
+        expected["answering nothing"] = (loss, "val_zero_map_loss")
     assert sum(len(axis.lines) for axis in figure.axes) == len(expected)
     for label, (axis, column) in expected.items():
         assert curves(axis)[label] == pytest.approx([row[column] for row in history])
         assert list(axis.lines[0].get_xdata()) == [2, 4, 6, 8, 10]
-    scales = ["linear" if is_heatmap else "log", "log", "linear"]
+    scales = ["linear" if can_be_empty else "log", "log", "linear"]
     assert [axis.get_yscale() for axis in figure.axes] == scales
-    assert ("brightness" in loss.get_ylabel()) == is_heatmap
     assert_draws(figure)
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_history_curves_of_few_rows(number):
-    assert_draws(history_curves(history_rows(number), is_heatmap=True))
+    assert_draws(history_curves(history_rows(number)))
 
 
 @pytest.mark.parametrize("holes", [[1], [0, 1, 2, 3]])
@@ -209,15 +252,15 @@ def test_history_curves_with_numbers_that_do_not_exist(holes):
     history = history_rows(4)
     for i in holes:
         history[i] |= {name: math.nan for name in history[i] if name != "epoch"}
-    figure = history_curves(history, is_heatmap=True)
+    figure = history_curves(history)
     assert np.isnan(curves(figure.axes[0])["validation"]).sum() == len(holes)
     assert_draws(figure)
 
 
 def test_history_curves_with_a_perfect_answer():
-    history = history_rows(3)
+    history = history_rows(3, can_be_empty=False)
     history[2] |= {"val_median_px": 0.0, "val_loss": 0.0}
-    assert_draws(history_curves(history, is_heatmap=False))
+    assert_draws(history_curves(history))
 
 
 def find_color(rgb, color):
@@ -231,7 +274,7 @@ def find_color(rgb, color):
 @pytest.mark.parametrize("colour", [False, True])
 def test_overlay_draws_the_markers_on_their_pixels(colour):
     image = np.zeros((60, 100, 3) if colour else (60, 100), np.uint8)
-    figure = draw_overlay(image, np.array([75.0, 15.0]), truth=np.array([30.0, 40.0]))
+    figure = draw_overlay(image, np.array([[75.0, 15.0]]), truths=np.array([[30.0, 40.0]]))
     (axis,) = figure.axes
     assert markers(axis, PREDICTED) == [(75, 15)]
     assert markers(axis, TRUTH) == [(30, 40)]
@@ -244,7 +287,7 @@ def test_overlay_draws_the_markers_on_their_pixels(colour):
 
 def test_overlay_shows_the_whole_picture():
     image = np.full((60, 100), 255, np.uint8)
-    rgb = figure_to_rgb(draw_overlay(image, np.array([50.0, 30.0])))
+    rgb = figure_to_rgb(draw_overlay(image, np.array([[50.0, 30.0]])))
     assert (rgb[0] == 255).all()
     assert (rgb[-1] == 255).all()
     assert (rgb[:, 0] == 255).all()
@@ -252,7 +295,7 @@ def test_overlay_shows_the_whole_picture():
 
 
 def test_overlay_without_truth_has_no_truth():
-    (axis,) = draw_overlay(np.zeros((60, 100), np.uint8), np.array([75.0, 15.0])).axes
+    (axis,) = draw_overlay(np.zeros((60, 100), np.uint8), np.array([[75.0, 15.0]])).axes
     assert markers(axis, TRUTH) == []
 
 
@@ -260,7 +303,7 @@ def test_overlay_without_truth_has_no_truth():
 def test_overlay_stretches_the_heatmap_over_the_picture(peak):
     heatmap = np.full((SIZE, SIZE), -10, np.float32)
     heatmap[8, 24] = peak
-    figure = draw_overlay(np.zeros((60, 100), np.uint8), np.array([75.0, 15.0]), heatmap)
+    figure = draw_overlay(np.zeros((60, 100), np.uint8), np.array([[75.0, 15.0]]), heatmap)
     (axis,) = figure.axes
     picture, laid_over = axis.images
     assert tuple(picture.get_extent()) == tuple(laid_over.get_extent()) == (0, 100, 60, 0)
@@ -276,15 +319,15 @@ def test_overlay_stretches_the_heatmap_over_the_picture(peak):
 )
 def test_overlay_of_any_shape(height, width):
     image = np.full((height, width), 128, np.uint8)
-    figure = draw_overlay(image, np.array([width / 2, height / 2]))
+    figure = draw_overlay(image, np.array([[width / 2, height / 2]]))
     rgb = figure_to_rgb(figure)
     assert min(rgb.shape[:2]) >= 100
     assert markers(figure.axes[0], PREDICTED) == [(width / 2, height / 2)]
 
 
-def test_figures_do_not_touch_pyplot(scenes):
+def test_figures_do_not_touch_pyplot(pictured):
     import matplotlib.pyplot as plt
 
     before = plt.get_fignums()
-    assert_draws(prediction_grid(*scenes, POINTS))
+    assert_draws(prediction_grid(pictured))
     assert plt.get_fignums() == before

@@ -1,6 +1,7 @@
 """The processor's instruction sets, and oneDNN."""
 
 import os
+import platform
 import subprocess
 import sys
 import warnings
@@ -8,7 +9,7 @@ import warnings
 import pytest
 
 from rectloc_tf import processor
-from rectloc_tf.processor import ONEDNN, cpu_flags, enable_onednn
+from rectloc_tf.processor import ONEDNN, cpu_flags, describe_machine, enable_onednn
 
 
 def test_cpu_flags_are_read_from_every_flags_line(tmp_path):
@@ -28,6 +29,14 @@ def test_cpu_flags_of_arm(tmp_path):
 
 def test_no_cpuinfo_no_flags(tmp_path):
     assert cpu_flags(tmp_path / "missing") == set()
+
+
+def test_a_machine_is_described_by_its_first_processor(tmp_path):
+    path = tmp_path / "cpuinfo"
+    path.write_text("model name\t: One: a CPU\nflags\t: fpu\nmodel name\t: Another\n")
+    expected = {"platform": platform.platform(), "cores": os.cpu_count()}
+    assert describe_machine(path) == {**expected, "cpu": "One: a CPU"}
+    assert describe_machine(tmp_path / "missing") == {**expected, "cpu": platform.processor()}
 
 
 @pytest.fixture

@@ -108,6 +108,14 @@ def test_every_text_is_flushed(monkeypatch):
     assert flushed == ["a\n", "a\nb\n"]
 
 
+def test_warnings_stay_and_are_called_so():
+    stream = Terminal()
+    line = ProgressLine(stream)
+    line.update("step 17 of 100")
+    line.warn("the map is black")
+    assert stream.screen() == ["warning: the map is black", ""]
+
+
 def test_default_stream_is_stdout(capsys):
     ProgressLine().print("hello")
     assert capsys.readouterr().out == "hello\n"

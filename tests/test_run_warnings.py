@@ -21,23 +21,58 @@ def test_two_hours_are_not_long(step, rate):
     assert long_run(RUN, step, rate) is None
 
 
-def row(epoch, loss, black=190.0):
-    return {"epoch": epoch, "val_loss": loss, "val_zero_map_loss": black}
+NAMES = ("nose", "left ear", "right ear")
 
 
-def test_a_black_map_is_named_once_after_a_third():
-    history, said = [], []
-    for epoch in range(1, 10):
-        history.append(row(epoch, 190.0))
-        said.append(collapse(RUN, history) is not None)
-    assert said == [epoch == 3 for epoch in range(1, 10)]
+def rows(*epochs):
+    return [{"epoch": epoch} for epoch in epochs]
 
 
-@pytest.mark.parametrize(("loss", "black"), [(180.0, False), (187.0, True), (float("nan"), True)])
-def test_a_map_is_black_if_its_loss_is(loss, black):
-    assert (collapse(RUN, [row(3, loss)]) is not None) == black
+def test_an_empty_map_is_named_once_after_a_third():
+    said = [collapse(RUN, NAMES, [1.0], rows(*range(1, epoch + 1))) for epoch in range(1, 10)]
+    assert [text is not None for text in said] == [epoch == 3 for epoch in range(1, 10)]
 
 
-def test_coordinates_are_never_black():
+def test_it_is_named_in_the_first_row_after_a_third():
+    assert collapse(RUN, NAMES, [1.0], rows(2, 4)) is not None
+    assert collapse(RUN, NAMES, [1.0], rows(2, 4, 6)) is None
+
+
+@pytest.mark.parametrize(
+    ("share", "empty"), [(180 / 190, False), (187 / 190, True), (1.3, True), (None, False)]
+)
+def test_a_map_is_empty_if_its_loss_is(share, empty):
+    assert (collapse(RUN, NAMES, [share], rows(3)) is not None) == empty
+
+
+def test_the_warning_says_how_near_and_what_helps():
+    text = collapse(RUN, NAMES, [0.9912], rows(3))
+    assert text.startswith("the heatmap answers nothing after a third of the epochs")
+    assert "validation loss 99.1% of that of an empty map" in text
+    for flag in ("--learning_rate", "--seed", "--batch_size", "--radius"):
+        assert flag in text
+
+
+@pytest.mark.parametrize(
+    ("shares", "which"),
+    [
+        ([0.5, 0.99, 0.2], "the map of left ear answers nothing"),
+        ([1.0, 0.99, 0.2], "the map of nose, left ear answers nothing"),
+        ([1.0, 1.0, 1.0], "the map of nose, left ear, right ear answers nothing"),
+        ([None, 0.5, 0.99], "the map of right ear answers nothing"),
+        ([0.5, 0.97, 0.2], None),
+        ([None, None, None], None),
+    ],
+)
+def test_maps_that_are_empty_are_named_by_their_keypoints(shares, which):
+    text = collapse(RUN, NAMES, shares, rows(3))
+    assert text is None if which is None else text.startswith(which)
+
+
+def test_the_worst_map_says_how_near():
+    assert "loss 99.5% of that" in collapse(RUN, NAMES, [0.99, 0.995, 0.2], rows(3))
+
+
+def test_coordinates_are_never_empty():
     run = RunConfig(arch="xy", epochs=9)
-    assert collapse(run, [row(3, 190.0, float("nan"))]) is None
+    assert collapse(run, ("largest",), None, rows(3)) is None

@@ -78,3 +78,15 @@ def test_sheets_keep_every_pixel(tmp_path):
         for j, tile in enumerate(row):
             np.testing.assert_array_equal(sheet[8 * i : 8 * i + 8, 8 * j : 8 * j + 8], tile)
     assert [p.name for p in tmp_path.iterdir()] == ["sheet.png"]
+
+
+def test_a_sheet_has_a_row_of_maps_where_there_are_any():
+    images = np.ones((2, 4, 4), np.uint8)
+    (only,) = summaries.picture_rows({"images": images, "points": np.zeros((2, 2))})
+    assert only is images
+    maps = np.full((2, 4, 4), -3, np.float32)
+    maps[0, 0, :3] = 1.6, 254.4, 300
+    _, row = summaries.picture_rows({"images": images, "heatmaps": maps})
+    assert row.dtype == np.uint8
+    assert row[0, 0].tolist() == [2, 254, 255, 0]
+    assert row.sum() == 2 + 254 + 255

@@ -7,14 +7,12 @@ JSON object with at least `rate` (items per second). `serve` is the worker's sid
 
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rectloc_tf.errors import UserError
@@ -123,17 +121,6 @@ def take_turns(
     finally:
         for worker in workers.values():
             worker.close()
-
-
-def describe_machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cpu = names[0] if names else platform.processor()
-    return {"platform": platform.platform(), "cores": os.cpu_count(), "cpu": cpu}
 
 
 def spread(values: list[float]) -> dict[str, float]:

@@ -5,11 +5,11 @@ python -m rectloc_tf.experiments.all --flagfile=flags/study.flags --dry_run
 
 from importlib import import_module
 
-from rectloc_tf import experiments
+from rectloc_tf import registry
 from rectloc_tf.experiments.command import main
 
 EXPERIMENTS = tuple(
-    import_module(f"{experiments.__name__}.{name}").EXPERIMENT for name in experiments.EXPERIMENTS
+    import_module(f"rectloc_tf.experiments.{name}").EXPERIMENT for name in registry.EXPERIMENTS
 )
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 python -m rectloc_tf.experiments.architectures --flagfile=flags/study.flags
 """
 
-import dataclasses
-
 from rectloc_tf.experiments.command import main
 from rectloc_tf.experiments.plan import COMPARED, Experiment, Settings, Task
 
@@ -33,11 +31,12 @@ def stages(model) -> list[dict]:
 
 def summarise(settings: Settings, summaries) -> dict:
     """The stages of each head's network, built from the base run."""
-    from rectloc_tf.models import build_model
+    from rectloc_tf.models import build_run_model, run_head
 
     networks = {}
     for arch in COMPARED:
-        model = build_model(dataclasses.replace(settings.base, arch=arch).model)
+        run = settings.base.changed(arch=arch)
+        model = build_run_model(run, run_head(run), channels=1)
         networks[arch] = {"weights": model.count_params(), "stages": stages(model)}
     return {"networks": networks}
 

@@ -1,12 +1,16 @@
 """The entry point that all experiments share."""
 
+import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 from rectloc_tf import cli
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import EXIT_ERROR, ConfigError, UserError
-from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
-from rectloc_tf.results.rundir import read_json
+from rectloc_tf.experiments.extend import extend
+from rectloc_tf.experiments.plan import Experiment, Part, Settings, Task
+from rectloc_tf.experiments.summaries import write_experiment
 from rectloc_tf.training.progress import format_seconds
 
 
@@ -25,7 +29,12 @@ def _numbers(name: str, kind: type) -> tuple:
         raise ConfigError(message) from error
 
 
-def _settings(base) -> Settings:
+def read_settings(base: RunConfig) -> Settings:
+    """The settings that the flags describe, around a base run.
+
+    Raises:
+        ConfigError: naming the flag that is wrong.
+    """
     kinds = {"seeds": int, "fractions": float, "batch_sizes": int, "learning_rates": float}
     lists = {name: _numbers(name, kind) for name, kind in {**kinds, "depths": int}.items()}
     if cli.option("domains"):
@@ -35,76 +44,64 @@ def _settings(base) -> Settings:
     return Settings(base=base, **lists, **folders, **{name: cli.option(name) for name in sizes})
 
 
-def check_precision(asked: RunConfig, run: RunConfig, summaries: list[Path]) -> None:
-    """Refuses to make a study anew only because this machine chooses another precision.
-
-    Args:
-        asked: the base run as the flags describe it; its precision may be "auto".
-        run: the same with the precision that "auto" means on this machine.
-        summaries: of the experiments, where there are any yet: they would be replaced.
-
-    Raises:
-        UserError: naming the summary and the flag.
-    """
-    for path in summaries:
-        if asked.precision != "auto" or not path.exists():
-            continue
-        theirs = read_json(path)["base"]["precision"]
-        if theirs != run.precision:
-            raise UserError(
-                f"{path}: made with --precision={theirs}, but on this machine --precision=auto "
-                f"means {run.precision}; add --precision={theirs} to use it, or "
-                f"--precision={run.precision} and another --results_dir to start anew"
-            )
-
-
 def _run(experiments: list[Experiment]) -> int:
     asked, execution = cli.run_config(), cli.execution_config()
-    _settings(asked)  # refuses what is wrong before TensorFlow is loaded
+    read_settings(asked)  # refuses what is wrong before TensorFlow is loaded
     cli.load_tensorflow()
     from rectloc_tf.experiments.runner import Study
     from rectloc_tf.training import runtime
     from rectloc_tf.training.interrupts import stop_on_signals
 
     run, _ = runtime.resolve(asked, execution)
-    settings = _settings(run)
-    check_precision(asked, run, [settings.results_dir / f"{e.name}.json" for e in experiments])
+    settings = read_settings(run)
+    parts = [extend(experiment, settings) for experiment in experiments]
+    for part in parts:
+        if part.experiment.plan(part.asked) and not part.asked_tasks:
+            seed = part.settings.seeds[0]
+            print(f"{part.experiment.name}: of its first seed alone, {seed}; nothing to make")
     with stop_on_signals() as stop:
         study = Study(settings, execution, stop)
         if cli.option("dry_run"):
-            _print_plan(study, experiments)
+            _print_plan(study, parts)
             return 0
-        failures = study.run(experiments)
-    for experiment in experiments:
-        study.summarise(experiment)
-        print(f"{settings.results_dir / experiment.name}.json")
-        _draw(experiment.name, settings.results_dir, Path(cli.option("figures_dir")))
+        failures = study.run(parts)
+    for part in parts:
+        print(write_experiment(part))
+    names = [experiment.name for experiment in experiments]
+    draw_figures(names, settings.results_dir, Path(cli.option("figures_dir")))
     for failure in failures:
         print(f"failed: {failure}")
     return EXIT_ERROR if failures else 0
 
 
-def _draw(name: str, results_dir: Path, figures_dir: Path) -> None:
-    """Draws an experiment's figures, in a checkout."""
-    try:
-        from figures import make_all
-    except ModuleNotFoundError as error:
-        if error.name != "figures":
-            raise
+def draw_figures(names: list[str], results_dir: Path, figures_dir: Path) -> None:
+    """Draws the figures of experiments, in a checkout, and prints where they are.
+
+    Raises:
+        UserError: with the reason, if they cannot be drawn.
+    """
+    spec = importlib.util.find_spec("figures")
+    # Any folder of that name is found, as --figures_dir makes: without an origin.
+    if not (spec and spec.origin and Path(spec.origin).with_name("make_all.py").exists()):
         print("figures are drawn in a checkout only: python -m figures.make_all")
         return
-    for path in make_all.draw(name, results_dir, figures_dir):
-        print(path)
+    folders = (f"--results_dir={results_dir}", f"--figures_dir={figures_dir}")
+    command = [sys.executable, "-m", "figures.make_all", *names, *folders]
+    done = subprocess.run(command, capture_output=True, text=True)
+    print(done.stdout, end="")
+    if done.returncode:
+        why = (done.stderr.splitlines() or ["ended early"])[-1].removeprefix("error: ")
+        raise UserError(f"figures are not drawn: {why}")
 
 
-def _print_plan(study, experiments: list[Experiment]) -> None:
-    """Prints every run, and what those that are missing will cost on this machine."""
-    missing = study.open_tasks(experiments)
+def _print_plan(study, parts: list[Part]) -> None:
+    """Prints every run asked for, and what those that are missing will cost on this machine."""
+    missing = study.open_tasks(parts)
     speeds = {shape: study.measure_speed(task.run) for shape, task in _by_shape(missing).items()}
     seconds = {task.name: task.images / speeds[_shape(task)] for task in missing}
-    for experiment in experiments:
-        print(f"{experiment.name}:")
-        for task in merge(experiment.plan(study.settings)):
+    for part in parts:
+        print(f"{part.experiment.name}:")
+        for task in part.asked_tasks:
             cost = format_seconds(seconds[task.name]) if task.name in seconds else "done"
             print(f"  {task.name:<24} {cost:>8}  {describe(task)}")
     total = format_seconds(sum(seconds.values()))
@@ -125,7 +122,8 @@ def describe(task: Task) -> str:
     """A run in words."""
     run = task.run
     words = f"{run.arch} domain {run.domain} seed {run.seed}, {run.num_train} images, "
-    words += f"{run.epochs} epochs of batch {run.batch_size} at {run.learning_rate:g}"
+    words += f"{run.epochs} epochs of batch {run.batch_size} at {run.learning_rate:g}, "
+    words += run.precision
     usual = RunConfig()
     for name in ("depth", "labels", "target"):
         if getattr(run, name) != getattr(usual, name):

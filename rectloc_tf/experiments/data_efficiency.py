@@ -43,7 +43,7 @@ def runs(settings: Settings):
             for arch in COMPARED:
                 run = fixed_updates(settings, arch, fraction, seed)
                 yield _about("updates", fraction, run), run
-    for fraction in settings.fractions[::-2][::-1]:  # every other size, the largest among them
+    for fraction in settings.epoch_fractions:
         for arch in COMPARED:
             run = fixed_epochs(settings, arch, fraction)
             yield _about("epochs", fraction, run), run
@@ -69,7 +69,7 @@ def summarise(settings: Settings, summaries) -> dict:
     return {"rows": rows}
 
 
-EXPERIMENT = Experiment("data_efficiency", plan, summarise)
+EXPERIMENT = Experiment("data_efficiency", plan, summarise, lists=("fractions", "epoch_fractions"))
 
 if __name__ == "__main__":
     main(EXPERIMENT)

@@ -51,7 +51,9 @@ def summarise(settings: Settings, summaries) -> dict:
     return {"centre": centre, "rows": rows}
 
 
-EXPERIMENT = Experiment("hyperparameter_sweep", plan, summarise)
+EXPERIMENT = Experiment(
+    "hyperparameter_sweep", plan, summarise, lists=("batch_sizes", "learning_rates", "depths")
+)
 
 if __name__ == "__main__":
     main(EXPERIMENT)

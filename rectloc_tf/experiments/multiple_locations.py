@@ -53,7 +53,7 @@ def summarise(settings: Settings, summaries) -> dict:
     rows, found_by = [], {}
     for about, _, summary in finished(runs(settings), summaries):
         for domain in settings.domains:
-            for measured in summary["locations"][str(domain)]:
+            for measured in summary["locations"].get(str(domain), ()):
                 found = [int(bits, 16) for bits in measured["found"].split()]
                 kind = (about["training"], domain, measured["threshold"])
                 found_by.setdefault(kind, []).append(found)
@@ -64,10 +64,10 @@ def summarise(settings: Settings, summaries) -> dict:
         if len(found) > 1:
             about = {"training": training, "tested": domain, "threshold": threshold}
             agreements.append({**about, "agreement": agreement(found)})
-    return {"domains": list(settings.domains), "rows": rows, "agreements": agreements}
+    return {"rows": rows, "agreements": agreements}
 
 
-EXPERIMENT = Experiment("multiple_locations", plan, summarise)
+EXPERIMENT = Experiment("multiple_locations", plan, summarise, lists=("domains",))
 
 if __name__ == "__main__":
     main(EXPERIMENT)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rectloc_tf.config import DEPTHS, MAX_DOMAIN, RunConfig
 from rectloc_tf.errors import ConfigError
@@ -26,6 +26,8 @@ class Settings:
         seeds: one run each wherever an experiment repeats.
         domains: of cross_domain, to train and to test on.
         fractions: of data_efficiency, shares of 10,000 images.
+        epoch_fractions: of its smaller series; None means every other of `fractions`, the largest
+            among them.
         batch_sizes, learning_rates, depths: of hyperparameter_sweep.
         updates: optimiser steps of data_efficiency's runs.
         runs_root: folder of the run folders.
@@ -39,6 +41,7 @@ class Settings:
     seeds: tuple[int, ...]
     domains: tuple[int, ...] = (1, 2, 3, 4, 5)
     fractions: tuple[float, ...]
+    epoch_fractions: tuple[float, ...] = cast(tuple, None)  # filled in below
     batch_sizes: tuple[int, ...]
     learning_rates: tuple[float, ...]
     depths: tuple[int, ...] = DEPTHS
@@ -54,14 +57,16 @@ class Settings:
         for name in ("batch_sizes", "learning_rates", "depths"):  # checked as runs are planned
             _require_each(name, getattr(self, name), lambda v: v > 0, "above 0")
         _require_each("fractions", self.fractions, lambda v: 1e-4 <= v <= 1, "from 0.0001 to 1")
+        if self.epoch_fractions is None:
+            object.__setattr__(self, "epoch_fractions", self.fractions[::-2][::-1])
 
     def improved(self, **changes: Any) -> RunConfig:
         """The base run with some fields changed, of `epochs`, augmented."""
-        return dataclasses.replace(self.base, epochs=self.epochs, augment=True, **changes)
+        return self.base.changed(epochs=self.epochs, augment=True, **changes)
 
     def plain(self, **changes: Any) -> RunConfig:
         """The base run with some fields changed, of `plain_epochs`."""
-        return dataclasses.replace(self.base, epochs=self.plain_epochs or self.epochs, **changes)
+        return self.base.changed(epochs=self.plain_epochs or self.epochs, **changes)
 
     def short(self, **changes: Any) -> RunConfig:
         """The base run with some fields changed, of `short_epochs`."""
@@ -75,7 +80,7 @@ def _require_each(name: str, values: tuple, test: Callable[[Any], bool], rule: s
         raise ConfigError(f"--{name}={given}: must be {rule}, separated by commas, each once")
 
 
-ASKED = ("domains", "pictured", "failures", "located")  # what a task lists domains for
+ASKED = ("domains", "pictured", "failures", "located", "detected")  # what a task lists domains for
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class Task:
         pictured: test domains of which some scenes and answers are kept as pictures.
         failures: test domains of which the scenes with the largest errors are.
         located: test domains in which all rectangles are looked for (heatmaps only).
+        detected: test domains in which points of one class are (`--labels=unordered`).
     """
 
     run: RunConfig
@@ -95,6 +101,7 @@ class Task:
     pictured: tuple[int, ...] = ()
     failures: tuple[int, ...] = ()
     located: tuple[int, ...] = ()
+    detected: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -132,11 +139,41 @@ class Experiment:
         plan: settings -> the runs that it needs.
         summarise: settings and the summaries of its finished runs by name -> the part of the
             experiment's summary that is its own.
+        lists: the settings beside `seeds` whose values it goes through.
     """
 
     name: str
     plan: Callable[[Settings], list[Task]]
     summarise: Callable[[Settings, Mapping[str, dict[str, Any]]], dict[str, Any]]
+    lists: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """An experiment as a part of a study that adds to what is there.
+
+    Attributes:
+        experiment: which.
+        asked: the settings that a command asks for.
+        settings: those that it is summed up at: with the values that its summary has already.
+        kept: names of the runs that its summary has already.
+    """
+
+    experiment: Experiment
+    asked: Settings
+    settings: Settings
+    kept: frozenset[str] = frozenset()
+
+    @property
+    def tasks(self) -> list[Task]:
+        """All its runs, each once."""
+        return merge(self.experiment.plan(self.settings))
+
+    @property
+    def asked_tasks(self) -> list[Task]:
+        """Those of its runs that the command asks for."""
+        names = {task.name for task in self.experiment.plan(self.asked)}
+        return [task for task in self.tasks if task.name in names]
 
 
 def finished(

@@ -4,7 +4,6 @@ A run whose summary answers all that is asked is skipped; one that was interrupt
 that fails is reported and does not stop the others. Its summary is written as soon as it ends.
 """
 
-import dataclasses
 import gc
 import itertools
 import statistics
@@ -17,20 +16,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rectloc_tf.benchmarking.turns import describe_machine
-from rectloc_tf.config import TEST_START, ExecutionConfig, RunConfig
+from pipelines.source import Source, make_source
+from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.experiments import summaries
-from rectloc_tf.experiments.plan import Experiment, Settings, Task, merge
-from rectloc_tf.results.evaluation import Evaluator, measure_locations
-from rectloc_tf.results.pictures import largest_errors, predict_scenes
-from rectloc_tf.results.rundir import RunFolder, write_json
-from rectloc_tf.serving.saved_model import load_model
+from rectloc_tf.experiments.plan import Part, Settings, Task, merge
+from rectloc_tf.geometry import centers
+from rectloc_tf.models import load_model, run_head
+from rectloc_tf.processor import describe_machine
+from rectloc_tf.results.evaluation import Evaluator, detect, measure_locations
+from rectloc_tf.results.metrics import best_threshold, detection_metrics
+from rectloc_tf.results.pictures import Answer, answer_with, largest_errors, predict_scenes
+from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.loop import train
 from rectloc_tf.training.progress import ProgressLine, format_seconds
 from rectloc_tf.training.runtime import Runtime, describe_environment, make_runtime
-from rectloc_tf.training.state import TrainState, distributed_batches, make_train_step
+from rectloc_tf.training.state import TrainState
+from rectloc_tf.training.step import distributed_batches, make_train_step
 
 NUM_PICTURED = 8
 NUM_SEARCHED = 200  # test scenes among which the largest errors are looked for
@@ -66,9 +69,11 @@ class StudyProgress(ProgressLine):
         super().update(f"{place}: {text}")
 
     def print(self, text: str) -> None:
-        """Prints only warnings, with the name of the run."""
-        if text.startswith("warning"):
-            self.tell(f"{self._tasks[self._number].name}: {text}")
+        """Prints nothing: what a run says line by line."""
+
+    def warn(self, text: str) -> None:
+        """Prints a run's warning, with its name."""
+        self.tell(f"{self._tasks[self._number].name}: warning: {text}")
 
     def tell(self, text: str) -> None:
         """Prints a line that stays."""
@@ -83,23 +88,23 @@ class Study:
     execution: ExecutionConfig
     stop: StopRequest
 
-    def open_tasks(self, experiments: list[Experiment]) -> list[Task]:
-        """The runs of the experiments that are not answered yet, each once."""
-        tasks = merge([task for e in experiments for task in e.plan(self.settings)])
+    def open_tasks(self, parts: list[Part]) -> list[Task]:
+        """The runs that are asked for and not answered yet, each once."""
+        tasks = merge([task for part in parts for task in part.asked_tasks])
         return [task for task in tasks if not summaries.answers(self._summary(task), task)]
 
     def _summary(self, task: Task) -> dict[str, Any] | None:
         return summaries.read_summary(self.settings.results_dir, task.name)
 
-    def run(self, experiments: list[Experiment]) -> list[str]:
+    def run(self, parts: list[Part]) -> list[str]:
         """Makes all that is missing; returns what failed, a line each.
 
         Raises:
             Interrupted: after a signal, with the state saved.
         """
-        tasks, failures = self.open_tasks(experiments), []
+        tasks, failures = self.open_tasks(parts), []
         progress = StudyProgress(tasks)
-        wanted = {e.name: {t.name for t in merge(e.plan(self.settings))} for e in experiments}
+        names = [{task.name for task in part.tasks} for part in parts]
         for number, task in enumerate(tasks):
             progress.start(number)
             self.stop.check()
@@ -113,9 +118,9 @@ class Study:
                 continue
             took = format_seconds(time.monotonic() - began)
             progress.tell(f"[{number + 1}/{len(tasks)}] {task.name}: done in {took}")
-            for experiment in experiments:
-                if task.name in wanted[experiment.name]:
-                    self.summarise(experiment)
+            for part, its in zip(parts, names, strict=True):
+                if task.name in its:
+                    summaries.write_experiment(part)
         return failures
 
     def _finish(self, task: Task, progress: StudyProgress) -> None:
@@ -147,51 +152,80 @@ class Study:
         run = task.run
         if summaries.answers(summary, task):
             return
-        model = load_model(folder)
-        measure = Evaluator(model, session.strategy, session.jit, on_batch=self._check_stop)
+        model, head = load_model(folder.best_model), run_head(run)
+        measure = Evaluator(model, head, session.strategy, session.jit, self._check_stop)
+        answer = answer_with(model, head)
         for domain in task.domains:
             if str(domain) not in summary["splits"]["test"]:
-                scene = _in_domain(run, domain).scene
-                metrics = measure(scene, run.targets, run.split_indices("test"))
-                summary["splits"]["test"][str(domain)] = metrics
+                source = _in_domain(run, domain)
+                summary["splits"]["test"][str(domain)] = measure(source, source.indices("test"))
         located = summary.setdefault("locations", {})
         for domain in task.located:
             if str(domain) not in located:
-                scene, test = _in_domain(run, domain).scene, run.split_indices("test")
-                located[str(domain)] = measure_locations(model, scene, test, self._check_stop)
+                source = _in_domain(run, domain)
+                asked = source, source.indices("test"), self._check_stop
+                located[str(domain)] = measure_locations(model, head, *asked)
+        if task.detected:
+            self._detect(task, folder, summary)
         for domain in task.pictured:
             if str(domain) not in summary["pictures"]:
-                scenes = predict_scenes(model, _in_domain(run, domain), NUM_PICTURED, TEST_START)
-                kept = self._keep_pictures(f"{task.name}_on{domain}.png", run, scenes)
+                scenes = _predict(answer, _in_domain(run, domain), "test", NUM_PICTURED)
+                kept = self._keep_pictures(f"{task.name}_on{domain}.png", scenes)
                 summary["pictures"][str(domain)] = kept
         failures = summary.setdefault("failures", {})
         for domain in task.failures:
             if str(domain) not in failures:
-                scenes = predict_scenes(model, _in_domain(run, domain), NUM_SEARCHED, TEST_START)
+                scenes = _predict(answer, _in_domain(run, domain), "test", NUM_SEARCHED)
                 worst = largest_errors(scenes, NUM_PICTURED)
                 name = f"{task.name}_on{domain}_failures.png"
-                kept = self._keep_pictures(name, run, worst)
+                kept = self._keep_pictures(name, worst)
                 failures[str(domain)] = kept | {"searched": NUM_SEARCHED}
         if run.domain in task.pictured:
-            self._keep_snapshots(task, folder, model, summary)
+            self._keep_snapshots(task, folder, answer, summary)
 
-    def _keep_pictures(
-        self, name: str, run: RunConfig, pictured: dict[str, np.ndarray]
-    ) -> dict[str, Any]:
+    def _detect(self, task: Task, folder: RunFolder, summary: dict[str, Any]) -> None:
+        """Adds how well all points of one class are found; final weights."""
+        model, head = load_model(folder.final_model), run_head(task.run)
+
+        def find(source: Source, split: str):
+            points, values, rectangles = detect(
+                model, head, source, source.indices(split), self._check_stop
+            )
+            return points, values, centers(rectangles)
+
+        kept = summary.setdefault("detections", {"domains": {}})
+        if "threshold" not in kept:
+            kept["threshold"] = best_threshold(*find(make_source(task.run), "validation"))
+        for domain in task.detected:
+            if str(domain) not in kept["domains"]:
+                points, values, truths = find(_in_domain(task.run, domain), "test")
+                pairs = zip(points, values, strict=True)
+                found = [p[v >= kept["threshold"]] for p, v in pairs]
+                kept["domains"][str(domain)] = detection_metrics(found, truths)
+
+    def _keep_pictures(self, name: str, pictured: dict[str, np.ndarray]) -> dict[str, Any]:
         """Writes the sheet `name`; returns what a summary says of it."""
-        summaries.write_sheet(self._sheet(name), summaries.picture_rows(pictured, run))
-        return {"sheet": name, **{n: pictured[n].tolist() for n in ("rectangles", "points")}}
+        summaries.write_sheet(self._sheet(name), summaries.picture_rows(pictured))
+        points, rectangles = pictured["points"][:, 0], pictured["rectangles"]
+        kept = {"sheet": name, "rectangles": rectangles.tolist(), "points": points.tolist()}
+        if pictured["points"].shape[1] > 1:  # all that is detected, none where there is no more
+            every = (
+                [p.tolist() for p in row if np.isfinite(p).all()] for row in pictured["points"]
+            )
+            kept["detections"] = list(every)
+        return kept
 
     def _keep_snapshots(
-        self, task: Task, folder: RunFolder, model: keras.Model, summary: dict[str, Any]
+        self, task: Task, folder: RunFolder, answer: Answer, summary: dict[str, Any]
     ) -> None:
         """Adds what the run answered as it learnt: points, and a sheet of scenes and maps."""
         run, snapshots = task.run, folder.read_snapshots()
         number = min(len(arrays["points"]) for arrays in snapshots.values())
-        scenes = predict_scenes(model, run, number)
+        scenes = _predict(answer, make_source(run), "validation", number)
         rows = [scenes["images"]]
         for epoch, arrays in snapshots.items():
-            summary["snapshots"][str(epoch)]["points"] = arrays["points"].tolist()
+            points = arrays["points"].reshape(len(arrays["points"]), -1, 2)[:, 0]
+            summary["snapshots"][str(epoch)]["points"] = points.tolist()
             if "heatmaps" in arrays:
                 rows.append(arrays["heatmaps"])
         name = f"{task.name}_epochs.png"
@@ -208,9 +242,10 @@ class Study:
         """Training images per second of a run on this machine, from a few steps."""
         session = make_runtime(self.execution, run.batch_size)
         keras.utils.set_random_seed(0)
-        state = TrainState(run, session.strategy)
-        step = make_train_step(run, state, session.strategy, session.jit)
-        batches = itertools.cycle(distributed_batches(run, session, self.execution.renderer, 0))
+        source, head = make_source(run, self.execution.renderer), run_head(run)
+        state = TrainState(run, head, source.channels, session.strategy)
+        step = make_train_step(run, source, head, state, session.strategy, session.jit)
+        batches = itertools.cycle(distributed_batches(run, source, session, 0))
         times = []
         for _ in range(SPEED_STEPS + 1):  # the first compiles
             began = time.monotonic()
@@ -218,30 +253,11 @@ class Study:
             times.append(time.monotonic() - began)
         return run.batch_size / statistics.median(times[1:])
 
-    def summarise(self, experiment: Experiment) -> None:
-        """Writes an experiment's summary from those of its runs that are there."""
-        settings = self.settings
-        tasks = merge(experiment.plan(settings))
-        found = [(task, self._summary(task)) for task in tasks]
-        done = {t.name: s for t, s in found if s is not None and summaries.answers(s, t)}
-        machines = {tuple(s["machine"].values()): s["machine"] for s in done.values()}
-        summary = {
-            "schema": 1,
-            "experiment": experiment.name,
-            "base": settings.base.to_json(),
-            "seeds": list(settings.seeds),
-            "epochs": settings.epochs,
-            "plain_epochs": settings.plain_epochs,
-            "short_epochs": settings.short_epochs,
-            "updates": settings.updates,
-            "runs": list(done),
-            "missing": [t.name for t in tasks if t.name not in done],
-            "hours": sum(s["seconds"] for s in done.values()) / 3600,
-            "machines": list(machines.values()),
-            **experiment.summarise(settings, done),
-        }
-        write_json(settings.results_dir / f"{experiment.name}.json", summary)
+
+def _in_domain(run: RunConfig, domain: int) -> Source:
+    return make_source(run.changed(domain=domain))
 
 
-def _in_domain(run: RunConfig, domain: int) -> RunConfig:
-    return dataclasses.replace(run, domain=domain)
+def _predict(answer: Answer, source: Source, split: str, number: int) -> dict[str, np.ndarray]:
+    """The first images of a split with a network's answers."""
+    return predict_scenes(answer, source, source.indices(split)[:number])

@@ -1,7 +1,8 @@
-"""What is kept of a finished run: a small JSON file and, for some, a sheet of pictures.
+"""What is kept of a finished run, and of an experiment: small JSON files and sheets of pictures.
 
 `figures/results/runs/<run>.json` is all that figures and reports need of a run, so that it may
-be committed, and the run folder thrown away.
+be committed, and the run folder thrown away. `figures/results/<experiment>.json` sums up an
+experiment's runs.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
-from rectloc_tf.experiments.plan import Task
+from rectloc_tf.experiments.plan import Experiment, Part, Task
 from rectloc_tf.results.output_files import atomic_path
 from rectloc_tf.results.rundir import RunFolder, read_json, write_json
 
@@ -49,6 +50,7 @@ def held(summary: dict[str, Any], run: RunConfig) -> Task:
         "pictured": summary["pictures"],
         "failures": summary.get("failures", {}),
         "located": summary.get("locations", {}),
+        "detected": summary.get("detections", {}).get("domains", {}),
     }
     return Task(run, **{name: tuple(map(int, domains)) for name, domains in there.items()})
 
@@ -97,6 +99,63 @@ def write_summary(results_dir: Path, name: str, summary: dict[str, Any]) -> None
     write_json(summary_path(results_dir, name), summary)
 
 
+def experiment_path(results_dir: Path, experiment: Experiment) -> Path:
+    """Where the summary of an experiment lies."""
+    return results_dir / f"{experiment.name}.json"
+
+
+def read_experiment(path: Path) -> dict[str, Any] | None:
+    """The summary of an experiment; None if there is none yet.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    if not path.exists():
+        return None
+    summary = read_json(path)
+    if not isinstance(summary, dict) or not {"base", "seeds", "runs", "missing"} <= summary.keys():
+        raise UserError(
+            f"{path}: damaged, not the summary of an experiment; delete it to make it again"
+        )
+    return summary
+
+
+def write_experiment(part: Part) -> Path:
+    """Writes an experiment's summary from those of its runs that are there; returns its path.
+
+    A run that the summary had before stays in it, even if more is asked of the run now; until
+    that is measured it counts as missing too.
+    """
+    settings, experiment, tasks = part.settings, part.experiment, part.tasks
+    found = {task.name: read_summary(settings.results_dir, task.name) for task in tasks}
+    missing = [task.name for task in tasks if not answers(found[task.name], task)]
+    done = {
+        name: summary
+        for name, summary in found.items()
+        if summary is not None and (name not in missing or name in part.kept)
+    }
+    machines = {tuple(s["machine"].values()): s["machine"] for s in done.values()}
+    summary = {
+        "schema": 1,
+        "experiment": experiment.name,
+        "base": settings.base.to_json(),
+        "seeds": list(dict.fromkeys(task.run.seed for task in tasks)),
+        "epochs": settings.epochs,
+        "plain_epochs": settings.plain_epochs,
+        "short_epochs": settings.short_epochs,
+        "updates": settings.updates,
+        "runs": list(done),
+        "missing": missing,
+        "hours": sum(s["seconds"] for s in done.values()) / 3600,
+        "machines": list(machines.values()),
+        **{name: list(getattr(settings, name)) for name in experiment.lists},
+        **experiment.summarise(settings, done),
+    }
+    path = experiment_path(settings.results_dir, experiment)
+    write_json(path, summary)
+    return path
+
+
 def write_sheet(path: Path, rows: list[np.ndarray]) -> None:
     """Writes pictures as one PNG: a row for each of the arrays, uint8 [N, S, S].
 
@@ -111,9 +170,9 @@ def write_sheet(path: Path, rows: list[np.ndarray]) -> None:
         temporary.write_bytes(data.tobytes())
 
 
-def picture_rows(pictured: dict[str, np.ndarray], run: RunConfig) -> list[np.ndarray]:
-    """The rows of a sheet: scenes and, for heatmap networks, heatmaps, uint8 [N, S, S] each."""
+def picture_rows(pictured: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The rows of a sheet: scenes and, where there are any, heatmaps, uint8 [N, S, S] each."""
     rows = [pictured["images"]]
-    if run.targets.is_heatmap:
+    if "heatmaps" in pictured:
         rows.append(np.clip(pictured["heatmaps"], 0, 255).round().astype(np.uint8))
     return rows

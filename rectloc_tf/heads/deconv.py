@@ -1,8 +1,8 @@
 """A heatmap from one vector: pooling, Dense(2500), 50 x 50, one transposed convolution.
 
-Targets are blobs in brightness 0-255. Points with an order share one map: that of rank r among k
-has peak brightness 255 (k - r) / k, and where two overlap the brighter wins. Named keypoints have
-a map each, and points of one class share a map in which all are equally bright.
+Targets are blobs of brightness 0-255, or 0-`peak`. Points with an order share one map: that of
+rank r among k has peak brightness 255 (k - r) / k, and where two overlap the brighter wins. Named
+keypoints have a map each, and points of one class share a map in which all are equally bright.
 """
 
 import functools
@@ -19,7 +19,7 @@ from rectloc_tf.network.layers import LAYOUT, PolyphaseConv2DTranspose
 from rectloc_tf.registry import NAMED, RANKED, UNORDERED
 
 COARSE_SIZE = 50  # the side of the map that the Dense layer paints
-PEAK = 255.0
+BRIGHTEST = 255.0  # in answers and pictures, whatever the targets' peak
 GAUSSIAN_REACH = 4.0  # in sigma, where a Gaussian has fallen to 0.03 % of its peak
 # Nearest that two detections of one class may be, and half the window that each is refined in,
 # px of 224.
@@ -32,13 +32,13 @@ def deconv_geometry(image_size: int) -> tuple[int, int]:
     return stride, image_size - (COARSE_SIZE - 1) * stride
 
 
-def brightnesses(num_labels: int) -> np.ndarray:
+def brightnesses(num_labels: int, peak: float = BRIGHTEST) -> np.ndarray:
     """Peak brightness of each of some ranked points, first to last: float32 [k]."""
-    return (PEAK * (num_labels - np.arange(num_labels)) / num_labels).astype(np.float32)
+    return (peak * (num_labels - np.arange(num_labels)) / num_labels).astype(np.float32)
 
 
 class Deconv(Head):
-    """Outputs [B, S, S, M], brightness in units of 0-255; M = K for named keypoints, else 1."""
+    """Outputs [B, S, S, M], brightness from 0 to `peak`; M = K for named keypoints, else 1."""
 
     can_be_empty = True
 
@@ -67,7 +67,8 @@ class Deconv(Head):
     def targets(self, points, present):
         """`values` [B, S, S, M]: see `blob`."""
         there, count = tf.cast(present, tf.float32), points.shape[1]
-        levels = brightnesses(count) if self.keypoints.kind == RANKED else [PEAK] * count
+        peak = self.config.peak
+        levels = brightnesses(count, peak) if self.keypoints.kind == RANKED else [peak] * count
         blobs = [
             self.blob(points[:, n], float(level) * there[:, n]) for n, level in enumerate(levels)
         ]
@@ -139,12 +140,14 @@ class Deconv(Head):
         number = len(self.keypoints.names)
         if self.keypoints.kind != NAMED:
             levels = brightnesses(number)
-            peaks = decode_peaks(outputs, number)
+            peaks = decode_peaks(self.maps(outputs), number)
             return Points(peaks.points, tf.clip_by_value(peaks.values / levels, 0, 1))
-        maps = tf.transpose(self._asked(outputs), [0, 3, 1, 2])
+        maps = tf.transpose(self.maps(outputs), [0, 3, 1, 2])
         peaks = decode_peaks(tf.reshape(maps, [-1, self.image_size, self.image_size]))
         xy = tf.reshape(peaks.points, [-1, number, 2])
-        return Points(xy, tf.clip_by_value(tf.reshape(peaks.values, [-1, number]) / PEAK, 0, 1))
+        return Points(
+            xy, tf.clip_by_value(tf.reshape(peaks.values, [-1, number]) / BRIGHTEST, 0, 1)
+        )
 
     def detections(self, outputs, max_points):
         """The blobs of the map, brightest first; values are brightness."""
@@ -154,11 +157,12 @@ class Deconv(Head):
             distance, window = MIN_DISTANCE / 224, CLASS_WINDOW / 224
         else:
             distance, window = 2 * WINDOW, WINDOW
-        return decode_peaks(outputs, max_points, min_distance=distance, window=window)
+        return decode_peaks(self.maps(outputs), max_points, min_distance=distance, window=window)
 
     def maps(self, outputs):
-        """The outputs themselves."""
-        return self._asked(outputs)
+        """The outputs themselves, in 0-255."""
+        maps, peak = self._asked(outputs), self.config.peak
+        return maps if peak == BRIGHTEST else maps * (BRIGHTEST / peak)
 
     def _asked(self, outputs):
         """The maps of the keypoints that are asked for, the first."""

@@ -12,13 +12,14 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 import tensorflow as tf
 
-from rectloc_tf.config import HeadConfig, Keypoints
+from rectloc_tf.config import MAX_DOMAIN, HeadConfig, Keypoints
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.geometry import frame_to_working
 from rectloc_tf.heads.losses import mean_over_present
 from rectloc_tf.heads.peaks import Peaks
-from rectloc_tf.registry import HEADS, LOSSES, load
+from rectloc_tf.registry import HEADS, LOSSES, UNORDERED, load
 
+MAX_DETECTIONS = MAX_DOMAIN  # of points of one class in an image
 Outputs = Any  # a tensor, or a dict of tensors
 Targets = dict[str, tf.Tensor]
 
@@ -75,13 +76,21 @@ class Head(abc.ABC):
         """
         if keypoints.kind not in HEADS[self.name].points:
             raise ConfigError(f"--arch={self.name}: cannot answer {keypoints.kind} points")
-        asked, ours = keypoints.num_points, self.keypoints.num_points
-        if asked != ours and asked != 1 and not self.answers_any_number:
+        asked, ours = keypoints, self.keypoints
+        other = dataclasses.replace(self, keypoints=keypoints)
+        if asked.num_points == 1 or (self.answers_any_number and other.answers_any_number):
+            return other
+        if asked.kind != ours.kind:
             raise ConfigError(
-                f"--labels: this model answers {ours} points, but {asked} are labelled here; use "
-                "--labels=largest"
+                f"--labels: this model answers {ours.kind} points, but {asked.kind} ones are "
+                "labelled here; use --labels=largest"
             )
-        return dataclasses.replace(self, keypoints=keypoints)
+        if asked.num_points != ours.num_points:
+            raise ConfigError(
+                f"--labels: this model answers {ours.num_points} points, but {asked.num_points} "
+                "are labelled here; use --labels=largest"
+            )
+        return other
 
     def to_working(self, length: float) -> float:
         """A length in px of 224, a share of the working side, in working pixels."""
@@ -159,11 +168,21 @@ class Head(abc.ABC):
         """What outputs say, by name.
 
         Returns:
-            points_xy [B, K, 2] in working pixels and, where the head has them, point_confidence
-            [B, K] and maps [B, S, S, M].
+            points_xy [B, K, 2] in working pixels; where the head has them, point_confidence [B, K]
+            and maps [B, S, S, M]; and of points of one class all that is detected, detections_xy
+            [B, MAX_DETECTIONS, 2] with detection_confidence, the most certain first and 0 where
+            there are no more.
         """
         points, maps = self.decode(outputs), self.maps(outputs)
         answers = {"points_xy": points.xy}
         if points.confidence is not None:
             answers["point_confidence"] = points.confidence
-        return answers if maps is None else answers | {"maps": maps}
+        if maps is not None:
+            answers["maps"] = maps
+        one_class = self.keypoints.kind == UNORDERED
+        peaks = self.detections(outputs, MAX_DETECTIONS) if one_class else None
+        if peaks is not None:
+            confidence = tf.clip_by_value(peaks.values / 255, 0, 1)
+            answers["detections_xy"] = peaks.points
+            answers["detection_confidence"] = tf.where(peaks.valid, confidence, 0.0)
+        return answers

@@ -17,6 +17,8 @@ from rectloc_tf.registry import NAMED, UNORDERED
 
 # A prediction within this many pixels of the 224 frame of a centre picked that rectangle.
 PICK_RADIUS = 16.0
+NEAR_RADIUS = 5.0  # and within this many it is exact
+NUM_THRESHOLDS = 60  # among which the best is looked for
 
 
 def finite_or_none(value: float) -> float | None:
@@ -229,3 +231,54 @@ def location_metrics(points: Sequence[np.ndarray], rectangles: np.ndarray) -> di
         "outside_rate": outside / total if total else None,
         "found": " ".join(f"{bits:x}" for bits in found @ (1 << np.arange(truths.shape[1]))),
     }
+
+
+def detection_counts(points: Sequence[np.ndarray], truths: np.ndarray, radius: float) -> np.ndarray:
+    """How many points each image has, should have, and has in the right place: int64 [N, 3].
+
+    Args:
+        points: for each image its detected (x, y), [P_i, 2].
+        truths: [N, T, 2].
+        radius: farthest that a point may be from the truth that it is matched with.
+    """
+    rows = zip(points, truths, strict=True)
+    return np.array([[len(p), len(t), len(match_points(p, t, radius))] for p, t in rows])
+
+
+def detection_metrics(points: Sequence[np.ndarray], truths: np.ndarray) -> dict[str, float]:
+    """Precision, recall and F1 of detections, counts summed over images; px of the 224 frame.
+
+    Args:
+        points, truths: as `detection_counts`.
+
+    Returns:
+        precision, recall and f1 within 16 px, f1_5px within 5 px, and count_error, the mean of
+        |detected - true| over images. Shares of nothing are 0.
+    """
+    found, true, right = (counts := detection_counts(points, truths, PICK_RADIUS)).sum(axis=0)
+    near = detection_counts(points, truths, NEAR_RADIUS)[:, 2].sum()
+    return {
+        "precision": float(right / max(found, 1)),
+        "recall": float(right / max(true, 1)),
+        "f1": float(2 * right / max(found + true, 1)),
+        "f1_5px": float(2 * near / max(found + true, 1)),
+        "count_error": float(np.abs(counts[:, 0] - counts[:, 1]).mean()),
+    }
+
+
+def best_threshold(points: np.ndarray, values: np.ndarray, truths: np.ndarray) -> float:
+    """The least value of a detection to count that gives the greatest F1 within 16 px.
+
+    Args:
+        points: [N, P, 2], the most that is detected in each image.
+        values: [N, P].
+        truths: [N, T, 2].
+    """
+    candidates = np.unique(np.quantile(values, np.linspace(0, 1, NUM_THRESHOLDS)))
+
+    def f1(threshold):
+        kept = [p[v >= threshold] for p, v in zip(points, values, strict=True)]
+        found, true, right = detection_counts(kept, truths, PICK_RADIUS).sum(axis=0)
+        return right / max(found + true, 1)
+
+    return float(max(candidates, key=f1))

@@ -10,10 +10,9 @@ import tensorflow as tf
 from pipelines.source import Source
 from pipelines.streams import make_batch
 from rectloc_tf.heads.head import Head
-from rectloc_tf.registry import UNORDERED
 
 Answer = Callable[[tf.Tensor], dict[str, tf.Tensor]]
-SHOWN = 127.5  # of 255, from which a detection is shown
+SHOWN = 0.5  # confidence from which a detection is shown
 
 
 def snapshot_epochs(epochs: int) -> set[int]:
@@ -26,21 +25,8 @@ def snapshot_epochs(epochs: int) -> set[int]:
 
 
 def answer_with(model: keras.Model, head: Head) -> Answer:
-    """A network as it is trained: images uint8 [N, S, S, C] -> what `head.answers` returns.
-
-    Of points of one class, points_xy [N, P, 2] are all that it detects, and NaN beyond.
-    """
-
-    def answer(images):
-        outputs = model(images, training=False)
-        answers = head.answers(outputs)
-        if head.keypoints.kind == UNORDERED:
-            peaks = head.detections(outputs, 2 * head.keypoints.num_points)
-            shown = peaks.valid & ((peaks.values >= SHOWN) | (tf.range(peaks.values.shape[1]) == 0))
-            answers["points_xy"] = tf.where(shown[..., None], peaks.points, float("nan"))
-        return answers
-
-    return answer
+    """A network as it is trained: images uint8 [N, S, S, C] -> what `head.answers` returns."""
+    return lambda images: head.answers(model(images, training=False))
 
 
 def predict_scenes(answer: Answer, source: Source, indices: range) -> dict[str, Any]:
@@ -53,7 +39,8 @@ def predict_scenes(answer: Answer, source: Source, indices: range) -> dict[str, 
 
     Returns:
         images uint8 [N, S, S] or [N, S, S, 3]; truths float [N, T, 2], the labelled points, NaN
-        where absent; points float32 [N, P, 2]; both in working pixels; for heads with maps
+        where absent; points float32 [N, P, 2], the answers or, of points of one class, what is
+        detected, NaN beyond; both in working pixels; for heads with maps
         heatmaps float32 [N, S, S], the brightest of an image's maps; all that `answer` returns as
         answers; and, of scenes, rectangles int32 [N, n, 4].
     """
@@ -65,6 +52,9 @@ def predict_scenes(answer: Answer, source: Source, indices: range) -> dict[str, 
         "truths": np.where(present, batch["points"].numpy(), np.nan),
         "points": answers["points_xy"],
     }
+    if "detections_xy" in answers:
+        shown = answers["detection_confidence"] >= SHOWN
+        arrays["points"] = np.where(shown[..., None], answers["detections_xy"], np.nan)
     if "maps" in answers:
         arrays["heatmaps"] = answers["maps"].max(axis=-1)
     if "rectangles" in batch:

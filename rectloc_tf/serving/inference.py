@@ -145,7 +145,8 @@ def preprocess(images: tf.Tensor, size: int, channels: int) -> tuple[tf.Tensor, 
 def _answer(head: Head, outputs: Any, affine: Affine) -> Answers:
     """Answers in the images' own pixels from a network's outputs."""
     answers = head.answers(outputs)
-    answers["points_xy"] = affine.to_image(answers["points_xy"])
+    for name in {"points_xy", "detections_xy"} & answers.keys():
+        answers[name] = affine.to_image(answers[name])
     if len(head.keypoints.names) == 1:
         answers["center_xy"] = answers["points_xy"][:, 0]
         if "point_confidence" in answers:
@@ -161,6 +162,7 @@ def make_answer_images(model: keras.Model, head: Head) -> Callable[[tf.Tensor], 
     Answers, float32: points_xy [N, K, 2] in input pixels and, for heads that have them,
     point_confidence [N, K], 0-1, and maps [N, S, S, M] at working size, 0-255. A single keypoint
     is also center_xy [N, 2] with confidence [N], and a single map heatmap [N, S, S] instead.
+    Points of one class are also detections_xy [N, P, 2] with detection_confidence [N, P].
     """
     return make_answers(model, head)[0]
 

@@ -15,7 +15,7 @@ from pipelines.source import Source
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.heads.head import Head
 from rectloc_tf.results.output_files import atomic_path
-from rectloc_tf.results.pictures import predict_scenes
+from rectloc_tf.results.pictures import SHOWN, predict_scenes
 from rectloc_tf.serving.image_decoding import PNG_START, decode_with_details, is_drawn_in_alpha
 from rectloc_tf.serving.image_files import read_image_bytes
 from rectloc_tf.serving.inference import make_answer_images, preprocess
@@ -32,8 +32,10 @@ class Prediction:
 
     Attributes:
         name: the file's path, or the scene's name.
-        points: (x, y) of each keypoint in the picture's own pixels, float32 [K, 2].
+        points: (x, y) of each keypoint, or of all that is detected of one class, in the picture's
+            own pixels, float32 [K, 2].
         confidences: float32 [K], 0-1; None for heads that have none.
+        rows: how many of the points, from the first on, are rows of the CSV.
         image: uint8 [H, W] or [H, W, 3].
         heatmap: float32 [S, S] at working size, 0-255, the brightest of several maps; or None.
         truths: true (x, y) [T, 2], or None where they are not known.
@@ -47,6 +49,7 @@ class Prediction:
     heatmap: np.ndarray | None = None
     truths: np.ndarray | None = None
     orientation: int = 1
+    rows: int = 1
 
 
 def predict_files(
@@ -56,6 +59,7 @@ def predict_files(
     on_error: Callable[[str], None],
     on_warning: Callable[[str], None] = lambda message: None,
     ignore_exif: bool = False,
+    threshold: float = SHOWN,
 ) -> Iterator[Prediction]:
     """Answers for image files of any size, each in the pixels of its picture.
 
@@ -66,15 +70,18 @@ def predict_files(
         on_error: called with a line for each file that cannot be read; it has no answer.
         on_warning: called with a line for each file whose pixels may not be what was meant.
         ignore_exif: take the pixels as they are stored, not turned as EXIF says.
+        threshold: least confidence of a detection, for points of one class.
     """
     answer = make_answer_images(model, head)
     for group in _groups(_read_images(model, paths, on_error, on_warning, ignore_exif)):
         answers = answer(tf.stack([read.prepared for read in group]))
         placed = Affine(*(tf.stack(part) for part in zip(*(r.affine for r in group), strict=True)))
-        answers["points_xy"] = placed.to_image(answers["points_xy"])
+        for name in {"points_xy", "detections_xy"} & answers.keys():
+            answers[name] = placed.to_image(answers[name])
         answers = {name: value.numpy() for name, value in answers.items()}
         for row, read in enumerate(group):
-            yield _prediction(str(read.path), answers, row, read.image, None, read.orientation)
+            about = str(read.path), read.image, None, read.orientation
+            yield _prediction(answers, row, threshold, *about)
 
 
 class _Read(NamedTuple):
@@ -129,25 +136,30 @@ def _groups(images: Iterator[_Read]) -> Iterator[list[_Read]]:
 
 
 def predict_source(
-    model: keras.Model, head: Head, source: Source, indices: range
+    model: keras.Model, head: Head, source: Source, indices: range, threshold: float = SHOWN
 ) -> Iterator[Prediction]:
-    """Answers for images of a source."""
+    """Answers for images of a source; `threshold` as in `predict_files`."""
     answer = make_answer_images(model, head)
     for start in range(0, len(indices), BATCH_SIZE):
         numbers = indices[start : start + BATCH_SIZE]
         pictured = predict_scenes(answer, source, numbers)
         for row, number in enumerate(numbers):
-            about = pictured["images"][row], pictured["truths"][row]
-            yield _prediction(source.label(number), pictured["answers"], row, *about)
+            about = source.label(number), pictured["images"][row], pictured["truths"][row]
+            yield _prediction(pictured["answers"], row, threshold, *about)
 
 
-def _prediction(name, answers, row, image, truths, orientation=1) -> Prediction:
+def _prediction(answers, row, threshold, name, image, truths, orientation=1) -> Prediction:
     heatmap = answers["heatmap"][row] if "heatmap" in answers else None
     if "maps" in answers:
         heatmap = answers["maps"][row].max(axis=-1)
+    about = image, heatmap, truths, orientation
+    if "detections_xy" in answers:
+        kept = answers["detection_confidence"][row] >= threshold
+        points = answers["detections_xy"][row][kept]
+        confidences = answers["detection_confidence"][row][kept]
+        return Prediction(name, points, confidences, *about, rows=len(points))
     confidences = answers["point_confidence"][row] if "point_confidence" in answers else None
-    points = answers["points_xy"][row]
-    return Prediction(name, points, confidences, image, heatmap, truths, orientation)
+    return Prediction(name, answers["points_xy"][row], confidences, *about)
 
 
 def write_answers(
@@ -155,7 +167,7 @@ def write_answers(
     output: Path,
     overlays: dict[str, Path],
     on_error: Callable[[str], None],
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Writes the CSV, and the overlay of each prediction that has one.
 
     Args:
@@ -165,16 +177,17 @@ def write_answers(
         on_error: called with a line for each overlay that cannot be written.
 
     Returns:
-        The number of answers, and of pictures among them that EXIF turned.
+        The number of pictures that are answered, of rows, and of pictures that EXIF turned.
 
     Raises:
         UserError: if there are none, or the CSV cannot be written.
     """
-    count = turned = 0
+    count = rows = turned = 0
     with csv_writer(output) as write:
         for answer in predictions:
             write(answer)
             count += 1
+            rows += answer.rows
             turned += answer.orientation != 1
             if answer.name in overlays:
                 drawn = (answer.image, answer.points, answer.heatmap, answer.truths)
@@ -184,15 +197,15 @@ def write_answers(
                     on_error(str(error))
         if not count:
             raise UserError(f"{output}: not written, none of the files can be read")
-    return count, turned
+    return count, rows, turned
 
 
 @contextlib.contextmanager
 def csv_writer(path: Path) -> Iterator[Callable[[Prediction], None]]:
-    """Yields a function that adds a row `file,x,y,confidence`; the file appears at the end.
+    """Yields a function that adds rows `file,x,y,confidence`; the file appears at the end.
 
-    x and y, of the first keypoint, are in the picture's own pixels; confidence is empty where
-    there is none.
+    x and y, of the first keypoint or of each detection, are in the picture's own pixels;
+    confidence is empty where there is none.
     """
     # Names of files need not be text: they come out as the bytes they are.
     how: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
@@ -202,11 +215,12 @@ def csv_writer(path: Path) -> Iterator[Callable[[Prediction], None]]:
         writer.writerow(["file", "x", "y", "confidence"])
 
         def write(prediction: Prediction) -> None:
-            x, y = (f"{value:.3f}" for value in prediction.points[0])
-            known = prediction.confidences
-            confidence = "" if known is None else f"{known[0]:.4f}"
             # Python leaves a lone \r as it is, and readers take it as the end of the row.
             chosen = quoting if "\r" in prediction.name else writer
-            chosen.writerow([prediction.name, x, y, confidence])
+            for number in range(prediction.rows):
+                x, y = (f"{value:.3f}" for value in prediction.points[number])
+                known = prediction.confidences
+                confidence = "" if known is None else f"{known[number]:.4f}"
+                chosen.writerow([prediction.name, x, y, confidence])
 
         yield write

@@ -20,7 +20,7 @@ from rectloc_tf.results import plots
 from rectloc_tf.results.evaluation import Evaluator, make_report
 from rectloc_tf.results.pictures import answer_with, predict_scenes, snapshot_epochs
 from rectloc_tf.results.rundir import RunFolder
-from rectloc_tf.training import initial_weights, run_warnings
+from rectloc_tf.training import initial_weights, rows, run_warnings
 from rectloc_tf.training.checkpoints import Checkpointer
 from rectloc_tf.training.initial_weights import Weights
 from rectloc_tf.training.interrupts import StopRequest
@@ -126,7 +126,7 @@ class Trainer:
     def warn(self, text: str | None) -> None:
         """Prints a warning, if there is one."""
         if text:
-            self.progress.print(f"warning: {text}")
+            self.progress.warn(text)
 
     def fail(self, what: str) -> NoReturn:
         """Ends a run that has diverged."""
@@ -159,9 +159,9 @@ class Trainer:
         if not self.row_is_due():
             return
         run, state = self.run, self.state
-        step, epoch = int(state.step), run.epochs_done(int(state.step))
+        epoch = run.epochs_done(int(state.step))
         metrics = self.evaluator(self.source, self.source.indices("validation"))
-        row = self.make_row(step, epoch, metrics)
+        row = rows.make_row(state, run, epoch, metrics)
         best = min((_nan_to_inf(r["val_mean_px"]) for r in self.history), default=np.inf)
         if not self.history or _nan_to_inf(row["val_mean_px"]) < best:
             self.folder.save_model(state.model, self.folder.best_model)
@@ -172,29 +172,6 @@ class Trainer:
         self.folder.write_history(self.history)
         state.start_row()
         self.report_row(row, metrics)
-
-    def make_row(self, step: int, epoch: int, metrics: dict[str, Any]) -> dict[str, float]:
-        """A row of `history.csv`; errors in px of the 224 frame."""
-        state, errors = self.state, metrics["center_error_px"]
-        train_loss, *zero_map_loss = state.mean_losses()
-        return {
-            "epoch": epoch,
-            "step": step,
-            "learning_rate": float(tf.convert_to_tensor(state.optimizer.learning_rate)),
-            "train_loss": train_loss,
-            "zero_map_loss": zero_map_loss[0] if zero_map_loss else float("nan"),
-            "val_loss": _number(metrics["loss"]),
-            "val_zero_map_loss": _number(metrics["empty_loss"]),
-            "val_r2": _number(metrics["r2"]),
-            "val_median_px": _number(errors["median"]),
-            "val_mean_px": _number(errors["mean"]),
-            "val_p95_px": _number(errors["p95"]),
-            "val_right_rate": metrics["right_rate"],
-            "val_wrong_rate": metrics["wrong_rate"],
-            "val_nowhere_rate": metrics["nowhere_rate"],
-            "seconds": float(state.seconds),
-            "images_per_second": state.images_per_second(self.run.batch_size),
-        }
 
     def show_progress(self, losses: list[float]) -> None:
         """The line that is rewritten while an epoch runs."""
@@ -210,7 +187,7 @@ class Trainer:
         steps_a_row = max(run.validate_every * run.num_train / run.batch_size, 1.0)
         in_run = steps_left * run.batch_size / rate + steps_left / steps_a_row * self._row_seconds
         self.progress.update(
-            f"epoch {epoch}/{run.epochs}  step {step}/{run.total_steps}  {_loss_text(*losses)}"
+            f"epoch {epoch}/{run.epochs}  step {step}/{run.total_steps}  {rows.loss_text(*losses)}"
             f"  {rate:.0f} images/s  epoch ends in {format_seconds(max(in_epoch, 0))}"
             f"  run in {format_seconds(in_run)}",
             in_run,
@@ -218,19 +195,13 @@ class Trainer:
 
     def report_row(self, row: dict[str, float], metrics: dict[str, Any]) -> None:
         """Shows a row on the terminal and in TensorBoard; warns once of maps that stay empty."""
-        run, epoch = self.run, int(row["epoch"])
-        losses = _loss_text(row["train_loss"], row["zero_map_loss"])
-        self.progress.print(
-            f"epoch {epoch}/{run.epochs}: {losses}, validation {_loss_digits(row['val_loss'])}, "
-            f"centre error {row['val_median_px']:.1f} px median, {row['val_mean_px']:.1f} px mean, right {row['val_right_rate']:.1%}, "
-            f"{row['images_per_second']:.0f} images/s"
-        )
+        self.progress.print(rows.describe(row, self.run.epochs))
         with self.writer.as_default(step=int(row["step"])):
             for name, value in row.items():
                 if name not in ("step", "seconds") and np.isfinite(value):
                     tf.summary.scalar(name, value)
         names, shares = self.source.keypoints.names, metrics["empty_answers"]
-        self.warn(run_warnings.collapse(run, names, shares, self.history))
+        self.warn(run_warnings.collapse(self.run, names, shares, self.history))
 
     def snapshot(self, epoch: int) -> None:
         """Keeps the predictions on a few validation scenes, also for TensorBoard."""
@@ -289,21 +260,6 @@ class Trainer:
         self.stop.check()
         if self.progress.due():
             self.progress.update(f"measured {done} of {total} images")
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
-def _loss_digits(loss: float) -> str:
-    """A loss as people read it, whatever its unit: 3.1, 0.042."""
-    return f"{loss:.1f}" if abs(loss) >= 10 else f"{loss:.3g}"
-
-
-def _loss_text(loss: float, empty_loss: float = float("nan")) -> str:
-    """A loss and, if it is known, that of answering nothing."""
-    nothing = f" (answering nothing {_loss_digits(empty_loss)})" if np.isfinite(empty_loss) else ""
-    return f"loss {_loss_digits(loss)}{nothing}"
 
 
 def _nan_to_inf(value: float) -> float:

@@ -51,3 +51,7 @@ class ProgressLine:
             self._width = 0
         self._stream.write(text + "\n")
         self._stream.flush()
+
+    def warn(self, text: str) -> None:
+        """Prints a warning: a line that stays, and says so."""
+        self.print(f"warning: {text}")

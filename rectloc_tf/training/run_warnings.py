@@ -40,7 +40,7 @@ def collapse(
     third = next((row for row in history if row["epoch"] >= run.epochs / 3), None)
     if history[-1] is not third or shares is None:
         return None
-    empty = [n for n, share in enumerate(shares) if share is not None and share > COLLAPSED]
+    empty = [n for n, share in enumerate(shares) if share is not None and share >= COLLAPSED]
     if not empty:
         return None
     which = "the heatmap"

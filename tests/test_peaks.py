@@ -1,4 +1,4 @@
-"""From heatmaps to points."""
+"""From heatmaps to points, whatever network made them."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.scenes.sampling import scene_table
-from pipelines.targets import heatmap_targets
-from rectloc_tf.config import SceneConfig, TargetConfig
-from rectloc_tf.errors import ConfigError
-from rectloc_tf.geometry import centers
 from rectloc_tf.heads.peaks import WINDOW, argmax_points, decode_peaks, refine_points
-from rectloc_tf.results.evaluation import decode_centers, match_outputs
 
 SIGMA, RADIUS = 5.0, 7.0  # of the default targets, in pixels of 224
 
@@ -106,23 +100,6 @@ def test_windows_follow_the_size_of_the_map(kind, size):
     # Working pixels: a small disc off the grid is coarse, but no worse than its cells.
     assert np.median(errors) < 0.2
     assert errors.max() < 0.5
-
-
-@pytest.mark.parametrize("kind", ["disc", "gaussian"])
-@pytest.mark.parametrize("size", [64, 112, 224])
-def test_targets_decode_to_the_centres_they_were_made_from(kind, size):
-    scene = SceneConfig(image_size=size)
-    rectangles = scene_table(scene)[:100]
-    maps = heatmap_targets(tf.constant(rectangles), size, TargetConfig(kind=kind))
-    points, confidence = decode_centers(maps, size)
-    truth = centers(rectangles[:, 0]) * 224 / size
-    inside = (np.abs(truth - 112) < 112 - 12).all(axis=-1)
-    assert inside.sum() > 50
-    # Blobs centred on cells or between them are symmetric about their centre.
-    errors = np.linalg.norm(points - truth, axis=-1)[inside]
-    assert errors.max() < 0.02
-    assert confidence.numpy().min() > 0.8
-    assert confidence.numpy().max() <= 1
 
 
 def test_blobs_are_found_in_the_order_of_their_brightness():
@@ -312,44 +289,3 @@ def test_in_a_graph_with_an_unknown_batch_size():
     peaks = decode(tf.constant(maps))
     assert decode.get_concrete_function().structured_outputs.points.shape.as_list() == [None, 2, 2]
     np.testing.assert_allclose(peaks.points[:, 0], truth, atol=0.05)
-
-
-@pytest.mark.parametrize("size", [64, 224])
-def test_coordinates_pass_through_without_a_confidence(size):
-    outputs = tf.constant([[1.0, 2, 3, 4], [5, 6, 7, 8]])
-    points, confidence = decode_centers(outputs, size)
-    np.testing.assert_array_equal(points, [[1, 2], [5, 6]])
-    np.testing.assert_array_equal(confidence, [np.nan, np.nan])
-
-
-def test_heatmaps_answer_in_pixels_of_the_frame_with_a_clipped_confidence():
-    maps = np.zeros((4, 64, 64, 1), np.float32)
-    for heatmap, level in zip(maps, (51, 255, 400, -3), strict=True):
-        heatmap[...] = min(level, 0)
-        heatmap[19:22, 39:42] = level
-    points, confidence = decode_centers(tf.constant(maps), 64)
-    np.testing.assert_allclose(points[:3], [[40.5 * 3.5, 20.5 * 3.5]] * 3, rtol=1e-6)
-    np.testing.assert_allclose(confidence, [0.2, 1, 1, 0], rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("outputs", "labels", "domain", "matched"),
-    [
-        (2, "largest", 3, 2),
-        (6, "largest", 3, 2),  # the first of three points
-        (6, "all", 3, 6),
-        (4, "largest_and_smallest", 3, 4),
-    ],
-)
-def test_outputs_that_answer_the_labels(outputs, labels, domain, matched):
-    targets = TargetConfig(kind="xy", labels=labels)
-    assert match_outputs(outputs, targets, SceneConfig(domain=domain)) == matched
-
-
-@pytest.mark.parametrize(
-    ("outputs", "labels", "domain"), [(6, "all", 4), (2, "all", 3), (2, "largest_and_smallest", 3)]
-)
-def test_outputs_that_do_not_answer_the_labels_are_refused(outputs, labels, domain):
-    targets = TargetConfig(kind="xy", labels=labels)
-    with pytest.raises(ConfigError, match=f"--labels={labels}: .* use --labels=largest"):
-        match_outputs(outputs, targets, SceneConfig(domain=domain))

@@ -1,0 +1,73 @@
+"""Every rectangle: heads that are trained on points of one class, and find as many as there are.
+
+    python -m rectloc_tf.experiments.find_all --flagfile=flags/study.flags
+
+Networks trained on three rectangles, all labelled alike (`--labels=unordered`) and augmented, are
+tested on other numbers of them. A detection counts from a threshold on, which is chosen on
+validation scenes of the number trained on. Final weights.
+"""
+
+import statistics
+from typing import Any
+
+from rectloc_tf.experiments.command import main
+from rectloc_tf.experiments.plan import Experiment, Settings, Task, finished
+
+HEADS = ("deconv", "score_map")
+TRAINED = (3,)
+SHARES = ("f1", "f1_5px", "count_error")  # whose spread over seeds is kept beside their mean
+
+
+def runs(settings: Settings):
+    """A run of each head and number of rectangles, seed by seed."""
+    for seed in settings.seeds:
+        for trained in TRAINED:
+            for arch in HEADS:
+                fields = {"arch": arch, "domain": trained, "seed": seed, "augment": True}
+                about = {"arch": arch, "trained": trained, "seed": seed}
+                yield about, settings.short(labels="unordered", **fields)
+
+
+def plan(settings: Settings) -> list[Task]:
+    """Every run, its detections measured on all domains; the first seed's pictured."""
+    tasks = []
+    for _, run in runs(settings):
+        pictured = settings.domains if run.seed == settings.seeds[0] else ()
+        tasks.append(Task(run, pictured=pictured, detected=settings.domains))
+    return tasks
+
+
+def summarise(settings: Settings, summaries) -> dict:
+    """A row for each run and domain; and by head, trained and tested the mean over seeds."""
+    rows = []
+    for about, _, summary in finished(runs(settings), summaries):
+        found = summary["detections"]
+        for tested in settings.domains:
+            if str(tested) in found["domains"]:
+                measured = {"threshold": found["threshold"], **found["domains"][str(tested)]}
+                rows.append({**about, "tested": tested, **measured})
+    means: dict[str, Any] = {arch: {} for arch in HEADS}
+    for row in rows:
+        tested = means[row["arch"]].setdefault(str(row["trained"]), {})
+        tested.setdefault(str(row["tested"]), []).append(row)
+    for by_trained in means.values():
+        for by_tested in by_trained.values():
+            by_tested.update({tested: _mean(alike) for tested, alike in by_tested.items()})
+    return {"rows": rows, **means}
+
+
+def _mean(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of rows that differ in their seed: means and, of SHARES, least and greatest too."""
+    means: dict[str, Any] = {}
+    for name in ("precision", "recall", *SHARES):
+        values = [row[name] for row in rows]
+        means[name] = statistics.fmean(values)
+        if name in SHARES:
+            means[name] = {"mean": means[name], "min": min(values), "max": max(values)}
+    return means
+
+
+EXPERIMENT = Experiment("find_all", plan, summarise, lists=("domains",))
+
+if __name__ == "__main__":
+    main(EXPERIMENT)

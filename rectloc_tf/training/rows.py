@@ -1,0 +1,70 @@
+"""The rows of `history.csv`: what a validation adds to a run's history."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rectloc_tf.config import RunConfig
+from rectloc_tf.training.state import TrainState
+
+NAN = float("nan")
+
+
+def make_row(
+    state: TrainState, run: RunConfig, epoch: int, metrics: dict[str, Any]
+) -> dict[str, float]:
+    """A row for what a run has reached; NaN for what its head does not have.
+
+    Args:
+        state: after the row's last step.
+        run: what is trained.
+        epoch: whole epochs done.
+        metrics: of the validation split, see `results.evaluation`; errors in px of the 224 frame.
+    """
+    errors = metrics["center_error_px"]
+    train_loss, *zero_map_loss = state.mean_losses()
+    return {
+        "epoch": epoch,
+        "step": int(state.step),
+        "learning_rate": float(tf.convert_to_tensor(state.optimizer.learning_rate)),
+        "train_loss": train_loss,
+        "zero_map_loss": zero_map_loss[0] if zero_map_loss else NAN,
+        "val_loss": _number(metrics["loss"]),
+        "val_zero_map_loss": _number(metrics["empty_loss"]),
+        "val_r2": _number(metrics["r2"]),
+        "val_median_px": _number(errors["median"]),
+        "val_mean_px": _number(errors["mean"]),
+        "val_p95_px": _number(errors["p95"]),
+        "val_right_rate": metrics["right_rate"],
+        "val_wrong_rate": metrics["wrong_rate"],
+        "val_nowhere_rate": metrics["nowhere_rate"],
+        "seconds": float(state.seconds),
+        "images_per_second": state.images_per_second(run.batch_size),
+    }
+
+
+def describe(row: dict[str, float], epochs: int) -> str:
+    """A row as a line for people, of a run of so many epochs."""
+    return (
+        f"epoch {row['epoch']:.0f}/{epochs}: "
+        f"{loss_text(row['train_loss'], row['zero_map_loss'])}, "
+        f"validation {_digits(row['val_loss'])}, "
+        f"centre error {row['val_median_px']:.1f} px median, {row['val_mean_px']:.1f} px mean, "
+        f"right {row['val_right_rate']:.1%}, {row['images_per_second']:.0f} images/s"
+    )
+
+
+def loss_text(loss: float, empty_loss: float = NAN) -> str:
+    """A loss and, if it is known, that of answering nothing."""
+    nothing = f" (answering nothing {_digits(empty_loss)})" if np.isfinite(empty_loss) else ""
+    return f"loss {_digits(loss)}{nothing}"
+
+
+def _digits(loss: float) -> str:
+    """A loss in a few digits, whatever its unit: 193.7, 0.042."""
+    return f"{loss:.1f}" if abs(loss) >= 10 else f"{loss:.3g}"
+
+
+def _number(value: float | None) -> float:
+    return NAN if value is None else value
