@@ -1,5 +1,7 @@
 """Scenes of rectangles as a source of images."""
 
+import functools
+
 import tensorflow as tf
 
 from pipelines.scenes.render import render_graph, render_opencv
@@ -68,7 +70,7 @@ class Scenes(Source):
         size, solid = self.image_size, self.config.solid
         if self.can_draw_on_device:
             return render_graph(rectangles, size, solid)
-        draw = lambda boxes: render_opencv(boxes, size, solid)  # noqa: E731
+        draw = functools.partial(render_opencv, image_size=size, solid=solid)
         images = tf.numpy_function(draw, [rectangles], tf.uint8)
         images.set_shape([rectangles.shape[0], size, size, 1])
         return images

@@ -156,7 +156,8 @@ def center_metrics(
 
     Returns:
         center_error_px over all images; right_rate (within 16 px of a truth), wrong_rate
-        (otherwise within 16 px of another place) and nowhere_rate, which add up to 1;
+        (otherwise within 16 px of another place) and nowhere_rate, which add up to 1, or are None
+        where no image counts;
         center_error_px_right over the right ones alone.
     """
 
@@ -170,7 +171,7 @@ def center_metrics(
     rates = {"right": right, "wrong": wrong, "nowhere": ~right & ~wrong}
     return {
         "center_error_px": error_summary(errors),
-        **{f"{name}_rate": float(which.mean()) for name, which in rates.items()},
+        **{f"{n}_rate": float(which.mean()) if which.size else None for n, which in rates.items()},
         "center_error_px_right": error_summary(errors[right]),
     }
 

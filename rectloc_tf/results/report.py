@@ -10,23 +10,23 @@ _COLUMNS = (
 
 
 def format_result(result: dict[str, Any]) -> str:
-    """The table of a `result.json` or of `evaluate`: a line a split and domain.
+    """The table of a `result.json` or of `evaluate`: a line for each split and set of images.
 
     Errors are in pixels of the 224 frame, whatever size the network works at.
     """
     template = "  ".join(width for _, width in _COLUMNS)
     lines = [template.format(*(name for name, _ in _COLUMNS))]
-    for split, domains in result["splits"].items():
-        for domain, metrics in domains.items():
+    for split, sets in result["splits"].items():
+        for name, metrics in sets.items():
             errors = metrics["center_error_px"]
             cells = (
-                split, domain, metrics["num_images"],
+                split, name, metrics["num_images"],
                 _number(metrics["mse"], 2), _number(metrics["r2"], 3),
                 *(_number(errors[k], 2) for k in ("median", "mean", "p95")),
-                *(f"{metrics[k]:.1%}" for k in ("right_rate", "wrong_rate", "nowhere_rate")),
+                *(_percent(metrics[f"{k}_rate"]) for k in ("right", "wrong", "nowhere")),
             )  # fmt: skip
             lines.append(template.format(*cells))
-    lines.append("centre errors in px of 224; right: within 16 px of the largest one's centre")
+    lines.append("centre errors in px of 224; right: within 16 px of the labelled one")
     if result["epochs"] is not None:
         rate = result["images_per_second"]
         speed = f" at {rate:.0f} images/s" if rate else ""
@@ -36,3 +36,7 @@ def format_result(result: dict[str, Any]) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
