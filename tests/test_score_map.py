@@ -274,19 +274,27 @@ def test_every_place_in_the_picture_is_found_again(setup, x, y):
 
 
 def test_detections_keep_their_distance():
-    # Cells of 4 px at 224: columns 10, 12 are 8 px apart, 10 and 13 are 12.
-    cells = (0, 20, 10, 5.0, 0, 0), (0, 20, 12, 4.0, 0, 0), (0, 20, 13, 3.0, 0, 0)
+    # Cells of 4 px at 224: columns 10 and 12 are 8 px apart, 10 and 14 are 16.
+    cells = (0, 20, 10, 5.0, 0, 0), (0, 20, 12, 4.0, 0, 0), (0, 20, 14, 3.0, 0, 0)
     head = make(224, UNORDERED, 3)
     peaks = head.detections(single_cells(1, *cells, size=224), 3)
-    np.testing.assert_array_equal(peaks.points[0, :2], [[42, 82], [54, 82]])
+    np.testing.assert_array_equal(peaks.points[0, :2], [[42, 82], [58, 82]])
     expected = 255 * sigmoid(np.array([5.0, 3.0]))
     np.testing.assert_allclose(peaks.values[0, :2], expected, rtol=1e-5)
     assert peaks.values[0, 2] < 1
-    # What counts is where cells point to: the second now says 10.5 px further, the third 8.
-    moved = (0, 20, 10, 5.0, 0, 0), (0, 20, 12, 4.0, 0.25, 0), (0, 20, 13, 3.0, -0.4, 0)
+    # What counts is where cells point to: the second now says 10.5 px further, the third 12.
+    moved = (0, 20, 10, 5.0, 0, 0), (0, 20, 12, 4.0, 0.25, 0), (0, 20, 14, 3.0, -0.4, 0)
     peaks = head.detections(single_cells(1, *moved, size=224), 3)
     np.testing.assert_allclose(peaks.points[0, :2], [[42, 82], [52.5, 82]])
     assert peaks.values[0, 2] < 1
+
+
+def test_only_the_highest_of_neighbouring_cells_is_a_detection():
+    # Each points to a place of its own, but they are neighbours: one summit.
+    cells = (0, 20, 10, 5.0, -0.9, 0), (0, 20, 11, 4.0, 0.9, 0), (0, 21, 11, 4.5, 0, 0.9)
+    peaks = make(224, UNORDERED, 3).detections(single_cells(1, *cells, size=224), 3)
+    np.testing.assert_allclose(peaks.points[0, 0], [42 - 9, 82])
+    assert (peaks.values.numpy()[0, 1:] < 1).all()
 
 
 @pytest.mark.parametrize("size", [64, 224])

@@ -142,14 +142,18 @@ class ScoreMap(Head):
         return Points(xy, tf.sigmoid(tf.reduce_max(logits, axis=1)))
 
     def detections(self, outputs, max_points):
-        """Cells by falling score, moved by their offsets, none nearer than MIN_DISTANCE to another.
+        """Local maxima of the score, moved by their offsets, none nearer than MIN_DISTANCE to a
+        greater one.
 
         Values are 255 times the probability. None for several maps.
         """
         if self._number > 1:
             return None
+        scores = outputs["scores"]
+        highest = scores >= tf.nn.max_pool2d(scores, 3, 1, "SAME")
         logits, points = self._flat(outputs)
-        logits, points = logits[..., 0], points[:, :, 0]
+        logits = tf.where(tf.reshape(highest, tf.shape(logits)), logits, -math.inf)[..., 0]
+        points = points[:, :, 0]
         nearest = self.to_working(MIN_DISTANCE) ** 2
         found, values = [], []
         for _ in range(max_points):
