@@ -9,6 +9,7 @@ from pipelines.scenes.sampling import scene_table
 from pipelines.source import Source, make_source
 from rectloc_tf.config import HeadConfig, Keypoints, RunConfig
 from rectloc_tf.geometry import centers
+from rectloc_tf.heads.head import MAX_DETECTIONS
 from rectloc_tf.models import make_head, run_head
 from rectloc_tf.registry import NAMED
 from rectloc_tf.results.pictures import (
@@ -75,7 +76,7 @@ def test_of_points_of_one_class_all_that_are_bright_are_shown():
     answer = answer_with(make_model(lambda x: 0 * x + spots), run_head(run))
     pictured = predict_scenes(answer, make_source(run), INDICES)
     assert pictured["truths"].shape == (5, 3, 2)
-    assert pictured["points"].shape == (5, 6, 2)
+    assert pictured["points"].shape == (5, MAX_DETECTIONS, 2)
     np.testing.assert_allclose(pictured["points"][:, :2], [[[40.5, 12.5], [30.5, 50.5]]] * 5)
     assert np.isnan(pictured["points"][:, 2:]).all()
 

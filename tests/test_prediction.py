@@ -14,6 +14,7 @@ from pipelines.scenes.sampling import scene_table
 from pipelines.source import make_source
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
+from rectloc_tf.models import run_head
 from rectloc_tf.serving.overlays import overlay_paths
 from rectloc_tf.serving.prediction import (
     BATCH_SIZE,
@@ -260,6 +261,38 @@ def test_what_may_not_be_meant_is_said_once(tmp_path):
     ]
     # 4000 of 4095 is as bright as 64000 of 65535.
     np.testing.assert_allclose(answers[0].points, answers[1].points, rtol=0.01)
+
+
+# Points of one class.
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [(0.5, [(40.5, 12.5), (30.5, 50.5)]), (0.2, [(40.5, 12.5), (30.5, 50.5), (10.5, 10.5)]),
+     (1.0, [(40.5, 12.5)])],
+)  # fmt: skip
+def test_each_detection_of_points_of_one_class_is_a_row(tmp_path, threshold, expected):
+    run = RunConfig(arch="deconv", domain=3, image_size=SIZE, labels="unordered")
+    spots = np.zeros((1, SIZE, SIZE, 1), np.float32)
+    for (x, y), level in {(10, 10): 60, (40, 12): 255, (30, 50): 130}.items():
+        spots[0, y, x] = level
+    model = fake_model(lambda x: 0 * x + spots)
+    source = make_source(run)
+    answers = list(predict_source(model, run_head(run), source, range(9000, 9002), threshold))
+    for answer in answers:
+        np.testing.assert_allclose(answer.points, expected)
+    written = write_answers(answers, tmp_path / "p.csv", {}, pytest.fail)
+    assert written == (2, 2 * len(expected), 0)
+    with open(tmp_path / "p.csv", newline="") as handle:
+        rows = [(r["file"], float(r["x"]), float(r["y"])) for r in csv.DictReader(handle)]
+    assert rows == [(f"domain3_0900{n}", *point) for n in (0, 1) for point in expected]
+
+
+def test_an_image_without_a_detection_has_no_row(tmp_path):
+    run = RunConfig(arch="deconv", domain=3, image_size=SIZE, labels="unordered")
+    black = fake_model(lambda x: 0 * x)
+    answers = predict_source(black, run_head(run), make_source(run), range(9000, 9003))
+    assert write_answers(answers, tmp_path / "p.csv", {}, pytest.fail) == (3, 0, 0)
 
 
 # The CSV and the overlays together.

@@ -11,7 +11,7 @@ from rectloc_tf.experiments.command import main
 from rectloc_tf.experiments.plan import DOMAIN, Experiment, Settings, Task, finished
 
 # Of a run, at most.
-SIZES = {"image_size": 64, "num_images": 2000, "batch_size": 16}
+SIZES = {"image_size": 64, "num_images": 1000, "batch_size": 16}
 EPOCHS = 5
 # score_map has a map for each of three rectangles; deconv has one map, of one rectangle.
 VARIANTS = {

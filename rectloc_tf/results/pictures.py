@@ -54,6 +54,7 @@ def predict_scenes(answer: Answer, source: Source, indices: range) -> dict[str, 
     }
     if "detections_xy" in answers:
         shown = answers["detection_confidence"] >= SHOWN
+        shown[:, 0] = True  # the first, however uncertain
         arrays["points"] = np.where(shown[..., None], answers["detections_xy"], np.nan)
     if "maps" in answers:
         arrays["heatmaps"] = answers["maps"].max(axis=-1)
@@ -63,7 +64,9 @@ def predict_scenes(answer: Answer, source: Source, indices: range) -> dict[str, 
 
 
 def largest_errors(pictured: dict[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
-    """Of what `predict_scenes` returns, the images furthest from the truth, the worst first."""
+    """Of what `predict_scenes` returns, those whose first point is furthest from its truth, the
+    worst first.
+    """
     errors = np.linalg.norm(pictured["points"][:, 0] - pictured["truths"][:, 0], axis=1)
     worst = np.argsort(-errors, kind="stable")[:number]
     return {name: pictured[name][worst] for name in pictured if name != "answers"}
