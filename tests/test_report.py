@@ -55,6 +55,8 @@ def test_numbers_that_do_not_exist_are_dashes(result):
     row = format_result(result).splitlines()[1]
     assert row.split() == ["test", "1", "1000", *"-----", "91.2%", "6.3%", "2.5%"]
     assert "None" not in row
+    metrics |= dict.fromkeys(("right_rate", "wrong_rate", "nowhere_rate"))
+    assert format_result(result).splitlines()[1].split() == ["test", "1", "1000", *"--------"]
 
 
 def test_last_line_tells_of_the_training(result):

@@ -23,7 +23,7 @@ def format_result(result: dict[str, Any]) -> str:
                 split, domain, metrics["num_images"],
                 _number(metrics["mse"], 2), _number(metrics["r2"], 3),
                 *(_number(errors[k], 2) for k in ("median", "mean", "p95")),
-                *(f"{metrics[k]:.1%}" for k in ("right_rate", "wrong_rate", "nowhere_rate")),
+                *(_number(metrics[f"{k}_rate"], 1, "%") for k in ("right", "wrong", "nowhere")),
             )  # fmt: skip
             lines.append(template.format(*cells))
     lines.append("centre errors in px of 224; right: within 16 px of the largest one's centre")
@@ -34,5 +34,5 @@ def format_result(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _number(value: float | None, digits: int, kind: str = "f") -> str:
+    return "-" if value is None else f"{value:.{digits}{kind}}"

@@ -36,9 +36,9 @@ def make_row(
         "val_median_px": _number(errors["median"]),
         "val_mean_px": _number(errors["mean"]),
         "val_p95_px": _number(errors["p95"]),
-        "val_right_rate": metrics["right_rate"],
-        "val_wrong_rate": metrics["wrong_rate"],
-        "val_nowhere_rate": metrics["nowhere_rate"],
+        "val_right_rate": _number(metrics["right_rate"]),
+        "val_wrong_rate": _number(metrics["wrong_rate"]),
+        "val_nowhere_rate": _number(metrics["nowhere_rate"]),
         "seconds": float(state.seconds),
         "images_per_second": state.images_per_second(run.batch_size),
     }
