@@ -232,8 +232,13 @@ class RunConfig(SceneConfig, HeadConfig):
         self._fill_in_defaults()
         validate(self)
         self._check_head()
-        self._check_sides()
         HEADS[self.arch].check(self)
+        if "min_side" not in self.unused:
+            self._check_sides()
+        if "labels" not in self.unused:
+            self._check_labels()
+
+    def _check_labels(self) -> None:
         if self.labels == "unordered" and UNORDERED not in HEADS[self.arch].points:
             able = " or ".join(f"--arch={n}" for n, s in HEADS.items() if UNORDERED in s.points)
             why = f"--arch={self.arch} cannot answer points without an order"
