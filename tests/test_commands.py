@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from rectloc_tf import cli, commands
 from rectloc_tf.cli_help import help_text
 from rectloc_tf.commands import COMMANDS, EXECUTION, RUN, did_you_mean, refusal, unused_setting
-from rectloc_tf.config import RunConfig
+from rectloc_tf.config import HeadConfig, RunConfig
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.experiments.all import EXPERIMENTS
 from rectloc_tf.registry import HEADS, SOURCES, HeadSpec, SourceSpec
+from rectloc_tf.settings import settings_of
 from tests.conftest import ROOT, run_without_tensorflow
 from tests.test_plan import SETTINGS
 
@@ -191,11 +192,11 @@ def test_a_typed_setting_that_the_head_does_not_use_is_refused(name, given, flag
 def test_a_typed_setting_that_the_head_uses_is_not_refused(name):
     used = {
         "xy": ["loss"],
-        "deconv": ["loss", "target", "radius"],
+        "deconv": ["loss", "target", "radius", "peak"],
         "cells": ["loss", "stride"],
         "dots": ["loss", "sigma"],
     }
-    others = {*RUN} - {"target", "radius", "sigma", "stride", "positive_weight", "offset_weight"}
+    others = {*RUN} - {*settings_of(HeadConfig)} | {"arch"}
     for arch, settings in used.items():
         given = RunConfig(arch=arch).to_json()
         typed = [flag for flag in (*others, *settings) if flag in COMMANDS[name].flags]
