@@ -36,7 +36,7 @@ toys.register()
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 BUILT_IN = [*HEADS]  # before the toys are there
-TOYS = ("--arch=toy", "--source=dots")
+TOYS = ("--arch=toy", "--source=dots", "--precision=float32")
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_an_export_answers_as_the_run(trained, tmp_path, registered):
     found = served["serving_default"](images=batch["images"])
     assert found.keys() == expected.keys() == {"points_xy", "point_confidence", "maps"}
     for name, value in found.items():
-        np.testing.assert_allclose(value, expected[name], rtol=1e-3, atol=1e-3, err_msg=name)
+        np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=3e-3, err_msg=name)
 
 
 @pytest.mark.parametrize(
