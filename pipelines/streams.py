@@ -62,14 +62,15 @@ def training_batches(
     With `slices`, an element is one slice of a global batch, of shape
     [batch_size / num_slices, ...]; the global batches are the same however they are cut.
     """
-    size = run.batch_size // slices.num_slices
+    size, train = run.batch_size // slices.num_slices, source.indices("train")
 
     def batch(number):
         step, part = number // slices.count, slices.first + number % slices.count
         start = step * run.batch_size + part * size
         positions = start + tf.range(size, dtype=tf.int64)
         places, words = epochs_and_words(positions, run.num_train, run.seed)
-        batch = source.take(index_shuffle(places, words[:, :3], run.num_train))
+        shuffled = index_shuffle(places, words[:, :3], run.num_train)
+        batch = source.take(train.start + shuffled * train.step)
         if run.augment:
             batch = source.augment(batch, places, words[:, 3:], run.num_train)
         return batch | source.draw(batch) if drawn else batch

@@ -58,7 +58,9 @@ def _define_flags(cls: type) -> None:
 _define_flags(config.RunConfig)
 _define_flags(config.ExecutionConfig)
 flags.DEFINE_string(
-    "run_dir", None, "Run folder; runs/<arch>-d<domain>-<hash of the run's flags> if left out."
+    "run_dir",
+    None,
+    "Run folder; runs/<arch>-<source>-<hash of the run's flags> if left out, d<domain> for scenes.",
 )
 
 # evaluate, predict and export.
@@ -78,7 +80,7 @@ flags.DEFINE_float(
     "threshold", 0.5, "predict: least confidence of a detection, after --labels=unordered.",
     lower_bound=0, upper_bound=1,
 )  # fmt: skip
-flags.DEFINE_integer("num", 16, "predict: number of synthetic scenes.", lower_bound=1)
+flags.DEFINE_integer("num", 16, "predict: number of the source's images.", lower_bound=1)
 flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the answers.")
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
 
@@ -156,12 +158,14 @@ def open_run() -> tuple[RunFolder, config.RunConfig]:
     Loads TensorFlow.
 
     Raises:
-        UserError: if there is no such run.
+        UserError: if there is no such run, or it does not use a flag on the command line.
     """
     path = run_dir()
     if path:
         folder = RunFolder(path)
         run = folder.run_config()  # before TensorFlow is loaded
+        if problem := commands.unused_by(run, typed_flags(sys.argv[1:])):
+            raise ConfigError(problem)
         load_tensorflow()
         return folder, run
     asked, execution = run_config(), execution_config()

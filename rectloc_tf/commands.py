@@ -15,6 +15,7 @@ from rectloc_tf.config import ExecutionConfig, HeadConfig, RunConfig, SceneConfi
 from rectloc_tf.registry import EXPERIMENTS, SOURCES
 from rectloc_tf.settings import OneOf, settings_of
 
+_MEANS = {"domains": "domain"}  # flags that are other values of a setting
 RUN, EXECUTION = tuple(settings_of(RunConfig)), tuple(settings_of(ExecutionConfig))
 # Where --run_dir is left out; --precision=auto depends on the strategy.
 _FIND = (*RUN, "strategy")
@@ -146,14 +147,23 @@ def unused_setting(name: str, typed: Iterable[str], given: Mapping[str, Any]) ->
     if idle or "arch" not in command.flags:
         return None
     run = RunConfig(**{flag: value for flag, value in given.items() if flag in RUN})
-    return next((_without_use(run, flag) for flag in typed if flag in run.unused), None)
+    return unused_by(run, typed)
 
 
-def _without_use(run: RunConfig, flag: str) -> str:
+def unused_by(run: RunConfig, typed: Iterable[str]) -> str | None:
+    """What is wrong with typed flags that a run's head or source does not use, None if nothing."""
+    for flag in typed:
+        setting = _MEANS.get(flag, flag)
+        if setting in run.unused:
+            return _without_use(run, flag, setting)
+    return None
+
+
+def _without_use(run: RunConfig, flag: str, setting: str) -> str:
     """Names the choices that leave a setting unused, and the nearest ones that use it."""
     changes = [
         {name: value for name, value in choice.items() if getattr(run, name) != value}
-        for choice in choices_that_use(flag)
+        for choice in choices_that_use(setting)
     ]
     fewest = min(map(len, changes), default=0)
     nearest = [change for change in changes if len(change) == fewest]

@@ -86,9 +86,9 @@ class SceneConfig:
 
     def __post_init__(self):
         validate(self)
-        self._check_sides()
+        self.check_sides()
 
-    def _check_sides(self) -> None:
+    def check_sides(self) -> None:
         """Refuses ranges of sides that cannot be drawn."""
         low, high = self.side_range
         shortest = f"a whole number from 1 to {self.max_side}"
@@ -232,12 +232,8 @@ class RunConfig(SceneConfig, HeadConfig):
         self._fill_in_defaults()
         validate(self)
         self._check_head()
-        self._check_sides()
         HEADS[self.arch].check(self)
-        if self.labels == "unordered" and UNORDERED not in HEADS[self.arch].points:
-            able = " or ".join(f"--arch={n}" for n, s in HEADS.items() if UNORDERED in s.points)
-            why = f"--arch={self.arch} cannot answer points without an order"
-            raise ConfigError(f"--labels=unordered: {why}; use {able}")
+        SOURCES[self.source].check(self)
 
     def changed(self, **changes: Any) -> "RunConfig":
         """The same run with some fields changed; None means a field's default.

@@ -42,6 +42,8 @@ def evaluate() -> None:
     model = load_model(folder.model_path(cli.option("weights")))
     head = run_head(run)
     asked = dataclasses.replace(run, labels=labels)
+    if "domain" in run.unused:
+        domains = []  # from a flagfile, which serves all sources
     sources = [make_source(dataclasses.replace(asked, domain=n)) for n in domains or [run.domain]]
     for source in sources:  # refuse what cannot be measured before anything is
         source.check()

@@ -66,6 +66,8 @@ def load_model(path: Path) -> keras.Model:
     """
     if not path.exists():
         raise UserError(f"{path}: no model here yet; train the run first")
+    for spec in HEADS.values():  # registers the layers of their own
+        load(spec.implementation)
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, LookupError, zipfile.BadZipFile, zlib.error) as error:

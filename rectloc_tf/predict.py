@@ -1,7 +1,8 @@
 """Predict centres in image files: `python -m rectloc_tf.predict --run_dir=... --images='*.png'`.
 
-Or for synthetic scenes: `... --domain=3 --num=16`. Without --run_dir, the flags that describe
-the run find it. A file that cannot be read is reported, and the others are predicted.
+Or in images of the run's source, as scenes: `... --domain=3 --num=16`. Without --run_dir, the
+flags that describe the run find it. A file that cannot be read is reported, and the others are
+predicted.
 """
 
 import dataclasses
@@ -9,7 +10,9 @@ import sys
 from pathlib import Path
 
 from rectloc_tf import cli
+from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import EXIT_ERROR, ConfigError
+from rectloc_tf.registry import SOURCES
 from rectloc_tf.results.output_files import (
     check_folder,
     check_not_input,
@@ -35,7 +38,7 @@ def predict() -> int:
 
     domain = cli.option("domain") if cli.is_given("domain") else run.domain
     source = make_source(dataclasses.replace(run, domain=domain))
-    indices = _first(source.indices(cli.option("split")))
+    indices = range(0) if paths else _first(source.indices(cli.option("split")), run)
     names = [str(path) for path in paths] or [source.label(index) for index in indices]
     overlays = overlay_paths(overlay_dir, names) if overlay_dir else {}
     if overlay_dir:
@@ -71,12 +74,12 @@ def predict() -> int:
     return EXIT_ERROR if failed else 0
 
 
-def _first(indices: range) -> range:
-    """The first --num of a split's scenes."""
+def _first(indices: range, run: RunConfig) -> range:
+    """The first --num of a split's images; all of them where it is left out and there are fewer."""
     number = cli.option("num")
-    if number > len(indices):
+    if number > len(indices) and cli.is_given("num"):
         flags = f"--num={number}: --split={cli.option('split')}"
-        raise ConfigError(f"{flags} has {len(indices)} scenes")
+        raise ConfigError(f"{flags} has {len(indices)} {SOURCES[run.source].words.image}s")
     return indices[:number]
 
 

@@ -7,7 +7,7 @@ A module outside this package adds its own in the same way, before configs are m
 import importlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rectloc_tf.errors import ConfigError
@@ -43,6 +43,26 @@ class HeadSpec:
 
 
 @dataclass(frozen=True)
+class Words:
+    """How people call what a source gives, in tables and pictures.
+
+    Attributes:
+        image, set: one of its images, and a set of them that a network is measured on.
+        error, unit: the distance of an answer from the truth, and what it is measured in.
+        truth, truths: the mark of a single true point, and of several.
+        other: what an answer may have been mistaken for.
+    """
+
+    image: str = "image"
+    set: str = "set"
+    error: str = "error"
+    unit: str = "px"
+    truth: str = "true point"
+    truths: str = "true points"
+    other: str = "another place"
+
+
+@dataclass(frozen=True)
 class SourceSpec:
     """What must be known of a source of images before TensorFlow is loaded.
 
@@ -50,11 +70,15 @@ class SourceSpec:
         implementation: "module:class" of a `pipelines.source.Source`.
         label: a run -> the middle part of its folder's name.
         uses: the settings of `config.SceneConfig` that a run on this source depends on.
+        words: for people.
+        check: refuses a run whose settings do not go together, by a ConfigError.
     """
 
     implementation: str
     label: Callable[[Any], str]
-    uses: tuple[str, ...] = field(default=())
+    uses: tuple[str, ...] = ()
+    words: Words = Words()
+    check: Callable[[Any], None] = lambda run: None
 
 
 def _disc_holds_a_cell(run: Any) -> None:
@@ -65,6 +89,15 @@ def _disc_holds_a_cell(run: Any) -> None:
             f"--radius={run.radius:g}: must be {math.ceil(10 * least) / 10:g} or more at "
             f"--image_size={run.image_size} --stride={run.stride}, or a disc may hold no cell"
         )
+
+
+def _can_be_drawn_and_answered(run: Any) -> None:
+    """Refuses sides that leave no scenes, and points without an order for heads that need one."""
+    run.check_sides()
+    if run.labels == UNORDERED and UNORDERED not in HEADS[run.arch].points:
+        able = " or ".join(f"--arch={n}" for n, spec in HEADS.items() if UNORDERED in spec.points)
+        why = f"--arch={run.arch} cannot answer points without an order"
+        raise ConfigError(f"--labels=unordered: {why}; use {able}")
 
 
 HEADS: dict[str, HeadSpec] = {
@@ -99,6 +132,16 @@ SOURCES: dict[str, SourceSpec] = {
         "pipelines.scenes.source:Scenes",
         lambda run: f"d{run.domain}",
         ("data_seed", "domain", "min_side", "max_side", "solid", "labels"),
+        Words(
+            image="scene",
+            set="domain",
+            error="centre error",
+            unit="px of 224",
+            truth="true centre of the largest",
+            truths="true centres",
+            other="another rectangle",
+        ),
+        _can_be_drawn_and_answered,
     ),
 }
 

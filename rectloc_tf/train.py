@@ -25,8 +25,9 @@ def train() -> None:
 
     run, why = runtime.resolve(asked, execution)
     run, weights = initial_weights.resolve(run, cli.option("weights"))
-    # Both refuse what cannot work, before anything is written.
+    # All refuse what cannot work, before anything is written.
     make_source(run).check()
+    initial_weights.require_fit(run, weights)
     session = runtime.make_runtime(execution, run.batch_size)
     new_run = "" if run_dir else f", or --precision={run.precision} to start another"
     folder = locate(asked, run, run_dir, new_run)

@@ -196,7 +196,7 @@ def test_a_typed_setting_that_the_head_uses_is_not_refused(name):
         "cells": ["loss", "stride"],
         "dots": ["loss", "sigma"],
     }
-    others = {*RUN} - ({*settings_of(HeadConfig)} - {"arch"})
+    others = {*RUN} - {*settings_of(HeadConfig)} | {"arch"}
     for arch, settings in used.items():
         given = RunConfig(arch=arch).to_json()
         typed = [flag for flag in (*others, *settings) if flag in COMMANDS[name].flags]

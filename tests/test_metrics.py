@@ -206,6 +206,27 @@ def test_what_a_point_picked(point, pick):
     )
 
 
+def test_named_keypoints_that_nothing_can_be_mistaken_for():
+    keypoints = Keypoints(("head", "tail"), NAMED, 2)
+    answers = np.array([[[0, 0], [9, 0]], [[0, 3], [80, 80]]], float)
+    present = np.array([[True, True], [True, False]])
+    metrics = point_metrics(keypoints, answers, np.zeros((2, 2, 2)), present, np.zeros((2, 0, 2)))
+    assert metrics["center_error_px"]["mean"] == 4
+    assert (metrics["right_rate"], metrics["wrong_rate"]) == (1, 0)
+    assert metrics["keypoint_error_px"]["tail"]["mean"] == 9
+
+
+@pytest.mark.parametrize("kind", [RANKED, NAMED, UNORDERED])
+def test_where_nothing_is_to_be_found_there_is_no_number(kind):
+    keypoints = Keypoints(("point",), kind, 1)
+    nothing = np.zeros((3, 1), bool)
+    points = np.zeros((3, 1, 2))
+    metrics = point_metrics(keypoints, points, points, nothing, np.zeros((3, 2, 2)))
+    rates = [metrics[f"{name}_rate"] for name in ("right", "wrong", "nowhere")]
+    assert rates == [None] * 3
+    assert metrics["center_error_px"] == metrics["center_error_px_right"] == EMPTY
+
+
 def test_near_two_centres_is_right_not_wrong():
     metrics = _centers([[8, 4]], [[[5, 5], [8, 4]]])
     assert (metrics["right_rate"], metrics["wrong_rate"]) == (1, 0)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from rectloc_tf.registry import SOURCES
 from rectloc_tf.results.drawing import PREDICTED, TRUTH
 from rectloc_tf.results.plots import (
     MAX_STRIP,
@@ -18,6 +20,7 @@ from rectloc_tf.results.plots import (
 from rectloc_tf.serving.overlays import draw_overlay
 
 SIZE = 32
+SCENES = SOURCES["scenes"].words
 TRUTH_AT = [(11.0, 7.5), (20.5, 12.0), (8.0, 25.0)]
 POINTS = np.array([[3.25, 4.5], [30.0, 1.0], [16.0, 31.5]], np.float32)
 
@@ -83,7 +86,7 @@ def test_prediction_grid_marks_all_points_that_are_there(pictured):
     nowhere = (np.nan, np.nan)
     truths = np.array([[t, (1.0, 2.0), nowhere] for t in TRUTH_AT])
     points = np.array([[p, nowhere] for p in POINTS])
-    figure = prediction_grid(pictured | {"truths": truths, "points": points}, columns=2)
+    figure = prediction_grid(pictured | {"truths": truths, "points": points}, 2, SCENES)
     for axis, point, truth in zip(figure.axes, POINTS, TRUTH_AT, strict=False):
         found = {style["marker"]: [m for m in markers(axis, style) if np.isfinite(m).all()]
                  for style in (PREDICTED, TRUTH)}  # fmt: skip
@@ -125,7 +128,7 @@ def test_prediction_grid_has_heatmaps_below_their_scenes(pictured):
 
 
 def test_legend_names_both_markers(pictured):
-    (legend,) = prediction_grid(pictured).legends
+    (legend,) = prediction_grid(pictured, words=SCENES).legends
     entries = {
         text.get_text(): handle.get_marker()
         for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
@@ -148,7 +151,7 @@ def snapshots_of(epochs, heatmaps=False):
 @pytest.mark.parametrize("number", [1, 2, MAX_STRIP, MAX_STRIP + 1, 20])
 def test_epoch_strip_picks_few_epochs_with_the_first_and_the_last(scenes, number):
     epochs = [3 * i for i in range(number)]
-    figure = epoch_strip(*scenes, snapshots_of(epochs))
+    figure = epoch_strip(*scenes, snapshots_of(epochs), SCENES)
     columns = min(number, MAX_STRIP)
     assert len(figure.axes) == 3 * (columns + 1)
     head, *shown = titles(figure)[: columns + 1]
@@ -177,7 +180,7 @@ def test_epoch_strip_marks_several_points_and_those_that_runs_once_kept(scenes):
     images, truths = scenes
     several = np.concatenate([truths, truths + 1], axis=1)
     snapshots = {0: {"points": POINTS}, 9: {"points": np.stack([POINTS, POINTS + 2], axis=1)}}
-    figure = epoch_strip(images, several, snapshots)
+    figure = epoch_strip(images, several, snapshots, SCENES)
     for i, (scene, first, last) in enumerate(np.array(figure.axes).reshape(3, 3)):
         x, y = POINTS[i].tolist()
         assert markers(first, PREDICTED) == [(x, y)]
@@ -219,7 +222,7 @@ def curves(axis):
 @pytest.mark.parametrize("can_be_empty", [False, True])
 def test_history_curves_hold_the_columns(can_be_empty):
     history = history_rows(5, can_be_empty)
-    figure = history_curves(history)
+    figure = history_curves(history, SCENES)
     loss, error, rates = figure.axes
     expected = {
         "training": (loss, "train_loss"),
@@ -240,6 +243,17 @@ def test_history_curves_hold_the_columns(can_be_empty):
     scales = ["linear" if can_be_empty else "log", "log", "linear"]
     assert [axis.get_yscale() for axis in figure.axes] == scales
     assert_draws(figure)
+
+
+def test_the_words_of_other_sources_are_not_about_rectangles(scenes, pictured):
+    figures = [
+        prediction_grid(pictured),
+        epoch_strip(*scenes, snapshots_of([0, 50])),
+        history_curves(history_rows(3)),
+    ]
+    texts = [text.get_text() for figure in figures for text in figure.findobj(Text)]
+    assert {"true point", "another place", "Error, validation", "px"} <= {*texts}
+    assert not [t for t in texts if any(w in t for w in ("entre", "rectangle", "scene", "224"))]
 
 
 @pytest.mark.parametrize("number", [0, 1])

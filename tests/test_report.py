@@ -4,6 +4,7 @@ import copy
 
 import pytest
 
+from rectloc_tf.registry import SOURCES, SourceSpec
 from rectloc_tf.results.report import format_result
 
 METRICS = {
@@ -20,6 +21,7 @@ METRICS = {
 @pytest.fixture
 def result():
     return {
+        "config": {"arch": "xy"},
         "splits": {"test": {"1": copy.deepcopy(METRICS), "3": copy.deepcopy(METRICS)}},
         "epochs": 40,
         "seconds": 321.4,
@@ -55,11 +57,24 @@ def test_numbers_that_do_not_exist_are_dashes(result):
     row = format_result(result).splitlines()[1]
     assert row.split() == ["test", "1", "1000", *"-----", "91.2%", "6.3%", "2.5%"]
     assert "None" not in row
+    metrics |= dict.fromkeys(("right_rate", "wrong_rate", "nowhere_rate"))
+    assert format_result(result).splitlines()[1].split() == ["test", "1", "1000", *"--------"]
 
 
 def test_last_line_tells_of_the_training(result):
     text = format_result(result)
     assert text.splitlines()[-1] == "trained for 40 epochs in 321 s at 1234 images/s"
+
+
+def test_the_lines_are_in_the_words_of_the_source(result, monkeypatch):
+    assert format_result(result).splitlines()[3] == (
+        "centre errors in px of 224; right: within 16 px of the true centre of the largest"
+    )
+    monkeypatch.setitem(SOURCES, "files", SourceSpec("", lambda run: "files"))
+    result["config"]["source"] = "files"
+    lines = format_result(result).splitlines()
+    assert lines[0].split()[:3] == ["split", "set", "images"]
+    assert lines[3] == "errors in px; right: within 16 px of the true point"
 
 
 def test_unknown_speed_is_left_out(result):

@@ -172,6 +172,24 @@ def test_points_scale_back_to_the_picture(shape, channels):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_each_detection_scales_back(shape):
+    height, width = shape
+    cells = np.zeros((SIZE, SIZE, 1), np.float32)
+    cells[10, 40], cells[50, 20] = 204.0, 102.0
+    head = small_head("deconv", domain=3, labels="unordered")
+    answer = make_answer_images(fake_model(lambda x: 0 * x + cells), head)
+    answers = answer(tf.zeros([2, height, width, 1], tf.uint8))
+    assert set(answers) == KEYS_OF_ONE_MAP | {"detections_xy", "detection_confidence"}
+    scale = np.array([width, height]) / SIZE
+    expected = np.array([(40.5, 10.5), (20.5, 50.5)]) * scale
+    np.testing.assert_allclose(answers["detections_xy"][:, :2], [expected] * 2, rtol=1e-5)
+    confidence = answers["detection_confidence"].numpy()
+    np.testing.assert_allclose(confidence[:, :2], [[0.8, 0.4]] * 2, rtol=1e-6)
+    assert (confidence[:, 2:] == 0).all()
+    np.testing.assert_allclose(answers["center_xy"], [expected[0]] * 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_each_of_several_points_scales_back(shape):
     height, width = shape
     corners = np.array([56, 168, 224, 0, 112, 112], np.float32)  # x0, y0, x1, ... of 224

@@ -137,7 +137,8 @@ def point_metrics(
     more = {"keypoint_error_px": each} if len(each) > 1 else {}
     if keypoints.kind == NAMED:  # each keypoint of each image is one to find
         places = np.broadcast_to(others[:, None], (*present.shape, *others.shape[1:]))
-        flat = (array.reshape(-1, *array.shape[2:]) for array in (answers, points, present, places))
+        arrays = answers, points, present, places
+        flat = (array.reshape(present.size, *array.shape[2:]) for array in arrays)
         answers, points, present, others = flat
         return center_metrics(answers, points[:, None], present[:, None], others) | more
     return center_metrics(answers[:, 0], points[:, :1], present[:, :1], others) | more
@@ -157,8 +158,7 @@ def center_metrics(
     Returns:
         center_error_px over all images; right_rate (within 16 px of a truth), wrong_rate
         (otherwise within 16 px of another place) and nowhere_rate, which add up to 1, or are None
-        where no image counts;
-        center_error_px_right over the right ones alone.
+        where no image counts; center_error_px_right over the right ones alone.
     """
 
     def distances(places):
@@ -171,7 +171,7 @@ def center_metrics(
     rates = {"right": right, "wrong": wrong, "nowhere": ~right & ~wrong}
     return {
         "center_error_px": error_summary(errors),
-        **{f"{n}_rate": float(which.mean()) if which.size else None for n, which in rates.items()},
+        **{f"{n}_rate": float(which.mean()) if asked.any() else None for n, which in rates.items()},
         "center_error_px_right": error_summary(errors[right]),
     }
 

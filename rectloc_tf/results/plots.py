@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from rectloc_tf.registry import Words
 from rectloc_tf.results.drawing import (
     add_legend,
     log_pixels,
@@ -14,6 +15,7 @@ from rectloc_tf.results.drawing import (
 )
 
 MAX_STRIP = 8
+USUAL = Words()
 
 
 def _grid(rows: int, columns: int, tile: float = 2.2) -> tuple[Figure, np.ndarray]:
@@ -24,13 +26,16 @@ def _grid(rows: int, columns: int, tile: float = 2.2) -> tuple[Figure, np.ndarra
     return figure, axes
 
 
-def prediction_grid(pictured: dict[str, np.ndarray], columns: int = 8) -> Figure:
+def prediction_grid(
+    pictured: dict[str, np.ndarray], columns: int = 8, words: Words = USUAL
+) -> Figure:
     """Images with true and predicted points; under each its heatmap, if there is one.
 
     Args:
         pictured: as `pictures.predict_scenes` returns it: images, truths, points and perhaps
             heatmaps.
         columns: images in a row.
+        words: those of the source.
     """
     images, heatmaps = pictured["images"], pictured.get("heatmaps")
     rows = -(-len(images) // columns)
@@ -43,17 +48,20 @@ def prediction_grid(pictured: dict[str, np.ndarray], columns: int = 8) -> Figure
             peak = float(heatmaps[i].max())
             show_scene(axes[row + 1, column], heatmaps[i], vmax=max(peak, 1.0))
             axes[row + 1, column].set_title(f"peak {peak:.0f} of 255", fontsize=8)
-    add_legend(figure, _truth(pictured["truths"]))
+    add_legend(figure, _truth(pictured["truths"], words))
     return figure
 
 
-def _truth(truths: np.ndarray) -> str:
+def _truth(truths: np.ndarray, words: Words) -> str:
     """What the mark of the truth means, for points [N, T, 2]."""
-    return "true centre of the largest" if truths.shape[1] == 1 else "true centres"
+    return words.truth if truths.shape[1] == 1 else words.truths
 
 
 def epoch_strip(
-    images: np.ndarray, truths: np.ndarray, snapshots: dict[int, dict[str, np.ndarray]]
+    images: np.ndarray,
+    truths: np.ndarray,
+    snapshots: dict[int, dict[str, np.ndarray]],
+    words: Words = USUAL,
 ) -> Figure:
     """A row for each image: the image, then the prediction after up to MAX_STRIP of the epochs.
 
@@ -65,13 +73,14 @@ def epoch_strip(
         truths: [N, T, 2] in working pixels.
         snapshots: epoch -> points [N, P, 2] (or [N, 2], as runs once kept them) in working pixels
             and, for heads with maps, uint8 heatmaps [N, S, S].
+        words: those of the source.
     """
     epochs = list(snapshots)
     places = np.linspace(0, len(epochs) - 1, min(MAX_STRIP, len(epochs))).round().astype(int)
     figure, axes = _grid(len(images), len(places) + 1, tile=1.8)
     peaks = [int(s["heatmaps"].max()) if "heatmaps" in s else 255 for s in snapshots.values()]
     brightest = max(peaks, default=255)
-    axes[0, 0].set_title("scene", fontsize=9)
+    axes[0, 0].set_title(words.image, fontsize=9)
     for i, image in enumerate(images):
         show_scene(axes[i, 0], image, truths=truths[i])
     for column, epoch in enumerate((epochs[place] for place in places), start=1):
@@ -81,12 +90,12 @@ def epoch_strip(
             shown = snapshot["heatmaps"][i] if "heatmaps" in snapshot else image
             points = snapshot["points"][i].reshape(-1, 2)
             show_scene(axes[i, column], shown, points, truths[i], vmax=max(brightest, 1))
-    add_legend(figure, _truth(truths))
+    add_legend(figure, _truth(truths, words))
     return figure
 
 
-def history_curves(history: Sequence[dict[str, float]]) -> Figure:
-    """Loss, centre error and pick rates against the epoch."""
+def history_curves(history: Sequence[dict[str, float]], words: Words = USUAL) -> Figure:
+    """Loss, errors and pick rates against the epoch, in the words of the source."""
     figure = new_figure(11, 3.2)
     loss, error, rates = figure.subplots(1, 3)
     epochs = [row["epoch"] for row in history]
@@ -104,12 +113,12 @@ def history_curves(history: Sequence[dict[str, float]]) -> Figure:
     plot(error, "val_median_px", "median", color="#0072b2")
     plot(error, "val_mean_px", "mean", color="#d55e00")
     plot(error, "val_p95_px", "95th percentile", color="0.5", linestyle=":")
-    error.set(title="Centre error, validation", ylabel="px of 224")
+    error.set(title=f"{words.error.capitalize()}, validation", ylabel=words.unit)
     log_pixels(error)
     plot(rates, "val_right_rate", "right (within 16 px)", color="#009e73")
-    plot(rates, "val_wrong_rate", "another rectangle", color="#d55e00")
+    plot(rates, "val_wrong_rate", words.other, color="#d55e00")
     plot(rates, "val_nowhere_rate", "nowhere", color="0.5")
-    rates.set(title="Which rectangle, validation", ylabel="share of images", ylim=(-0.02, 1.02))
+    rates.set(title="Right or wrong, validation", ylabel="share of images", ylim=(-0.02, 1.02))
     for axis in (loss, error, rates):
         axis.set_xlabel("epoch")
         axis.grid(alpha=0.3)

@@ -26,5 +26,5 @@ def make_dataset(run: RunConfig, split: str = "train") -> tf.data.Dataset:
     if split == "train":
         return training_batches(run, source).map(pair)
     indices = source.indices(split)
-    numbers = tf.data.Dataset.range(indices.start, indices.stop).batch(run.batch_size)
+    numbers = tf.data.Dataset.range(indices.start, indices.stop, indices.step).batch(run.batch_size)
     return numbers.map(lambda index: pair(make_batch(source, index))).prefetch(1)

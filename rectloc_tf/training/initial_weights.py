@@ -6,6 +6,7 @@ that is moved, or trained again to the same weights, gives the same run.
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,6 +54,8 @@ def check(run: RunConfig, which: str) -> None:
         raise UserError(f"{flag}: no run there (config.json is missing); name a run folder")
     other = folder.run_config()
     for name in ("arch", "depth", *HEADS[run.arch].shaped_by):
+        if name == "num_keypoints" and "labels" in run.unused | other.unused:
+            continue  # the sources know, see `require_fit`
         theirs, ours = getattr(other, name), getattr(run, name)
         if theirs == ours:
             continue
@@ -81,6 +84,30 @@ def resolve(run: RunConfig, which: str) -> tuple[RunConfig, Weights | None]:
 
     weights = load_model(RunFolder(run.init_from).model_path(which)).get_weights()
     return dataclasses.replace(run, init_from=digest(weights)), weights
+
+
+def require_fit(run: RunConfig, weights: Weights | None) -> None:
+    """Refuses weights of other shapes than the run's network has, as of other keypoints.
+
+    Args:
+        run: with the weights' digest and its precision resolved.
+        weights: those to start from, if any.
+
+    Raises:
+        ConfigError: naming the first weights that differ.
+    """
+    if weights is None:
+        return
+    from pipelines.source import make_source
+    from rectloc_tf.models import build_run_model, run_head
+
+    model = build_run_model(run, run_head(run), make_source(run).channels)
+    for ours, theirs in itertools.zip_longest(model.weights, weights):
+        here, there = (None if w is None else tuple(w.shape) for w in (ours, theirs))
+        if here != there:
+            name = getattr(ours, "path", "the last")
+            what = f"the weights {name} are {there} there and {here} here"
+            raise ConfigError(f"--init_from={run.init_from}: another network; {what}")
 
 
 def require(run: RunConfig, weights: Weights | None, folder: RunFolder) -> None:

@@ -16,6 +16,7 @@ from rectloc_tf.config import SPLITS, ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError
 from rectloc_tf.heads.head import Head
 from rectloc_tf.models import load_model, make_head
+from rectloc_tf.registry import SOURCES
 from rectloc_tf.results import plots
 from rectloc_tf.results.evaluation import Evaluator, make_report
 from rectloc_tf.results.pictures import answer_with, predict_scenes, snapshot_epochs
@@ -52,6 +53,7 @@ class Trainer:
     ):
         self.run, self.source, self.head = run, source, head
         self.execution, self.folder = execution, folder
+        self.words = SOURCES[run.source].words
         self.runtime, self.stop, self.progress = runtime, stop, progress
         self.state = TrainState(run, head, source.channels, runtime.strategy)
         self.checkpointer = Checkpointer(folder.checkpoints, **vars(self.state))
@@ -195,7 +197,7 @@ class Trainer:
 
     def report_row(self, row: dict[str, float], metrics: dict[str, Any]) -> None:
         """Shows a row on the terminal and in TensorBoard; warns once of maps that stay empty."""
-        self.progress.print(rows.describe(row, self.run.epochs))
+        self.progress.print(rows.describe(row, self.run.epochs, self.words))
         with self.writer.as_default(step=int(row["step"])):
             for name, value in row.items():
                 if name not in ("step", "seconds") and np.isfinite(value):
@@ -211,7 +213,7 @@ class Trainer:
             arrays["heatmaps"] = np.clip(pictured["heatmaps"], 0, 255).round().astype(np.uint8)
         self.folder.write_snapshot(epoch, arrays)
         with self.writer.as_default(step=int(self.state.step)):
-            figure = plots.prediction_grid(pictured, columns=NUM_SNAPSHOT_SCENES)
+            figure = plots.prediction_grid(pictured, NUM_SNAPSHOT_SCENES, self.words)
             tf.summary.image("predictions", plots.figure_to_rgb(figure)[None])
 
     def predict(self, model: keras.Model, number: int) -> dict[str, Any]:
@@ -249,10 +251,10 @@ class Trainer:
     def draw(self, model: keras.Model) -> None:
         """Writes the run's pictures, from a model, the history and the snapshots."""
         folder, pictured = self.folder, self.predict(model, NUM_PICTURED_SCENES)
-        folder.save_figure("predictions", plots.prediction_grid(pictured))
-        folder.save_figure("history", plots.history_curves(self.history))
+        folder.save_figure("predictions", plots.prediction_grid(pictured, words=self.words))
+        folder.save_figure("history", plots.history_curves(self.history, self.words))
         few = (pictured[name][:NUM_STRIP_SCENES] for name in ("images", "truths"))
-        strip = plots.epoch_strip(*few, snapshots=folder.read_snapshots())
+        strip = plots.epoch_strip(*few, folder.read_snapshots(), self.words)
         folder.save_figure("epochs", strip)
 
     def while_measuring(self, done: int, total: int) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from rectloc_tf.config import RunConfig
+from rectloc_tf.registry import Words
 from rectloc_tf.training.state import TrainState
 
 NAN = float("nan")
@@ -44,13 +45,13 @@ def make_row(
     }
 
 
-def describe(row: dict[str, float], epochs: int) -> str:
-    """A row as a line for people, of a run of so many epochs."""
+def describe(row: dict[str, float], epochs: int, words: Words) -> str:
+    """A row as a line for people, of a run of so many epochs; `words` are its source's."""
     return (
         f"epoch {row['epoch']:.0f}/{epochs}: "
         f"{loss_text(row['train_loss'], row['zero_map_loss'])}, "
         f"validation {_digits(row['val_loss'])}, "
-        f"centre error {row['val_median_px']:.1f} px median, {row['val_mean_px']:.1f} px mean, "
+        f"{words.error} {row['val_median_px']:.1f} px median, {row['val_mean_px']:.1f} px mean, "
         f"right {row['val_right_rate']:.1%}, {row['images_per_second']:.0f} images/s"
     )
 

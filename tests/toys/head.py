@@ -16,7 +16,8 @@ class CellSoftmax(layers.Layer):
 
     def call(self, maps):
         """Makes each map add up to one."""
-        return ops.softmax(ops.cast(maps, "float32"), axis=(1, 2))
+        logits = ops.cast(maps, "float32")
+        return ops.exp(logits - ops.logsumexp(logits, axis=(1, 2), keepdims=True))
 
     def compute_output_spec(self, maps):
         """Float32, whatever comes in."""
