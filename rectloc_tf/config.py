@@ -153,7 +153,7 @@ class HeadConfig:
     positive_weight: float = setting(
         _WEIGHT, 20.0, "Weight of a cell inside the disc; others have 1.", later=True
     )
-    offset_weight: float = setting(_WEIGHT, 0.05, "Weight of the offsets' loss.", later=True)
+    offset_weight: float = setting(_WEIGHT, 0.3, "Weight of the offsets' loss.", later=True)
 
     def __post_init__(self):
         self._fill_in_defaults()

@@ -145,7 +145,7 @@ RELEASED_FOR_ALL = {
     "peak": 255.0,
     "stride": 4,
     "positive_weight": 20.0,
-    "offset_weight": 0.05,
+    "offset_weight": 0.3,
     "domain": 1,
     "image_size": 224,
     "min_side": 10,

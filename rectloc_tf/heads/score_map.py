@@ -8,7 +8,7 @@ two offset maps say where it is from there:
   all cells; a cell inside the disc weighs `positive_weight` times as much (theirs: 1, with which a
   keypoint's map may stay empty for good).
 - Offset target of cell c: (x - c) / radius (theirs: / 7.2801). Loss: Huber, averaged over the cells
-  inside the disc and x and y, times `offset_weight`.
+  inside the disc and x and y, times `offset_weight` (theirs: 0.05, beside cells that all weigh 1).
 - Answer: the cell of the greatest score, plus radius times its offset.
 
 The centre of cell (i, j) is stride (j + 0.5, i + 0.5) in working pixels. Points of one class share
