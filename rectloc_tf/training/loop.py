@@ -254,7 +254,7 @@ class Trainer:
         folder.save_figure("predictions", plots.prediction_grid(pictured, words=self.words))
         folder.save_figure("history", plots.history_curves(self.history, self.words))
         few = (pictured[name][:NUM_STRIP_SCENES] for name in ("images", "truths"))
-        strip = plots.epoch_strip(*few, folder.read_snapshots(), self.words)
+        strip = plots.epoch_strip(*few, snapshots=folder.read_snapshots(), words=self.words)
         folder.save_figure("epochs", strip)
 
     def while_measuring(self, done: int, total: int) -> None:
