@@ -17,6 +17,7 @@ HANGS = 1800  # seconds; ends a test that hangs, and is no measure of speed
 LONG = (
     "test_train", "test_experiments", "test_entry_points", "test_strategies", "test_models",
     "test_initial_weights", "test_serving", "test_keras_settings", "test_inference",
+    "test_plugins", "test_old_runs", "test_golden_training",
 )  # fmt: skip
 TINY = ("--image_size=64", "--num_images=40", "--batch_size=8", "--epochs=3", "--deterministic")
 
@@ -84,6 +85,12 @@ def _trained(arch: str, folder: Path) -> Path:
 def deconv_run(tmp_path_factory) -> Path:
     """A finished tiny deconv run; read only."""
     return _trained("deconv", tmp_path_factory.mktemp("deconv") / "run")
+
+
+@pytest.fixture(scope="session")
+def score_map_run(tmp_path_factory) -> Path:
+    """A finished tiny score_map run; read only."""
+    return _trained("score_map", tmp_path_factory.mktemp("score_map") / "run")
 
 
 @pytest.fixture(scope="session")

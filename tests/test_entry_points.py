@@ -102,11 +102,13 @@ def test_predict_on_scenes_and_missing_files(deconv_run, tmp_path):
     assert (done.returncode, done.stderr) == (1, "error: --images=nothing/*.png: no such file\n")
 
 
-def test_exported_predicted_and_live_agree(deconv_run, tmp_path):
+@pytest.mark.parametrize("arch", ["deconv", "score_map"])
+def test_exported_predicted_and_live_agree(arch, request, tmp_path):
+    folder = request.getfixturevalue(f"{arch}_run")
     picture = tmp_path / "a.png"
     cv2.imwrite(str(picture), np.random.default_rng(1).integers(0, 255, (90, 150), np.uint8))
     for version in (1, 2):
-        out = run_ok("export", f"--run_dir={deconv_run}", f"--export_dir={tmp_path / 'served'}")
+        out = run_ok("export", f"--run_dir={folder}", f"--export_dir={tmp_path / 'served'}")
         assert out.strip().endswith(f"served/{version}")
     script = (
         "import sys, tensorflow as tf\n"
@@ -129,7 +131,7 @@ def test_exported_predicted_and_live_agree(deconv_run, tmp_path):
     assert (np.abs(answers[0, :3] - answers[1, :3]) < bounds).all()
     assert answers[0, 3:].tolist() == [1, 64, 64]
     output = tmp_path / "p.csv"
-    run_ok("predict", f"--run_dir={deconv_run}", f"--images={picture}", f"--output={output}")
+    run_ok("predict", f"--run_dir={folder}", f"--images={picture}", f"--output={output}")
     row = read_csv(output)[0]
     predicted = [float(row[name]) for name in ("x", "y", "confidence")]
     assert (np.abs(answers[0, :3] - predicted) < bounds).all()

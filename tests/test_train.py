@@ -52,11 +52,11 @@ def wait_for_rows(folder, number, process):
     pytest.fail("the run ended before it wrote its history")
 
 
-@pytest.mark.parametrize("arch", ["deconv", "xy"])
+@pytest.mark.parametrize("arch", ["deconv", "xy", "score_map"])
 def test_a_finished_run_is_complete(arch, request):
     folder = request.getfixturevalue(f"{arch}_run")
     result = json.loads((folder / "result.json").read_text())
-    assert result["schema"] == 1
+    assert result["schema"] == 2
     assert result["config"]["arch"] == arch
     assert result["epochs"] == 3
     assert result["seconds"] > 0
@@ -68,7 +68,12 @@ def test_a_finished_run_is_complete(arch, request):
         assert metrics["num_images"] == size
         rates = [metrics[f"{name}_rate"] for name in ("right", "wrong", "nowhere")]
         assert sum(rates) == pytest.approx(1)
-        assert metrics["ln_mse"] == pytest.approx(np.log(metrics["mse"]))
+        if arch == "score_map":  # which has no values in the original's units
+            assert (metrics["mse"], metrics["ln_mse"], metrics["r2"]) == (None, None, None)
+        else:
+            assert metrics["loss"] == pytest.approx(metrics["mse"])
+            assert metrics["ln_mse"] == pytest.approx(np.log(metrics["mse"]))
+        assert (metrics["empty_loss"] is None) == (arch == "xy")
         assert ("zero_map_mse" in metrics) == (arch == "deconv")
         assert len(metrics.get("r2_per_coordinate", [0, 0])) == 2
     for name in ("predictions", "epochs", "history"):
@@ -193,7 +198,7 @@ def test_a_black_heatmap_is_called_black_and_its_default_folder_is_found(tmp_pat
     flags = ("--arch=deconv", *TINY, "--epochs=1", "--learning_rate=1e-9")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     out = run_ok("train", *flags, cwd=tmp_path, env=environment)
-    assert out.count("has not left the all-black map") == 1
+    assert out.count("the heatmap answers nothing after a third of the epochs") == 1
     folder = re.search(r"runs/deconv-d1-[0-9a-f]{8}", out)[0]
     assert (tmp_path / folder / "result.json").exists()
     flags = [flag for flag in flags if flag != "--deterministic"]  # not part of what a run is
