@@ -279,7 +279,7 @@ def test_a_stopped_export_leaves_nothing(xy_run, tmp_path):
 def test_an_xy_model_refuses_labels_it_does_not_answer(xy_run):
     done = run("evaluate", f"--run_dir={xy_run}", "--labels=all")
     assert done.returncode == 2
-    assert "--labels=all: this model answers 1 points" in done.stderr
+    assert "--labels: this model answers 1 points, but 2 are labelled here" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
