@@ -91,41 +91,6 @@ def test_each_of_several_points_is_answered_and_true():
     np.testing.assert_array_equal([a.truths for a in answers], middles)
 
 
-UNORDERED = small_head("deconv", domain=3, labels="unordered")
-# Two blobs of brightness 200 and 100, (x, y) in working pixels.
-BLOBS = [(16.5, 8.5), (48.5, 40.5)]
-
-
-def two_blobs():
-    heatmap = np.zeros((SIZE, SIZE, 1), np.float32)
-    for (x, y), brightness in zip(BLOBS, (200, 100), strict=True):
-        heatmap[int(y), int(x)] = brightness
-    return fake_model(lambda x: 0 * x + heatmap)
-
-
-@pytest.mark.parametrize(("threshold", "number"), [(0.3, 2), (0.5, 1), (0.9, 0)])
-def test_each_detection_is_a_point_and_a_row(tmp_path, threshold, number):
-    height, width = 32, 128
-    path = tmp_path / "a.png"
-    path.write_bytes(encode(np.zeros((height, width), np.uint8), ".png"))
-    model = two_blobs()
-    files = predict_files(model, UNORDERED, [path], pytest.fail, threshold=threshold)
-    scenes = predict_source(model, UNORDERED, SCENES, range(2), threshold)
-    for answers, scale in ((list(files), (2, 0.5)), (list(scenes), (1, 1))):
-        expected = np.array(BLOBS[:number]).reshape(-1, 2) * scale
-        for answer in answers:
-            np.testing.assert_allclose(answer.points, expected, atol=1e-3)
-            np.testing.assert_allclose(answer.confidences, [200 / 255, 100 / 255][:number])
-        output = tmp_path / "p.csv"
-        counts = write_answers(answers, output, {}, pytest.fail)
-        assert counts == (len(answers), number * len(answers), 0)
-        with open(output, newline="") as handle:
-            rows = list(csv.DictReader(handle))
-        assert [row["file"] for row in rows] == [a.name for a in answers for _ in range(number)]
-        found = [(float(row["x"]), float(row["y"])) for row in rows[:number]]
-        np.testing.assert_allclose(np.reshape(found, (-1, 2)), expected, atol=1e-3)
-
-
 def test_no_scenes_no_answers():
     assert list(predict_source(fake_model(lambda x: x), DECONV, SCENES, range(5, 5))) == []
 
@@ -286,6 +251,20 @@ def test_each_detection_of_points_of_one_class_is_a_row(tmp_path, threshold, exp
     with open(tmp_path / "p.csv", newline="") as handle:
         rows = [(r["file"], float(r["x"]), float(r["y"])) for r in csv.DictReader(handle)]
     assert rows == [(f"domain3_0900{n}", *point) for n in (0, 1) for point in expected]
+
+
+@pytest.mark.parametrize(("threshold", "number"), [(0.3, 2), (0.5, 1), (0.9, 0)])
+def test_detections_in_a_file_are_in_its_own_pixels(tmp_path, threshold, number):
+    heatmap = np.zeros((SIZE, SIZE, 1), np.float32)
+    heatmap[8, 16], heatmap[40, 48] = 200, 100
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(np.zeros((32, 128), np.uint8), ".png"))
+    model, head = fake_model(lambda x: 0 * x + heatmap), small_head("deconv", labels="unordered")
+    (answer,) = predict_files(model, head, [path], pytest.fail, threshold=threshold)
+    expected = np.array([(33, 4.25), (97, 20.25)])[:number]
+    np.testing.assert_allclose(answer.points, expected, atol=1e-3)
+    np.testing.assert_allclose(answer.confidences, [200 / 255, 100 / 255][:number])
+    assert answer.rows == number
 
 
 def test_an_image_without_a_detection_has_no_row(tmp_path):

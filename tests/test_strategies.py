@@ -97,7 +97,7 @@ print(json.dumps({
 """
 
 
-@pytest.mark.parametrize(("arch", "losses"), [("deconv", (150, 250)), ("score_map", (0, 2))])
+@pytest.mark.parametrize(("arch", "losses"), [("deconv", (150, 250)), ("score_map", (0.3, 1.5))])
 def test_two_replicas_train_validate_and_resume_bitwise(tmp_path, arch, losses):
     done = subprocess.run(
         [sys.executable, "-c", MIRRORED, str(tmp_path), arch],
