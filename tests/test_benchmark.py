@@ -84,7 +84,7 @@ def test_our_pipeline_and_a_plain_loop_are_measured(monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "head"),
     [("train", suites.DISC), ("epoch", suites.DISC), ("serve", suites.DISC),
-     ("train", {"arch": "score_map", "stride": 8})],
+     ("train", {"arch": "score_map"})],
 )  # fmt: skip
 def test_our_other_workers_measure(kind, head, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", ":".join(p for p in sys.path if p))
