@@ -18,6 +18,12 @@ from tests.training import start_training
 RATE = 1e-5
 RTOL = 1e-3
 
+# What the numbers are of; defaults may change.
+SETTINGS = {
+    "xy": {},
+    "deconv": {"target": "disc", "radius": 7.0},
+    "score_map": {"radius": 10.0, "stride": 4, "positive_weight": 20.0, "offset_weight": 0.05},
+}
 GOLDEN = {
     "xy": {
         "losses": [16536.0195, 9810.4336, 14013.1895, 15615.7051, 14694.4746, 11204.2637],
@@ -49,8 +55,8 @@ def root_mean_square(arrays):
 @pytest.mark.parametrize("arch", GOLDEN)
 def test_six_steps_of_training_have_not_changed(arch):
     run = RunConfig(
-        arch=arch, domain=3, image_size=64, num_images=60, batch_size=8, epochs=1, seed=5,
-        learning_rate=RATE, precision="float32",
+        arch=arch, **SETTINGS[arch], domain=3, image_size=64, num_images=60, batch_size=8,
+        epochs=1, seed=5, learning_rate=RATE, precision="float32",
     )  # fmt: skip
     keras.utils.set_random_seed(run.seed)
     source, _, state, step = start_training(run)
