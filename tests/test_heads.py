@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rectloc_tf.config import HeadConfig, Keypoints, ModelConfig
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.geometry import frame_to_working
+from rectloc_tf.heads.head import MAX_DETECTIONS
 from rectloc_tf.models import build_model, load_model, make_head
 from rectloc_tf.registry import HEADS, NAMED, RANKED, UNORDERED
 
@@ -436,6 +437,11 @@ def test_answers_hold_what_there_is(name, kind):
         assert maps.numpy().min() >= 0
         assert maps.numpy().max() <= 255
         np.testing.assert_array_equal(answers.pop("maps"), maps)
+    if kind == UNORDERED:
+        peaks = head.detections(outputs, MAX_DETECTIONS)
+        np.testing.assert_array_equal(answers.pop("detections_xy"), peaks.points)
+        confidence = np.where(peaks.valid, np.clip(peaks.values.numpy() / 255, 0, 1), 0)
+        np.testing.assert_array_equal(answers.pop("detection_confidence"), confidence)
     assert not answers
 
 
