@@ -109,13 +109,13 @@ def test_a_dry_run_prices_what_is_missing_and_makes_nothing(study, tmp_path):
     more = (*FAST, *_folders(root), "--dry_run")
     done = run("experiments.headline", *more)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(" done  ") == 4
+    assert done.stdout.count(" done  ") == 6
     assert "0 runs to make" in done.stdout
     fresh = run("experiments.headline", *FAST, *_folders(tmp_path), "--dry_run", "--seeds=7")
     assert fresh.returncode == 0, fresh.stderr
-    assert "4 runs to make" in fresh.stdout
-    assert fresh.stdout.count("seed 7, 16 images, 1 epochs of batch 4") == 4
-    assert fresh.stdout.count(", augmented") == 2
+    assert "6 runs to make" in fresh.stdout
+    assert fresh.stdout.count("seed 7, 16 images, 1 epochs of batch 4") == 6
+    assert fresh.stdout.count(", augmented") == 3
     assert not list(tmp_path.iterdir())
 
 
@@ -153,7 +153,7 @@ def test_a_run_that_fails_is_told_and_does_not_stop_the_rest(tmp_path):
     assert all("finite" in line or "loss" in line for line in failed)
     summary = json.loads((tmp_path / "results" / "headline.json").read_text())
     assert len(summary["missing"]) == len(failed)
-    assert len(summary["missing"]) + len(summary["runs"]) == 4
+    assert len(summary["missing"]) + len(summary["runs"]) == 6
 
 
 @pytest.mark.parametrize(
