@@ -10,6 +10,7 @@ from rectloc_tf import registry
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.experiments import (
+    collapse,
     cross_domain,
     data_efficiency,
     find_all,
@@ -223,6 +224,7 @@ def test_the_list_names_every_experiment_that_there_is():
 
 def test_experiments_name_the_heads_that_they_compare(monkeypatch):
     compared = {"headline": {*headline.HEADS}, "find_all": {*find_all.HEADS}}
+    compared["collapse"] = {fields["arch"] for fields in collapse.VARIANTS.values()}
     monkeypatch.setitem(registry.HEADS, "new", registry.HEADS["xy"])
     for experiment in EXPERIMENTS:
         heads = {task.run.arch for task in experiment.plan(SETTINGS)}
