@@ -91,6 +91,12 @@ flags.DEFINE_list("batch_sizes", "8,16,32,64,128,256,512", "hyperparameter_sweep
 flags.DEFINE_list("learning_rates", "1e-5,1e-4,1e-3,1e-2,1e-1", "hyperparameter_sweep: values.")
 flags.DEFINE_list("depths", "18,34,50", "hyperparameter_sweep: values.")
 flags.DEFINE_integer("updates", 625, "data_efficiency: optimiser steps of a run.", lower_bound=1)
+flags.DEFINE_list(
+    "long_fractions", "0.025,0.07,0.2,0.5", "data_efficiency: pool sizes of its longer runs."
+)
+flags.DEFINE_integer(
+    "long_updates", 1500, "data_efficiency: optimiser steps of a longer run.", lower_bound=1
+)
 flags.DEFINE_integer(
     "plain_epochs", None, "headline: epochs of plain runs; --epochs if left out.", lower_bound=1
 )

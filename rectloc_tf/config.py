@@ -33,6 +33,7 @@ DEPTHS = (18, 34, 50)
 LABELS = ("largest", "largest_and_smallest", "all", "unordered")
 TARGETS = ("disc", "gaussian")
 STRIDES = (4, 8, 16, 32)
+UNITS = ("pixels", "centred")
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 STRATEGIES = ("auto", "single", "mirrored", "tpu")
@@ -142,6 +143,9 @@ class HeadConfig:
     arch: str = setting(OneOf(HEADS), "xy", "Head: what the network answers with.")
     loss: str = setting(
         OneOf(LOSSES), _BY_HEAD, "What training minimises.", by_head="squared_error", later=True
+    )
+    units: str = setting(
+        OneOf(UNITS), "pixels", "xy's outputs; centred: quarter sides from the middle.", later=True
     )
     target: str = setting(OneOf(TARGETS), "disc", "Shape of the heatmap's blobs.")
     radius: float = setting(_LENGTH, _BY_HEAD, "Radius of the disc, px of 224.", by_head=7.0)

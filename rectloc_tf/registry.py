@@ -105,6 +105,7 @@ HEADS: dict[str, HeadSpec] = {
         "rectloc_tf.heads.xy:XY",
         "coordinates (xy)",
         {"epochs": 40},
+        lambda head: ("units",),
         shaped_by=("num_keypoints",),
     ),
     "deconv": HeadSpec(
@@ -156,10 +157,11 @@ LOSSES: dict[str, str] = {
 # `experiments/` and in `figures/`. To each the flags that only some of them use.
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "headline": (),
+    "original_settings": (),
     "prediction_epochs": (),
     "architectures": (),
     "cross_domain": ("domains",),
-    "data_efficiency": ("fractions", "updates"),
+    "data_efficiency": ("fractions", "updates", "long_fractions", "long_updates"),
     "hyperparameter_sweep": ("batch_sizes", "learning_rates", "depths"),
     "multiple_locations": ("domains",),
     "more_labels": (),

@@ -35,12 +35,13 @@ def read_settings(base: RunConfig) -> Settings:
     Raises:
         ConfigError: naming the flag that is wrong.
     """
-    kinds = {"seeds": int, "fractions": float, "batch_sizes": int, "learning_rates": float}
-    lists = {name: _numbers(name, kind) for name, kind in {**kinds, "depths": int}.items()}
+    kinds = {name: float for name in ("fractions", "long_fractions", "learning_rates")}
+    kinds |= {name: int for name in ("seeds", "batch_sizes", "depths")}
+    lists = {name: _numbers(name, kind) for name, kind in kinds.items()}
     if cli.option("domains"):
         lists["domains"] = _numbers("domains", int)
     folders = {name: Path(cli.option(name)) for name in ("runs_root", "results_dir")}
-    sizes = ("epochs", "plain_epochs", "short_epochs", "updates")
+    sizes = ("epochs", "plain_epochs", "short_epochs", "updates", "long_updates")
     return Settings(base=base, **lists, **folders, **{name: cli.option(name) for name in sizes})
 
 

@@ -4,7 +4,8 @@
 
 Two questions: with the number of updates held fixed, small sets are only seen more often; with
 the number of epochs held fixed, they also train for less. The latter, a second and smaller
-series, is of the first seed only. Batches are at most half the training set: if all are the
+series, is of the first seed only. A third repeats some sizes with more updates, to tell what the
+length of the training changes. Batches are at most half the training set: if all are the
 same, batch normalisation learns that set's statistics by heart, and coordinates of other
 pictures are far off (REPORT.md has numbers).
 """
@@ -12,10 +13,22 @@ pictures are far off (REPORT.md has numbers).
 import dataclasses
 
 from rectloc_tf.config import IMAGES_PER_DOMAIN, RunConfig
+from rectloc_tf.experiments import headline
 from rectloc_tf.experiments.command import main
-from rectloc_tf.experiments.plan import COMPARED, DOMAIN, Experiment, Settings, Task, finished
+from rectloc_tf.experiments.plan import (
+    COMPARED,
+    DOMAIN,
+    Experiment,
+    Settings,
+    Task,
+    finished,
+    tests,
+)
 
 VALIDATIONS = 5  # of a run, about
+
+
+HEADS = headline.HEADS
 
 
 def _short(settings: Settings, arch: str, fraction: float, seed: int) -> RunConfig:
@@ -24,10 +37,12 @@ def _short(settings: Settings, arch: str, fraction: float, seed: int) -> RunConf
     return dataclasses.replace(run, batch_size=min(run.batch_size, max(1, run.num_train // 2)))
 
 
-def fixed_updates(settings: Settings, arch: str, fraction: float, seed: int) -> RunConfig:
-    """A run of about `settings.updates` optimiser steps, in whole epochs."""
+def fixed_updates(
+    settings: Settings, arch: str, fraction: float, seed: int, updates: int
+) -> RunConfig:
+    """A run of about `updates` optimiser steps, in whole epochs."""
     run = _short(settings, arch, fraction, seed)
-    epochs = max(1, round(settings.updates * run.batch_size / run.num_train))
+    epochs = max(1, round(updates * run.batch_size / run.num_train))
     return dataclasses.replace(run, epochs=epochs, validate_every=max(1, epochs // VALIDATIONS))
 
 
@@ -38,11 +53,16 @@ def fixed_epochs(settings: Settings, arch: str, fraction: float) -> RunConfig:
 
 def runs(settings: Settings):
     """The runs of fixed updates, small sets first, seed by seed; then those of fixed epochs."""
+    lengths = (
+        ("updates", settings.updates, settings.fractions),
+        ("long updates", settings.long_updates or settings.updates, settings.long_fractions),
+    )
     for seed in settings.seeds:
-        for fraction in settings.fractions:
-            for arch in COMPARED:
-                run = fixed_updates(settings, arch, fraction, seed)
-                yield _about("updates", fraction, run), run
+        for fixed, updates, fractions in lengths:
+            for fraction in fractions:
+                for arch in HEADS:
+                    run = fixed_updates(settings, arch, fraction, seed, updates)
+                    yield _about(fixed, fraction, run), run
     for fraction in settings.epoch_fractions:
         for arch in COMPARED:
             run = fixed_epochs(settings, arch, fraction)
@@ -56,20 +76,25 @@ def _about(fixed: str, fraction: float, run: RunConfig) -> dict:
 
 
 def plan(settings: Settings) -> list[Task]:
-    """Every size, both heads, every seed; and the smaller series of fixed epochs."""
-    return [Task(run) for _, run in runs(settings)]
+    """Every size, all heads, every seed; and the smaller series of fixed epochs."""
+    return [Task(run, answered=(DOMAIN,)) for _, run in runs(settings)]
 
 
 def summarise(settings: Settings, summaries) -> dict:
-    """A row a run: metrics on the training images and on the test split."""
+    """A row for each run: metrics on the training images and on the test split."""
     rows = []
     for about, _, summary in finished(runs(settings), summaries):
-        metrics = {split: summary["splits"][split][str(DOMAIN)] for split in ("train", "test")}
-        rows.append({**about, **metrics})
+        train = summary["splits"]["train"][str(DOMAIN)]
+        rows.append({**about, "train": train, **tests(summary, DOMAIN)})
     return {"rows": rows}
 
 
-EXPERIMENT = Experiment("data_efficiency", plan, summarise, lists=("fractions", "epoch_fractions"))
+EXPERIMENT = Experiment(
+    "data_efficiency",
+    plan,
+    summarise,
+    lists=("fractions", "epoch_fractions", "long_fractions"),
+)
 
 if __name__ == "__main__":
     main(EXPERIMENT)

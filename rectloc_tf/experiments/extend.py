@@ -13,6 +13,7 @@ from rectloc_tf.registry import EXPERIMENTS
 
 # Fields of a run that every experiment sets itself, whatever the base run has.
 _CHOSEN = {"arch", "domain", "seed", "epochs"}
+UPDATES = ("updates", "long_updates")  # settings that are lengths in optimiser steps
 
 
 def extend(experiment: Experiment, asked: Settings) -> Part:
@@ -52,8 +53,9 @@ def _settings_of(path: Path, summary: dict[str, Any], asked: Settings) -> Settin
         base = RunConfig.from_json(summary["base"])
     except (ConfigError, TypeError) as error:
         raise UserError(f"{path}: {reason(error)}") from error
-    updates = summary.get("updates", asked.updates)
-    return dataclasses.replace(asked, base=base, updates=updates, **lengths)
+    for name in UPDATES:
+        lengths[name] = summary.get(name, getattr(asked, name))
+    return dataclasses.replace(asked, base=base, **lengths)
 
 
 def _fixed(experiment: Experiment, settings: Settings) -> dict[str, Any]:
@@ -62,8 +64,9 @@ def _fixed(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     fixed["epochs"] = settings.epochs
     fixed["plain_epochs"] = settings.plain_epochs or settings.epochs
     fixed["short_epochs"] = settings.short_epochs or fixed["plain_epochs"]
-    if "updates" in EXPERIMENTS[experiment.name]:
-        fixed["updates"] = settings.updates
+    for name in UPDATES:
+        if name in EXPERIMENTS[experiment.name]:
+            fixed[name] = getattr(settings, name)
     return fixed
 
 
@@ -110,6 +113,7 @@ def lists_of(summary: dict[str, Any]) -> dict[str, list]:
         "domains": column("tested", rows),
         "fractions": column("fraction", rows),
         "epoch_fractions": column("fraction", (r for r in rows if r.get("fixed") == "epochs")),
+        "long_fractions": column("fraction", (r for r in rows if r.get("fixed") == "long updates")),
         **{
             name: column("value", (r for r in rows if r.get("axis") == axis))
             for name, axis in axes.items()

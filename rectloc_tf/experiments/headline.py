@@ -5,10 +5,23 @@
 Plain runs are trained as the original did, for `--plain_epochs`; improved ones for `--epochs`,
 and also see their scenes mirrored and transposed; short ones are plain, for `--short_epochs`,
 and tell what the other experiments, which repeat them, are to be measured by.
+
+Three more variants, of the original's heads, separate what the others mix. Longer runs are plain,
+but for `--epochs`; augmented ones are as short as the plain ones; centred ones are plain, of
+coordinates that are counted from the middle of the image (`--units=centred`).
 """
 
+from rectloc_tf.config import RunConfig
 from rectloc_tf.experiments.command import main
-from rectloc_tf.experiments.plan import COMPARED, DOMAIN, Experiment, Settings, Task, finished
+from rectloc_tf.experiments.plan import (
+    COMPARED,
+    DOMAIN,
+    Experiment,
+    Settings,
+    Task,
+    finished,
+    tests,
+)
 
 HEADS = (*COMPARED, "score_map")
 
@@ -20,28 +33,50 @@ def runs(settings: Settings, seed: int, heads: tuple[str, ...] = COMPARED):
             fields = {"arch": arch, "domain": DOMAIN, "seed": seed}
             run = getattr(settings, variant)(**fields)
             if variant != "short" or run != settings.plain(**fields):
-                yield {"arch": arch, "variant": variant, "seed": seed, "epochs": run.epochs}, run
+                yield _about(variant, run), run
+
+
+def separate_runs(settings: Settings):
+    """The runs that separate what improved ones and raw coordinates mix; longer ones first seed."""
+    for seed in settings.seeds:
+        fields = {"domain": DOMAIN, "seed": seed}
+        first = seed == settings.seeds[0]
+        for arch in COMPARED if first else ():
+            longer = settings.improved(arch=arch, **fields).changed(augment=False)
+            yield _about("longer", longer), longer
+            augmented = settings.plain(arch=arch, **fields).changed(augment=True)
+            yield _about("augmented", augmented), augmented
+        centred = settings.plain(arch="xy", units="centred", **fields)
+        yield _about("centred", centred), centred
+
+
+def _about(variant: str, run: RunConfig) -> dict:
+    return {"arch": run.arch, "variant": variant, "seed": run.seed, "epochs": run.epochs}
+
+
+def all_runs(settings: Settings):
+    """All runs, each once: where all lengths are alike some variants are the same."""
+    every = [pair for seed in settings.seeds for pair in runs(settings, seed, HEADS)]
+    every += separate_runs(settings)
+    return {run: (about, run) for about, run in reversed(every)}.values()
 
 
 def plan(settings: Settings) -> list[Task]:
     """All heads, every way and seed; answers of the first seed's longer runs are pictured."""
     tasks = []
-    for seed in settings.seeds:
-        for about, run in runs(settings, seed, HEADS):
-            pictured = seed == settings.seeds[0] and about["variant"] != "short"
-            tasks.append(Task(run, pictured=(DOMAIN,) if pictured else ()))
+    for about, run in [*all_runs(settings)][::-1]:
+        first = about["seed"] == settings.seeds[0]
+        pictured = first and about["variant"] in ("plain", "improved")
+        tasks.append(Task(run, pictured=(DOMAIN,) if pictured else (), answered=(DOMAIN,)))
     return tasks
 
 
 def summarise(settings: Settings, summaries) -> dict:
-    """A row a run: its test metrics on its own domain."""
-    pairs = (pair for seed in settings.seeds for pair in runs(settings, seed, HEADS))
-    return {
-        "rows": [
-            {**about, "test": summary["splits"]["test"][str(DOMAIN)]}
-            for about, _, summary in finished(pairs, summaries)
-        ]
-    }
+    """A row for each run: its metrics on its own domain, of the best and of the final weights."""
+    rows = []
+    for about, _, summary in finished([*all_runs(settings)][::-1], summaries):
+        rows.append({**about, **tests(summary, DOMAIN)})
+    return {"rows": rows}
 
 
 EXPERIMENT = Experiment("headline", plan, summarise)

@@ -3,7 +3,8 @@
     python -m rectloc_tf.experiments.multiple_locations --flagfile=flags/study.flags
 
 Three trainings: on three rectangles with the largest labelled, on one, and on two with both
-labelled. Each is asked for all rectangles of every domain.
+labelled. Each is asked for all rectangles of every domain. The brightness from which a peak counts
+is the one that finds the most on a run's own validation scenes.
 """
 
 import functools
@@ -20,18 +21,21 @@ TRAININGS = {
 
 
 def runs(settings: Settings):
-    """A run of each of the TRAININGS, seed by seed."""
+    """A short run of each of the TRAININGS, seed by seed; and plain ones, of the first seed."""
     for seed in settings.seeds:
-        for training, (domain, labels) in TRAININGS.items():
-            run = settings.short(arch="deconv", domain=domain, labels=labels, seed=seed)
-            yield {"training": training, "seed": seed}, run
+        first = seed == settings.seeds[0]
+        for make in (settings.short, settings.plain) if first else (settings.short,):
+            for training, (domain, labels) in TRAININGS.items():
+                run = make(arch="deconv", domain=domain, labels=labels, seed=seed)
+                yield {"training": training, "seed": seed, "epochs": run.epochs}, run
 
 
 def plan(settings: Settings) -> list[Task]:
     """Every training and seed, its peaks counted on all domains; the first seed's pictured."""
     tasks = []
     for _, run in runs(settings):
-        pictured = settings.domains if run.seed == settings.seeds[0] else ()
+        short = run.epochs == settings.short().epochs
+        pictured = settings.domains if short and run.seed == settings.seeds[0] else ()
         tasks.append(Task(run, pictured=pictured, located=settings.domains))
     return tasks
 
@@ -48,22 +52,35 @@ def agreement(found: list[list[int]]) -> float | None:
     return by_all / by_any if by_any else None
 
 
+def chosen_threshold(summary: dict) -> int | None:
+    """The brightness with the greatest F1 on a run's validation scenes; None if not measured."""
+
+    def f1(measured):
+        precision, recall = measured["precision"] or 0.0, measured["recall"]
+        return 2 * precision * recall / max(precision + recall, 1e-9)
+
+    measured = summary.get("validation_locations")
+    return max(measured, key=f1)["threshold"] if measured else None
+
+
 def summarise(settings: Settings, summaries) -> dict:
     """A row for each run, domain and threshold; and how far the seeds of a training agree."""
     rows, found_by = [], {}
     for about, _, summary in finished(runs(settings), summaries):
+        about |= {"chosen": chosen_threshold(summary)}
         for domain in settings.domains:
             for measured in summary["locations"].get(str(domain), ()):
                 found = [int(bits, 16) for bits in measured["found"].split()]
-                kind = (about["training"], domain, measured["threshold"])
+                kind = (about["training"], about["epochs"], domain, measured["threshold"])
                 found_by.setdefault(kind, []).append(found)
                 rows.append({**about, "tested": domain, **measured})
                 del rows[-1]["found"]
     agreements = []
-    for (training, domain, threshold), found in found_by.items():
+    for (training, epochs, domain, threshold), found in found_by.items():
         if len(found) > 1:
-            about = {"training": training, "tested": domain, "threshold": threshold}
-            agreements.append({**about, "agreement": agreement(found)})
+            about = {"training": training, "epochs": epochs, "tested": domain}
+            about |= {"threshold": threshold, "agreement": agreement(found)}
+            agreements.append(about)
     return {"rows": rows, "agreements": agreements}
 
 

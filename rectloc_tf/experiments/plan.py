@@ -30,6 +30,7 @@ class Settings:
             among them.
         batch_sizes, learning_rates, depths: of hyperparameter_sweep.
         updates: optimiser steps of data_efficiency's runs.
+        long_fractions, long_updates: of its series of longer runs; `updates` if None.
         runs_root: folder of the run folders.
         results_dir: folder of the summaries.
     """
@@ -46,6 +47,8 @@ class Settings:
     learning_rates: tuple[float, ...]
     depths: tuple[int, ...] = DEPTHS
     updates: int
+    long_fractions: tuple[float, ...] = ()
+    long_updates: int | None = None
     runs_root: Path
     results_dir: Path
 
@@ -56,7 +59,8 @@ class Settings:
         )
         for name in ("batch_sizes", "learning_rates", "depths"):  # checked as runs are planned
             _require_each(name, getattr(self, name), lambda v: v > 0, "above 0")
-        _require_each("fractions", self.fractions, lambda v: 1e-4 <= v <= 1, "from 0.0001 to 1")
+        for name in ("fractions", "long_fractions")[: 2 if self.long_fractions else 1]:
+            _require_each(name, getattr(self, name), lambda v: 1e-4 <= v <= 1, "from 0.0001 to 1")
         if self.epoch_fractions is None:
             object.__setattr__(self, "epoch_fractions", self.fractions[::-2][::-1])
 
@@ -80,7 +84,7 @@ def _require_each(name: str, values: tuple, test: Callable[[Any], bool], rule: s
         raise ConfigError(f"--{name}={given}: must be {rule}, separated by commas, each once")
 
 
-ASKED = ("domains", "pictured", "failures", "located", "detected")  # what a task lists domains for
+ASKED = ("domains", "pictured", "failures", "located", "detected", "answered")  # what a task lists domains for
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ class Task:
         failures: test domains of which the scenes with the largest errors are.
         located: test domains in which all rectangles are looked for (heatmaps only).
         detected: test domains in which points of one class are (`--labels=unordered`).
+        answered: test domains of which every answer is kept, of the best weights and of the
+            final ones, with the final ones' metrics.
     """
 
     run: RunConfig
@@ -102,6 +108,7 @@ class Task:
     failures: tuple[int, ...] = ()
     located: tuple[int, ...] = ()
     detected: tuple[int, ...] = ()
+    answered: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -192,3 +199,14 @@ def finished(
         name = Task(run).name
         if name in summaries:
             yield {"run": name, **about}, run, summaries[name]
+
+
+def tests(summary: dict[str, Any], domain: int) -> dict[str, dict[str, Any]]:
+    """The metrics of a run on the test scenes of a domain, by the weights that were measured.
+
+    Returns:
+        `test`: of the weights that did best on validation; `final`: of the last ones, where they
+        were measured too.
+    """
+    found = {"test": summary["splits"]["test"], "final": summary.get("final", {}).get("test", {})}
+    return {name: by[str(domain)] for name, by in found.items() if str(domain) in by}

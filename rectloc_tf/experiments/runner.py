@@ -16,14 +16,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.scenes.sampling import scene_table
 from pipelines.source import Source, make_source
 from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.experiments import summaries
 from rectloc_tf.experiments.plan import Part, Settings, Task, merge
 from rectloc_tf.geometry import centers
+from rectloc_tf.heads.head import Head
 from rectloc_tf.models import load_model, run_head
 from rectloc_tf.processor import describe_machine
+from rectloc_tf.results.answers import read_answers, write_answers
 from rectloc_tf.results.evaluation import Evaluator, detect, measure_locations
 from rectloc_tf.results.metrics import best_threshold, detection_metrics
 from rectloc_tf.results.pictures import Answer, answer_with, largest_errors, predict_scenes
@@ -31,7 +34,12 @@ from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.loop import train
 from rectloc_tf.training.progress import ProgressLine, format_seconds
-from rectloc_tf.training.runtime import Runtime, describe_environment, make_runtime
+from rectloc_tf.training.runtime import (
+    Runtime,
+    describe_environment,
+    describe_gpu,
+    make_runtime,
+)
 from rectloc_tf.training.state import TrainState
 from rectloc_tf.training.step import distributed_batches, make_train_step
 
@@ -136,7 +144,7 @@ class Study:
                 how = {"session": session.description}
                 folder.add_session(describe_environment() | how)
                 train(run, self.execution, folder, session, self.stop, progress)
-            summary = summaries.make_summary(folder, describe_machine())
+            summary = summaries.make_summary(folder, describe_machine() | describe_gpu())
             if kept := self._summary(task):
                 if kept["history"] == summary["history"]:
                     summary = kept
@@ -148,23 +156,15 @@ class Study:
     def _measure(
         self, task: Task, folder: RunFolder, session: Runtime, summary: dict[str, Any]
     ) -> None:
-        """Adds the domains and the pictures that a summary lacks."""
+        """Adds the domains, the answers and the pictures that a summary lacks."""
         run = task.run
         if summaries.answers(summary, task):
             return
+        self._test(task, folder, session, summary)
         model, head = load_model(folder.best_model), run_head(run)
-        measure = Evaluator(model, head, session.strategy, session.jit, self._check_stop)
         answer = answer_with(model, head)
-        for domain in task.domains:
-            if str(domain) not in summary["splits"]["test"]:
-                source = _in_domain(run, domain)
-                summary["splits"]["test"][str(domain)] = measure(source, source.indices("test"))
-        located = summary.setdefault("locations", {})
-        for domain in task.located:
-            if str(domain) not in located:
-                source = _in_domain(run, domain)
-                asked = source, source.indices("test"), self._check_stop
-                located[str(domain)] = measure_locations(model, head, *asked)
+        if task.located:
+            self._locate(task, model, head, summary)
         if task.detected:
             self._detect(task, folder, summary)
         for domain in task.pictured:
@@ -182,6 +182,50 @@ class Study:
                 failures[str(domain)] = kept | {"searched": NUM_SEARCHED}
         if run.domain in task.pictured:
             self._keep_snapshots(task, folder, answer, summary)
+
+    def _test(
+        self, task: Task, folder: RunFolder, session: Runtime, summary: dict[str, Any]
+    ) -> None:
+        """Adds metrics on further test domains, and keeps the answers that are asked for."""
+        run, head = task.run, run_head(task.run)
+        path = summaries.answers_path(self.settings.results_dir, task.name)
+        kept = read_answers(path) if "final" in summary else {}  # else of another training
+        final = summary.setdefault("final", {"test": {}})["test"] if task.answered else {}
+        best = summary["splits"]["test"], folder.best_model, {*task.domains, *task.answered}
+        models = {"best": best, "final": (final, folder.final_model, {*task.answered})}
+        for weights, (metrics, model_path, domains) in models.items():
+            measure = None
+            for domain in sorted(domains):
+                keep = domain in task.answered and (str(domain), weights) not in kept
+                if str(domain) in metrics and not keep:
+                    continue
+                if measure is None:
+                    how = session.strategy, session.jit, self._check_stop
+                    measure = Evaluator(load_model(model_path), head, *how)
+                source = _in_domain(run, domain)
+                measured, answers = measure.measure(source, source.indices("test"))
+                metrics.setdefault(str(domain), measured)
+                if keep:
+                    kept[str(domain), weights] = answers
+        if task.answered:
+            write_answers(path, kept)
+            for domain in task.answered:
+                asked = run.changed(domain=domain)
+                rectangles = scene_table(asked.scene)[asked.split_indices("test")]
+                summaries.write_scenes(self.settings.results_dir, asked, rectangles)
+
+    def _locate(self, task: Task, model: keras.Model, head: Head, summary: dict[str, Any]) -> None:
+        """Adds how many of all the rectangles are found; a threshold is chosen on validation."""
+        located = summary.setdefault("locations", {})
+        if "validation_locations" not in summary:
+            source = make_source(task.run)
+            asked = source, source.indices("validation"), self._check_stop
+            summary["validation_locations"] = measure_locations(model, head, *asked)
+        for domain in task.located:
+            if str(domain) not in located:
+                source = _in_domain(task.run, domain)
+                asked = source, source.indices("test"), self._check_stop
+                located[str(domain)] = measure_locations(model, head, *asked)
 
     def _detect(self, task: Task, folder: RunFolder, summary: dict[str, Any]) -> None:
         """Adds how well all points of one class are found; final weights."""

@@ -28,6 +28,32 @@ def summary_path(results_dir: Path, name: str) -> Path:
     return results_dir / "runs" / f"{name}.json"
 
 
+def answers_path(results_dir: Path, name: str) -> Path:
+    """Where the answers of the run `name` lie."""
+    return results_dir / "runs" / f"{name}.npz"
+
+
+def scenes_path(results_dir: Path, run: RunConfig) -> Path:
+    """Where the rectangles of the test scenes of a run's domain lie."""
+    name = f"domain{run.domain}_{run.image_size}px_seed{run.data_seed}.npz"
+    return results_dir / "scenes" / name
+
+
+def write_scenes(results_dir: Path, run: RunConfig, rectangles: np.ndarray) -> None:
+    """Keeps the test scenes that answers are of, once for all runs.
+
+    Args:
+        results_dir: folder of the summaries.
+        run: on them.
+        rectangles: int [N, n, 4], largest first, in working pixels.
+    """
+    path = scenes_path(results_dir, run)
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            small = rectangles.astype(np.int16)
+            np.savez_compressed(temporary, rectangles=small, image_size=run.image_size)
+
+
 def read_summary(results_dir: Path, name: str) -> dict[str, Any] | None:
     """The summary of a run; None if there is none yet.
 
@@ -51,6 +77,7 @@ def held(summary: dict[str, Any], run: RunConfig) -> Task:
         "failures": summary.get("failures", {}),
         "located": summary.get("locations", {}),
         "detected": summary.get("detections", {}).get("domains", {}),
+        "answered": summary.get("final", {}).get("test", {}),
     }
     return Task(run, **{name: tuple(map(int, domains)) for name, domains in there.items()})
 
@@ -144,6 +171,7 @@ def write_experiment(part: Part) -> Path:
         "plain_epochs": settings.plain_epochs,
         "short_epochs": settings.short_epochs,
         "updates": settings.updates,
+        "long_updates": settings.long_updates,
         "runs": list(done),
         "missing": missing,
         "hours": sum(s["seconds"] for s in done.values()) / 3600,

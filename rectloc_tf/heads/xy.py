@@ -3,20 +3,28 @@
 import tensorflow as tf
 from keras import layers
 
-from rectloc_tf.geometry import frame_to_working, working_to_frame
+from rectloc_tf.geometry import FRAME, frame_to_working, working_to_frame
 from rectloc_tf.heads.head import Head, Points
 from rectloc_tf.network.layers import LAYOUT
 from rectloc_tf.registry import NAMED
 
 
 class XY(Head):
-    """Outputs [B, 2K]: x0, y0, x1, y1, ... in pixels of the 224 frame, whatever S."""
+    """Outputs [B, 2K]: x0, y0, x1, y1, ... in pixels of the 224 frame, whatever S.
+
+    With `units="centred"` the last layer's numbers are quarters of the side from the middle of the
+    image, so that a network starts with the middle instead of a corner, and numbers of about 1
+    are all it has to learn. A fixed layer turns them into pixels; the loss is the same.
+    """
 
     def outputs(self, features, dtype):
         """Float32 throughout: it costs nothing and keeps coordinates exact."""
         average = layers.GlobalAveragePooling2D(data_format=LAYOUT, dtype="float32", name="average")
         units = 2 * len(self.keypoints.names)
-        return layers.Dense(units, dtype="float32", name="xy")(average(features["P5"]))
+        numbers = layers.Dense(units, dtype="float32", name="xy")(average(features["P5"]))
+        if self.config.units == "pixels":
+            return numbers
+        return layers.Rescaling(FRAME / 4, FRAME / 2, dtype="float32", name="pixels")(numbers)
 
     def targets(self, points, present):
         """`values` [B, 2N] in pixels of the 224 frame."""

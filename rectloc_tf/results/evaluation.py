@@ -12,6 +12,7 @@ from pipelines.streams import evaluation_batches
 from rectloc_tf.config import Keypoints, RunConfig
 from rectloc_tf.geometry import working_to_frame
 from rectloc_tf.heads.head import Head
+from rectloc_tf.results.answers import Answers
 from rectloc_tf.results.metrics import (
     location_metrics,
     loss_metrics,
@@ -63,7 +64,10 @@ class Evaluator:
         def measure(batch):
             outputs = self._model(batch["images"], training=False)
             targets = head.targets(batch["points"], batch["present"])
-            found = {"points_xy": head.decode(outputs).xy, "mask": targets["mask"]}
+            points = head.decode(outputs)
+            found = {"points_xy": points.xy, "mask": targets["mask"]}
+            if points.confidence is not None:
+                found["confidence"] = points.confidence
             found["losses"] = head.losses(outputs, targets)
             if head.can_be_empty:
                 found["empty_losses"] = head.empty_losses(targets)
@@ -78,6 +82,10 @@ class Evaluator:
         Raises:
             ConfigError: if the model does not answer the source's keypoints.
         """
+        return self.measure(source, indices)[0]
+
+    def measure(self, source: Source, indices: range) -> tuple[dict[str, Any], Answers]:
+        """As a call; and what was answered for each image."""
         head = self._head.of(source.keypoints)
         step = self._steps.setdefault(head.keypoints, self._step(head))
         found = self._collect(source, indices, step)
@@ -89,13 +97,15 @@ class Evaluator:
             metrics |= value_metrics(*sums, head.num_values, head.can_be_empty)
         metrics |= loss_metrics(found["losses"], found["mask"], found.get("empty_losses"))
         scale = found["pixel_size"][:, None, None]
-        return metrics | point_metrics(
+        answers = Answers(found["points_xy"] * scale, found.get("confidence"))
+        metrics |= point_metrics(
             source.keypoints,
-            found["points_xy"] * scale,
+            answers.points,
             found["points"] * scale,
             found["present"].astype(bool),
             found["others"] * scale,
         )
+        return metrics, answers
 
     def _collect(self, source: Source, indices: range, step: Callable) -> dict[str, np.ndarray]:
         """What the step and the source know of each image, float64 [N, ...]."""

@@ -115,6 +115,13 @@ def make_runtime(
     return Runtime(chosen, jit, f"{names}, XLA {'on' if jit else 'off'}")
 
 
+def describe_gpu() -> dict[str, str]:
+    """`gpu`, the name of the GPU that is used; nothing without one."""
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(g).get("device_name", "GPU") for g in gpus]
+    return {"gpu": names[0]} if names else {}
+
+
 def describe_environment() -> dict[str, Any]:
     """Versions and devices, for `environment.json`."""
     return {
