@@ -161,13 +161,14 @@ def test_sigma_is_the_optimum_of_the_exact_likelihood(sigma):
 
 
 def test_one_slip_that_is_all_but_impossible_does_count():
-    log_areas = np.array([[7, 6.95]] * 200 + [[7, 5.5]] * 200)
-    right = np.array([1, 0, 1, 1] * 50 + [1] * 200)
+    log_areas = np.array([[7, 6.95]] * 2000 + [[7, 5.4]])
+    right = np.array([1, 0, 1, 1] * 500 + [1])
     without = fit_sigma(log_areas, right)
     right[-1] = 0
     found = fit_sigma(log_areas, right)
     assert found == pytest.approx(_exact_optimum(log_areas, right), rel=1e-3)
-    assert found > 3 * without
+    assert found > 1.8 * without
+    assert ndtr(-1.6 / math.sqrt(2) / found) < 1e-16  # where 1 - p would be rounding
 
 
 def test_answers_nowhere_do_not_count():
@@ -187,9 +188,11 @@ def test_runs_count_like_pictures():
     assert fit_sigma(log_areas, right) == pytest.approx(pooled, rel=1e-9)
 
 
-@pytest.mark.parametrize(("n", "sigma"), [(2, 0.05), (3, 0.2), (5, 0.5)])
-def test_sigma_is_recovered_from_simulated_choices(n, sigma):
-    log_areas = _log_areas(1000, n)
+@pytest.mark.parametrize(
+    ("pictures", "n", "sigma"), [(2000, 2, 0.05), (800, 3, 0.2), (600, 5, 0.5)]
+)
+def test_sigma_is_recovered_from_simulated_choices(pictures, n, sigma):
+    log_areas = _log_areas(pictures, n)
     found = fit_sigma_interval(log_areas, _answers(log_areas, sigma), resamples=500)
     assert found.low < sigma < found.high
     assert found.value == pytest.approx(sigma, rel=0.2)
@@ -197,7 +200,7 @@ def test_sigma_is_recovered_from_simulated_choices(n, sigma):
 
 
 def test_the_interval_has_the_width_of_the_information():
-    log_areas = _log_areas(2000, 2)
+    log_areas = _log_areas(1500, 2)
     right = _answers(log_areas, 0.3)[0]
     found = fit_sigma_interval(log_areas, right, resamples=2000)
     cost, middle, step = _exact_cost(log_areas, right), math.log(found.value), 0.01

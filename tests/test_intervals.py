@@ -238,6 +238,16 @@ def test_coverage(draw, truth, statistic):
     assert 0.9 <= coverage <= 0.98
 
 
+def test_three_runs_that_alone_differ_hold_the_truth_three_times_of_four():
+    generator = np.random.default_rng(9)
+    draws = generator.normal(0, 1, (600, 3, 1)).repeat(5, axis=2)
+    found = [bootstrap(values, resamples=300) for values in draws]
+    ends = [(interval.low, interval.high) for interval in found]
+    np.testing.assert_allclose(ends, np.stack([draws.min((1, 2)), draws.max((1, 2))], axis=1))
+    coverage = np.mean([low <= 0 <= high for low, high in ends])
+    assert coverage == pytest.approx(3 / 4, abs=0.05)
+
+
 @pytest.mark.parametrize("statistic", ["mean", "nanmedian"])
 def test_memory_stays_small(statistic):
     values = _values(3, 1000)

@@ -37,14 +37,15 @@ def chosen(points: np.ndarray, rectangles: np.ndarray, radius: float = PICK_RADI
     """The rank of the rectangle that each answer chose: int64 [N], 0 the largest.
 
     As in `metrics.center_metrics` an answer is right within the radius of the largest's centre,
-    also where another's is nearer. Otherwise it chose the nearest within the radius, and NOWHERE
+    even where another's is nearer. Otherwise it chose the nearest within the radius, and NOWHERE
     if there is none.
 
     Args:
         points: answers (x, y), float [N, 2].
         rectangles: [N, n, 4], largest first, in the same frame as points and radius.
     """
-    distances = np.linalg.norm(centers(rectangles) - points[:, None], axis=-1)
+    places = centers(np.asarray(rectangles, np.float64))
+    distances = np.linalg.norm(places - points[:, None], axis=-1)
     near = distances <= radius
     nearest = np.where(near, distances, np.inf).argmin(axis=1)
     return np.where(near[:, 0], 0, np.where(near.any(axis=1), nearest, NOWHERE))

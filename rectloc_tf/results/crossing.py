@@ -42,14 +42,16 @@ def crossing(
     """From which size of the training set on b is better than a for good.
 
     It is where the difference of the two statistics, linear in log size between neighbours, is 0
-    between the last size at which b is not better and the next. Equal is not better, so that it
-    is exactly a size at which they are equal. 0 if b is better at every size, infinity if it is
-    not better at the largest one: "at most the smallest" and "beyond the largest", which the
-    interval may have as ends. A crossing after which b gets worse than a again is none.
+    between the last size at which b is not better and the next. Equal is not better: where both
+    are equal at that size, it is the crossing. A crossing after which a is ahead again is none.
+
+    Without a crossing among the sizes it is 0 where b is better at every size, which stands for
+    "at most the smallest", and infinity where b is not better at the largest one, for "beyond the
+    largest, or never". The interval's ends may be these (infinity is not JSON).
 
     Args:
         a, b: by size, at least two of them, values as in `bootstrap`, all of the same pictures.
-            The runs of each size and curve are drawn for themselves.
+            The runs of each size and curve are drawn independently.
         statistic, resamples, seed: as `bootstrap`.
         larger_is_better: rates instead of errors.
 

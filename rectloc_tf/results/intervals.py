@@ -5,7 +5,9 @@ resample draws N pictures with replacement, the same for all runs, and, where th
 S - 1 of the S runs. One draw fewer makes the variance between runs unbiased, which S draws of
 S = 3 would understate by a third (Rao and Wu 1988, "Resampling inference with complex survey
 data"). Drawing both is conservative: what is due neither to the picture nor to the run alone
-counts up to three times in the variance (Owen 2007, "The pigeonhole bootstrap").
+counts up to three times in the variance (Owen 2007, "The pigeonhole bootstrap"). But where runs
+differ far more than pictures do, the interval ends at the least and the greatest run, between
+which the truth is with probability 1 - 2 / 2^S: 3/4 for three runs.
 
 `scipy.stats.bootstrap` draws along one axis alone, and copies the data for each resample. Here a
 resample is how often each picture and each run was drawn, and a mean of it a matrix product.
@@ -43,7 +45,7 @@ def resample(
         measure: float [R], of R resamples in which each picture counts as often as float64 [R, N]
             says and each run, of each set of runs, as often as float64 [R, S].
         num_pictures: N, at least 1.
-        num_runs: S of each set of runs that are drawn for themselves; a set of one run stays.
+        num_runs: S of each set of runs; sets are drawn independently, and a single run stays.
         resamples: how many, at least 1.
         seed: what is drawn depends on it; the same pictures whatever the runs.
 
@@ -139,13 +141,12 @@ def _means(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.nda
 
 
 def _medians(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.ndarray:
-    """The same of medians: of as many sorted values, the middle one or the mean of two."""
-    order = np.argsort(values, axis=None)[: np.count_nonzero(~np.isnan(values))]  # NaN are last
-    run, picture = np.divmod(order, values.shape[1])
+    """The same of medians: the middle one of the values in order, or the mean of two."""
+    run, picture = np.divmod(np.argsort(values, axis=None), values.shape[1])
+    ordered = values[run, picture]  # NaN are last, so that they are the middle of nothing
     ends = np.cumsum(runs[:, run] * pictures[:, picture], axis=1)
-    total = (runs @ ~np.isnan(values) * pictures).sum(axis=1, keepdims=True)
-    ordered = np.append(values[run, picture], np.nan)  # NaN where nothing counts
-    lower, upper = ((ends <= middle // 2).sum(axis=1) for middle in (total - 1, total))
+    count = ((runs @ ~np.isnan(values)) * pictures).sum(axis=1, keepdims=True)
+    lower, upper = ((ends <= middle // 2).sum(axis=1) for middle in (count - 1, count))
     return (ordered[lower] + ordered[upper]) / 2
 
 
