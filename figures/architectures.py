@@ -46,7 +46,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     return {"": figure}
 
 
-def table(summary: dict, runs: dict) -> str:
+def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """Weights of backbone and head."""
     lines = []
     for arch, network in summary["networks"].items():

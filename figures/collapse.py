@@ -38,7 +38,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     return {"": figure}
 
 
-def table(summary: dict, runs: dict) -> str:
+def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """A line for each variant: how many of its maps stay empty."""
     lines = []
     for variant, of_runs in _shares(summary).items():

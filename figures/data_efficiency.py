@@ -171,7 +171,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     return {"": _draw_errors(summary), "_loss": _draw_losses(summary)}
 
 
-def table(summary: dict, runs: dict) -> str:
+def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """A line a size; and how many images each head needs for some errors."""
     lines = []
     for fixed in ("updates", "epochs"):

@@ -76,7 +76,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     return {suffix: figure for suffix, figure in figures.items() if figure is not None}
 
 
-def table(summary: dict, runs: dict) -> str:
+def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """A line for each head and domain, the spread over seeds."""
     lines = []
     for arch in _heads(summary):

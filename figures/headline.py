@@ -22,7 +22,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     return {"": style.side_by_side(pictures, results_dir)}
 
 
-def table(summary: dict, runs: dict) -> str:
+def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """A line for each head and way of training, the mean over seeds."""
     head = ["head", "training", "epochs", "seeds", "R²", "R², original", "median px", "mean px"]
     head += ["right", "wrong", "nowhere"]

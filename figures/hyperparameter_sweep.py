@@ -113,7 +113,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     return figures
 
 
-def table(summary: dict, runs: dict) -> str:
+def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """A line a value, and the winners."""
     lines, winners = [], []
     for arch, (name, *_) in style.COMPARED.items():

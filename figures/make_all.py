@@ -1,10 +1,13 @@
-"""Redraws every figure and every table of the documents: `python -m figures.make_all`.
+"""Redraws every figure and writes REPORT.md and all tables: `python -m figures.make_all`.
 
-`--check` only says whether what REPORT.md and README.md show is what the summaries give. With
-names of experiments it draws their figures and leaves the documents alone.
+REPORT.md is made of the texts in `figures/sections/`; see `report`. `--check` only says whether
+REPORT.md, README.md and the long tables are what the summaries give. With names of experiments it
+draws their figures and leaves the documents alone.
 """
 
 import argparse
+import csv
+import io
 import re
 import sys
 from importlib import import_module
@@ -12,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from figures import style
+from figures.report import Report
 from rectloc_tf import registry
 from rectloc_tf.errors import UserError
 from rectloc_tf.results.output_files import atomic_path
@@ -21,8 +25,6 @@ ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS: dict[str, ModuleType] = {
     name: import_module(f"figures.{name}") for name in registry.EXPERIMENTS
 }
-MAX_ROWS = 20  # of a table that is shown without being asked for
-DOCUMENTS = ("REPORT.md", "README.md")
 
 
 def load(name: str, results_dir: Path) -> tuple[dict, dict[str, dict]]:
@@ -48,50 +50,42 @@ def draw(name: str, results_dir: Path, figures_dir: Path) -> list[Path]:
     return paths
 
 
+def _machine(machine: dict) -> str:
+    return machine.get("gpu") or f"{machine['cpu']}, {machine['cores']} cores"
+
+
 def facts(summary: dict) -> str:
-    """The line under a table: what was run, on what, for how long."""
+    """The line under a table: what was run, and on what."""
     base, runs = summary["base"], len(summary["runs"])
     if not runs:
         return ""
     seeds = ", ".join(map(str, summary["seeds"]))
     # Once each: machines that differ in their operating system only read alike.
-    kinds = dict.fromkeys(f"{m['cpu']}, {m['cores']} cores" for m in summary["machines"])
-    machines = "; ".join(kinds)
+    machines = "; ".join(dict.fromkeys(map(_machine, summary["machines"])))
     size = f"{base['image_size']} px, batch {base['batch_size']}, {base['schedule']} schedule"
     size += f", {base['precision']}"
     seeded = f"{style.count(len(summary['seeds']), 'seed')} ({seeds})"
     text = f"{style.count(runs, 'run')} at {size}, {seeded}; "
-    text += f"{summary['hours']:.1f} hours on {machines}"
+    text += f"on {machines}"
     more = len({*summary["missing"]} - {*summary["runs"]})
     if more:
         text += f"; {style.count(more, 'more run')} of this plan not made yet"
     return f"*{text}.*"
 
 
-def pictures(name: str, figures_dir: Path) -> list[str]:
-    """An experiment's figures as Markdown, those that have been drawn."""
-    found = [p for p in figures_dir.glob("*.png") if re.fullmatch(rf"{name}(_.*)?", p.stem)]
-    return [f"![{p.stem.replace('_', ' ')}](figures/{p.name})" for p in sorted(found)]
-
-
-def blocks(results_dir: Path, figures_dir: Path) -> dict[str, str]:
-    """For each experiment that has a summary: its figures, its table, and what was run."""
+def blocks(results_dir: Path) -> dict[str, str]:
+    """For each experiment that has a summary: its table, and what was run."""
     made = {}
-    for name, module in EXPERIMENTS.items():
-        if (results_dir / f"{name}.json").exists():
-            summary, runs = load(name, results_dir)
-            tables = module.table(summary, runs).split("\n\n")
-            parts = [*pictures(name, figures_dir), *map(folded, tables), facts(summary)]
-            made[name] = "\n\n".join(filter(None, parts))
+    for name in made_experiments(results_dir):
+        summary, runs = load(name, results_dir)
+        parts = [EXPERIMENTS[name].table(summary, runs, results_dir), facts(summary)]
+        made[name] = "\n\n".join(filter(None, parts))
     return made
 
 
-def folded(table: str) -> str:
-    """A Markdown table, behind a line to open it by if it is long."""
-    rows = table.count("\n") - 1
-    if rows <= MAX_ROWS:
-        return table
-    return f"<details><summary>The table, {rows} rows</summary>\n\n{table}\n\n</details>"
+def made_experiments(results_dir: Path) -> list[str]:
+    """The experiments that have a summary, in order."""
+    return [name for name in EXPERIMENTS if (results_dir / f"{name}.json").exists()]
 
 
 def fill_in(text: str, made: dict[str, str]) -> str:
@@ -104,18 +98,48 @@ def fill_in(text: str, made: dict[str, str]) -> str:
     return re.sub(r"<!-- results: (\w+) -->.*?<!-- end -->", replace, text, flags=re.DOTALL)
 
 
-def update_documents(made: dict[str, str], check: bool) -> None:
-    """Puts blocks into the documents, or with `check` only compares.
+def tables(results_dir: Path) -> dict[Path, str]:
+    """The long tables, one a file: CSV beside the summaries."""
+    made = {}
+    for name in made_experiments(results_dir):
+        long_table = getattr(EXPERIMENTS[name], "long_table", None)
+        if long_table:
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows(long_table(*load(name, results_dir)))
+            made[results_dir / "tables" / f"{name}.csv"] = text.getvalue()
+    return made
+
+
+def documents(results_dir: Path) -> dict[Path, str]:
+    """What README.md, REPORT.md and the long tables have to hold."""
+    made = blocks(results_dir)
+    readme = ROOT / "README.md"
+    values = {
+        f"{name}.{key}": value
+        for name in made_experiments(results_dir)
+        for key, value in numbers(name, results_dir).items()
+    }
+    report = Report(ROOT / "figures" / "sections", values, made)
+    filled = fill_in(readme.read_text(encoding="utf-8"), made)
+    return {readme: filled, ROOT / "REPORT.md": report.text(), **tables(results_dir)}
+
+
+def numbers(name: str, results_dir: Path) -> dict[str, str]:
+    """The numbers that texts name, as they are to be shown."""
+    made = getattr(EXPERIMENTS[name], "numbers", None)
+    return made(*load(name, results_dir), results_dir) if made else {}
+
+
+def update_documents(results_dir: Path, check: bool) -> None:
+    """Writes the documents and tables, or with `check` only compares.
 
     Raises:
-        UserError: naming the document that shows something else.
+        UserError: naming the file that holds something else.
     """
-    for document in DOCUMENTS:
-        path = ROOT / document
-        before = path.read_text(encoding="utf-8")
-        after = fill_in(before, made)
+    for path, after in documents(results_dir).items():
+        before = path.read_text(encoding="utf-8") if path.exists() else None
         if check and after != before:
-            raise UserError(f"{document}: what it shows is not what the summaries give")
+            raise UserError(f"{path.name}: what it shows is not what the summaries give")
         if after != before:
             write_text(path, after)
 
@@ -140,7 +164,7 @@ def main() -> int:
                 for path in draw(name, results_dir, figures_dir):
                     print(path)
         if not names:
-            update_documents(blocks(results_dir, figures_dir), options.check)
+            update_documents(results_dir, options.check)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

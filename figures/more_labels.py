@@ -56,7 +56,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     return {"": figure} if any(axis.lines for axis in axes) else {}
 
 
-def table(summary: dict, runs: dict) -> str:
+def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """A line a head and test: errors with one label and with two, and their paired difference."""
     lines = []
     for (arch, (name, *_)), (test, words) in itertools.product(

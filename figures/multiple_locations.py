@@ -137,7 +137,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     return figures
 
 
-def table(summary: dict, runs: dict) -> str:
+def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """At THRESHOLD, what each training finds on each domain; and all there is, at any."""
     domains = summary["domains"]
     brief = []

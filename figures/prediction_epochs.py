@@ -88,7 +88,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     return figures
 
 
-def table(summary: dict, runs: dict) -> str:
+def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """Black share and brightness at the epochs kept, one line each."""
     lines = []
     for row in _of_maps(summary):

@@ -43,7 +43,7 @@ def _around(tile: np.ndarray, point: np.ndarray) -> np.ndarray:
     return np.pad(tile, half)[row : row + 2 * half, column : column + 2 * half]
 
 
-def table(summary: dict, runs: dict) -> str:
+def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """A line a target, the spread over seeds."""
     lines = []
     for target, name in NAMES.items():

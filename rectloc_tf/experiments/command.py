@@ -35,8 +35,8 @@ def read_settings(base: RunConfig) -> Settings:
     Raises:
         ConfigError: naming the flag that is wrong.
     """
-    kinds = {name: float for name in ("fractions", "long_fractions", "learning_rates")}
-    kinds |= {name: int for name in ("seeds", "batch_sizes", "depths")}
+    kinds = dict.fromkeys(("fractions", "long_fractions", "learning_rates"), float)
+    kinds |= dict.fromkeys(("seeds", "batch_sizes", "depths"), int)
     lists = {name: _numbers(name, kind) for name, kind in kinds.items()}
     if cli.option("domains"):
         lists["domains"] = _numbers("domains", int)

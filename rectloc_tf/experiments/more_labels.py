@@ -20,7 +20,10 @@ def runs(settings: Settings):
             for arch in heads:
                 for number, labels in LABELS.items():
                     run = make(arch=arch, domain=TRAINED, labels=labels, seed=seed)
-                    yield {"arch": arch, "labelled": number, "seed": seed, "epochs": run.epochs}, run
+                    yield (
+                        {"arch": arch, "labelled": number, "seed": seed, "epochs": run.epochs},
+                        run,
+                    )
 
 
 def plan(settings: Settings) -> list[Task]:

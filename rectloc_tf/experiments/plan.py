@@ -84,7 +84,14 @@ def _require_each(name: str, values: tuple, test: Callable[[Any], bool], rule: s
         raise ConfigError(f"--{name}={given}: must be {rule}, separated by commas, each once")
 
 
-ASKED = ("domains", "pictured", "failures", "located", "detected", "answered")  # what a task lists domains for
+ASKED = (
+    "domains",
+    "pictured",
+    "failures",
+    "located",
+    "detected",
+    "answered",
+)  # what a task lists domains for
 
 
 @dataclass(frozen=True)
