@@ -18,7 +18,7 @@ from rectloc_tf.errors import UserError
 _BRACES = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _SECTION = re.compile(r"\{\{section (\w+)\}\}")
 _FIGURE = re.compile(r"\{\{figure (\w+):")
-_HEAD = "<!-- Made by `python -m figures.make_all` of the texts in figures/sections: edit those. -->\n\n"
+_HEAD = "<!-- Made by python -m figures.make_all of figures/sections: edit those texts. -->\n\n"
 
 
 class Report:

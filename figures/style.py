@@ -14,6 +14,7 @@ from rectloc_tf import registry
 from rectloc_tf.errors import UserError
 from rectloc_tf.experiments import plan
 from rectloc_tf.results.drawing import add_legend, new_figure, show_scene, true_centers
+from rectloc_tf.results.intervals import Interval
 
 WIDTH = 9.0  # inches, at 100 dpi the width of a README
 # Okabe and Ito's colours, which the colour-blind tell apart.
@@ -106,6 +107,20 @@ def spread(values: Iterable[float], digits: int, unit: str = "") -> str:
     if len(values) > 1:
         mean += f" ({min(values):.{digits}f}–{max(values):.{digits}f})"
     return mean + unit
+
+
+def signed(value: float, digits: int) -> str:
+    """`+1.2` or `−1.2`, with a true minus sign."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def interval(found: Interval, digits: int, unit: str = "", signs: bool = False) -> str:
+    """`2.7 px (2.0 to 3.4)`: an estimate and its 95 % interval; with signs for a difference."""
+    value, low, high = (
+        signed(v, digits) if signs else f"{v:.{digits}f}".replace("-", "−")
+        for v in (found.value, found.low, found.high)
+    )
+    return f"{value}{unit} ({low} to {high})"
 
 
 def count(number: int, noun: str) -> str:
