@@ -212,7 +212,7 @@ def _draw_targets(summary: dict, runs: dict, results_dir: Path) -> Figure | None
             for place, value in zip(places, values, strict=False):
                 axes[row, column].annotate(
                     f"{value:g}", place, xytext=(0, 10), textcoords="offset points",
-                    color="white", fontsize=9, ha="center",
+                    color="white", fontsize=9, ha="center" if place[0] > 20 else "left",
                 )  # fmt: skip
         peaks = find_peaks(tiles[1, scene], 16, MIN_DISTANCE)
         show_places(axes[row, 3], tiles[1, scene], boxes, peaks, FAINT)
