@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 from figures import style
-from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.experiments.collapse import VARIANTS
+from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.training.run_warnings import COLLAPSED
 
 # In names of numbers.

@@ -1,6 +1,6 @@
 """Heatmaps as they are kept in sheets: their peaks and blobs, and how they are shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +50,7 @@ def blob_width(tile: np.ndarray) -> float:
     return float(working_to_frame(np.sqrt(lit), len(tile)))
 
 
-def discs(points: Sequence, size: int, radius: float, values: Sequence[float]) -> np.ndarray:
+def discs(points: Iterable, size: int, radius: float, values: Sequence[float]) -> np.ndarray:
     """A target of discs, the brighter in front: float64 [S, S]. `heads.deconv` paints the same.
 
     Args:
@@ -117,5 +117,3 @@ def add_places_legend(figure: Figure) -> None:
         Line2D([], [], ls="none", marker="x", ms=8, mew=2, color=MISS, label="peak on no centre"),
     ]  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-
-

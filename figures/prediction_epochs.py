@@ -1,15 +1,15 @@
 """What the networks answer as they learn."""
 
-import itertools
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from figures import style
-from figures.maps import blob_width, discs
+from figures.maps import blob_width, discs, show_map
 from rectloc_tf.config import RunConfig
 from rectloc_tf.experiments.headline import EXPERIMENT as HEADLINE
 from rectloc_tf.experiments.summaries import summary_path
@@ -17,7 +17,9 @@ from rectloc_tf.results.drawing import add_legend, log_pixels, new_figure, true_
 from rectloc_tf.results.rundir import read_json
 
 SCENES, COLUMNS = 3, 8
+TICKS = (0, 1, 2, 5, 12)  # epochs that are named on an axis, and the last
 LINES = {"plain": "--", "improved": "-"}
+SUBS = (1, 1.25, 1.5, 2, 3, 4, 5, 6, 7, 8)  # of a logarithmic axis of less than a decade
 CURVES = {"improved": "-", "longer": "--"}  # the headline's runs of 40 epochs
 
 
@@ -67,10 +69,11 @@ def blobs(row: dict, run: dict, results_dir: Path) -> list[Blobs]:
 
 
 def target_width(run: dict) -> float:
-    """`maps.blob_width` of the target of the first scene, px of 224."""
+    """Median of `maps.blob_width` of the scenes' targets, px of 224."""
     config = RunConfig.from_json(run["config"])
-    place = true_centers(run["snapshot_sheet"]["rectangles"])[:1]
-    return blob_width(discs(place, config.image_size, config.radius, [config.peak]))
+    places = true_centers(run["snapshot_sheet"]["rectangles"])
+    targets = (discs([p], config.image_size, config.radius, [config.peak]) for p in places)
+    return float(np.median([blob_width(target) for target in targets]))
 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
@@ -108,14 +111,14 @@ def _strip(row: dict, run: dict, results_dir: Path) -> Figure:
             is_map = len(tiles) > 1
             image = tiles[1 + place, i] if is_map else tiles[0, i]
             point = snapshots[epochs[place]]["points"][i]
-            # Marks would hide the small blob that a heatmap is about.
-            marks = ((), None) if is_map else ([point], truth[i])
-            style.show(axes[i, column], image, *marks)
             if is_map:
+                show_map(axes[i, column], image, 255.0)
                 axes[i, column].text(
                     0.97, 0.03, f"{image.max()}", transform=axes[i, column].transAxes,
                     ha="right", va="bottom", fontsize=8, color="white",
                 )  # fmt: skip
+            else:
+                style.show(axes[i, column], image, [point], truth[i])
             axes[0, column].set_title(f"epoch {epochs[place]}", fontsize=9)
     axes[0, 0].set_title("scene", fontsize=9)
     if len(tiles) == 1:
@@ -133,13 +136,16 @@ def _draw_blobs(rows: list[dict], runs: dict, results_dir: Path) -> Figure:
         look = {"ls": line, "marker": "o", "color": color, "ms": 4}
         look["mfc"] = color if line == "-" else "white"
         label = f"{row['variant']}, {row['epochs']} epochs"
-        epochs = [blob.epoch for blob in shown]
+        epochs = [_place(blob.epoch) for blob in shown]
         peak.plot(epochs, [blob.peaks.mean() for blob in shown], **look, label=label)
         lit = [blob for blob in shown if len(blob.widths)]
-        width.plot([blob.epoch for blob in lit], [np.median(b.widths) for b in lit], **look)
+        width.plot([_place(blob.epoch) for blob in lit], [np.median(b.widths) for b in lit], **look)
         black.plot(epochs, [100 * blob.black for blob in shown], **look)
     run = runs[rows[0]["run"]]
-    for axis, level in ((peak, RunConfig.from_json(run["config"]).peak), (width, target_width(run))):
+    for axis, level in (
+        (peak, RunConfig.from_json(run["config"]).peak),
+        (width, target_width(run)),
+    ):
         axis.axhline(level, color=style.GREY, lw=1, ls=":")
         axis.annotate(
             "target", (0.02, level), xycoords=("axes fraction", "data"), xytext=(0, -3),
@@ -149,17 +155,22 @@ def _draw_blobs(rows: list[dict], runs: dict, results_dir: Path) -> Figure:
     width.set(title="Width of the blob", ylabel="px of 224, median of 8", ylim=(0, 40))
     black.set(title="Black pixels", ylabel="% of the map", ylim=(0, 105))
     every = sorted({int(epoch) for row in rows for epoch in row["snapshots"]})
+    ticks = [*[epoch for epoch in TICKS if epoch < every[-1]], every[-1]]
     for axis in axes:
-        axis.set_xscale("symlog", linthresh=1)
-        apart = [e for e, later in itertools.pairwise(every) if later > 1.25 * e]
-        axis.set_xticks([*apart, every[-1]], map(str, [*apart, every[-1]]))
-        axis.tick_params(axis="x", labelsize=8)
+        axis.set_xscale("log")
+        axis.set_xlim(0.8 * _place(0), 1.2 * every[-1])
+        axis.set_xticks([_place(epoch) for epoch in ticks], map(str, ticks))
         axis.minorticks_off()
         axis.set_xlabel("epoch")
         axis.title.set_fontsize(10)
         axis.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
+
+
+def _place(epoch: int) -> float:
+    """Where an epoch lies on a logarithmic axis, 0 left of 1."""
+    return epoch or 0.5
 
 
 def _curves(results_dir: Path) -> list[tuple[dict, list[dict]]]:
@@ -175,8 +186,9 @@ def _draw_curves(curves: list[tuple[dict, list[dict]]]) -> Figure:
     """Validation error of all heads, and below it the losses of each."""
     heads = [arch for arch in style.HEADS if any(row["arch"] == arch for row, _ in curves)]
     figure = new_figure(style.WIDTH, 6.2)
-    above, below = figure.subfigures(2, 1, height_ratios=(1.15, 1))
-    error, losses = above.subplots(), below.subplots(1, len(heads), squeeze=False)[0]
+    grid = figure.add_gridspec(2, len(heads), height_ratios=(1.15, 1))
+    error = figure.add_subplot(grid[0, :])
+    losses = [figure.add_subplot(grid[1, column]) for column in range(len(heads))]
     for row, history in curves:
         look = {"ls": CURVES[row["variant"]], "lw": 1}
         epochs = [epoch["epoch"] for epoch in history]
@@ -190,11 +202,15 @@ def _draw_curves(curves: list[tuple[dict, list[dict]]]) -> Figure:
     error.set(ylabel="validation, mean px of 224", xlabel="epoch")
     error.grid(alpha=0.3)
     for axis in losses:
-        axis.set_yscale("log")
+        log_pixels(axis)
+        low, high = axis.get_ylim()
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 3) if high > 10 * low else SUBS))
         axis.set_xlabel("epoch")
-        axis.grid(alpha=0.3, which="both")
-        axis.tick_params(axis="y", which="both", labelsize=8)
-    handles = [Line2D([], [], color=style.HEADS[a].color, label=style.HEADS[a].title) for a in heads]
+        axis.grid(alpha=0.3)
+        axis.tick_params(axis="y", labelsize=8)
+    handles = [
+        Line2D([], [], color=style.HEADS[a].color, label=style.HEADS[a].title) for a in heads
+    ]
     words = {"improved": "augmented (three seeds)", "longer": "not augmented"}
     handles += [
         Line2D([], [], color=style.BLACK, ls=line, label=words[variant])
@@ -260,4 +276,19 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
         for epoch in (1, 5, max(errors)):
             key = "last" if epoch == max(errors) else str(epoch)
             made[f"{row['arch']}_{row['variant']}_error_{key}"] = f"{errors[epoch]:.1f}"
+    return made | _curve_numbers(_curves(results_dir))
+
+
+def _curve_numbers(curves: list[tuple[dict, list[dict]]]) -> dict[str, str]:
+    """Of the curves by head and variant: errors at the fifth and last epoch, and loss ratios."""
+    found: dict[str, list[list[dict]]] = {}
+    for row, history in curves:
+        found.setdefault(f"{row['arch']}_{row['variant']}", []).append(history)
+    made = {}
+    for name, histories in found.items():
+        for key, epoch in (("5", 4), ("last", -1)):
+            errors = [history[epoch]["val_mean_px"] for history in histories]
+            made[f"{name}_curve_{key}"] = style.spread(errors, 1, " px")
+        ratios = [history[-1]["val_loss"] / history[-1]["train_loss"] for history in histories]
+        made[f"{name}_curve_ratio"] = style.spread(ratios, 1)
     return made
