@@ -132,7 +132,7 @@ def _draw_blobs(rows: list[dict], runs: dict, results_dir: Path) -> Figure:
     peak, width, black = axes
     for row in rows:
         shown = blobs(row, runs[row["run"]], results_dir)
-        color, line = style.HEADS[row["arch"]].color, LINES[row["variant"]]
+        color, line = style.HEADS[row["arch"]].color, LINES.get(row["variant"], ":")
         look = {"ls": line, "marker": "o", "color": color, "ms": 4}
         look["mfc"] = color if line == "-" else "white"
         label = f"{row['variant']}, {row['epochs']} epochs"
