@@ -16,11 +16,7 @@ from figures import (
     data_efficiency,
     hyperparameter_sweep,
     make_all,
-    more_labels,
-    multiple_locations,
-    prediction_epochs,
     style,
-    target_density,
 )
 from rectloc_tf.errors import UserError
 from rectloc_tf.experiments.command import draw_figures
@@ -226,93 +222,6 @@ def test_the_winner_is_chosen_on_validation_alone():
     assert hyperparameter_sweep.winner(rows)["value"] == 64
 
 
-def _more_labels_row(arch, seed, labelled, error):
-    return {
-        "arch": arch, "seed": seed, "labelled": labelled,
-        "test": {"center_error_px": {"mean": error}},
-        "own": {"center_error_px": {"mean": 2 * error}},
-    }  # fmt: skip
-
-
-def test_labels_are_compared_in_pairs():
-    rows = [
-        _more_labels_row("xy", 0, "one", 3.0), _more_labels_row("xy", 0, "both", 2.0),
-        _more_labels_row("xy", 1, "one", 5.0), _more_labels_row("xy", 1, "both", 2.0),
-        _more_labels_row("xy", 2, "one", 5.0), _more_labels_row("deconv", 0, "one", 1.0),
-    ]  # fmt: skip
-    found = more_labels.pairs({"rows": rows}, "xy")
-    assert found == {0: {"one": 3.0, "both": 2.0}, 1: {"one": 5.0, "both": 2.0}}
-    assert more_labels.pairs({"rows": rows}, "deconv") == {}
-    lines = more_labels.table({"rows": rows}, {}).splitlines()[2:]
-    # Differences -1 and -3: mean -2, standard error 1, t = 12.706 (one degree of freedom).
-    assert lines == [
-        "| coordinates (xy) | one rectangle | 2 | 4.00 (3.00–5.00) | 2.00 (2.00–2.00) "
-        "| -2.00 (-14.71 to +10.71) |",
-        "| coordinates (xy) | two | 2 | 8.00 (6.00–10.00) | 4.00 (4.00–4.00) "
-        "| -4.00 (-29.41 to +21.41) |",
-    ]
-
-
-def test_a_head_without_pairs_is_drawn_empty(tmp_path):
-    rows = [_more_labels_row("xy", 0, "one", 3.0)]
-    assert more_labels.draw({"rows": rows}, {}, tmp_path) == {}
-    rows.append(_more_labels_row("xy", 0, "both", 2.0))
-    left, right = more_labels.draw({"rows": rows}, {}, tmp_path)[""].axes
-    assert left.get_legend() is not None
-    assert right.get_legend() is None  # an empty one warns, and warnings are errors
-
-
-def test_the_confidence_interval_is_student_s():
-    assert more_labels.confidence_interval([1.0]) is None
-    # Three differences: mean 2, standard error 1 / sqrt(3), t = 4.3027 (two degrees of freedom).
-    mean, low, high = more_labels.confidence_interval([1.0, 2.0, 3.0])
-    assert mean == 2
-    assert high - mean == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
-    assert mean - low == pytest.approx(high - mean)
-
-
-def test_locations_are_told_apart_by_threshold(tmp_path):
-    def row(training, seed, tested, threshold, recall, points=1.5):
-        outside = 0.25 if points else None
-        return {
-            "run": "run", "training": training, "seed": seed, "tested": tested,
-            "threshold": threshold, "recall": recall, "precision": outside,
-            "outside_rate": outside, "count_error": points - tested, "count_abs_error": 1.0,
-        }  # fmt: skip
-
-    rows = [row("1", seed, d, 16, (4 + seed) / 10 * d) for seed in (0, 1) for d in (1, 2)]
-    rows += [row("1", 0, 1, 64, 0.3), row("1", 1, 1, 64, 0.2), row("3, largest", 0, 2, 16, 0, 0)]
-    agreements = [{"training": "1", "tested": 2, "threshold": 16, "agreement": 0.7}]
-    summary = {"domains": [1, 2], "rows": rows, "agreements": agreements}
-    brief, whole = multiple_locations.table(summary, {}).split("\n\n")
-    assert brief.splitlines()[2:] == [
-        "| 3, largest | found | – | 0 % |",  # no point, no share of points
-        "| 1 | found | 45 (40–50) % | 90 (80–100) % |",
-        "| 1 | by every seed, of those by any | – | 70 % |",
-        "| 1 | points outside | 25 (25–25) % | 25 (25–25) % |",
-    ]
-    lines = [line.split(" | ")[:5] for line in whole.splitlines()[2:]]
-    assert lines == [
-        ["| 3, largest", "16", "2", "1", "0.0 %"],
-        ["| 1", "16", "1", "2", "45.0 (40.0–50.0) %"],
-        ["| 1", "16", "2", "2", "90.0 (80.0–100.0) %"],
-        ["| 1", "64", "1", "2", "25.0 (20.0–30.0) %"],
-    ]
-    figures = multiple_locations.draw(summary, {"run": {"pictures": {}}}, tmp_path)
-    assert figures.keys() == {"", "_thresholds"}
-    axis = figures["_thresholds"].axes[0]  # pictures of one: both thresholds on one line
-    (line,) = (a for a in axis.lines if len(a.get_xdata()) == 2)
-    np.testing.assert_allclose(line.get_xdata(), [45, 25])
-
-
-def test_the_neighbourhood_of_a_point_ends_in_black():
-    tile = np.arange(1, 257, dtype=np.uint8).reshape(16, 16)
-    np.testing.assert_array_equal(target_density._around(tile, (8.2, 5.9)), tile[3:7, 6:10])
-    corner = target_density._around(tile, (0.5, 15.5))
-    np.testing.assert_array_equal(corner[:3, 2:], tile[13:, :2])
-    assert corner[3].max() == corner[:, :2].max() == 0
-
-
 def test_the_matrix_is_of_the_short_runs_alone():
     def row(in_matrix, tested, ln_mse):
         return {
@@ -340,17 +249,6 @@ def test_the_all_black_map_is_drawn_where_the_metrics_have_it():
     assert black[0] == []
     (line,) = black[1]
     np.testing.assert_allclose(line.get_xydata(), [[1, 4], [3, 4]])
-
-
-def test_black_pixels_are_those_of_maps():
-    points = {"points": [[1.0, 2.0]]}
-    snapshots = {"0": {"black_share": 0.5, "brightness": 3.0, **points}}
-    rows = [
-        {"arch": "xy", "variant": "plain", "snapshots": {"0": points}},
-        {"arch": "deconv", "variant": "improved", "snapshots": snapshots},
-    ]
-    lines = prediction_epochs.table({"rows": rows}, {}).splitlines()[2:]
-    assert lines == ["| improved | 0 | 50.0 % | 3.0 |"]
 
 
 def test_heads_are_shown_side_by_side_with_their_maps_below(tmp_path):
