@@ -270,7 +270,7 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
     In keys, `px` is of the mean error and `right` of right answers; `short` and `long` are the
     625 and 1,500 updates.
     """
-    found = {}
+    found, right_by_length = {}, {}
     for length, fixed in LENGTHS.items():
         heads = [arch for arch in style.HEADS if _rows(summary, fixed, arch)]
         curves = {
@@ -289,10 +289,10 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
                 text = style.interval(difference, 1, unit, signs=True)
                 found[f"{b}_minus_{a}_{name}_{length}"] = text
         for arch in heads:
-            curve = curves[arch, "px"]
+            curve, right_by_length[arch, length] = curves[arch, "px"], curves[arch, "right"]
             for target in TARGETS_PX:
                 found[f"{arch}_{target}px_{length}"] = images(reaches(curve, target), curve)
-            for split, name in (("final", "final"), ("test", "best")):
+            for split, name in (("final", "final"), ("test", "best"), ("train", "train")):
                 for size, values in _series(summary, fixed, arch, split, _mean_px).items():
                     found[f"{arch}_{size}_{name}_{length}"] = style.spread(values, 1, " px")
             for size, values in _series(summary, fixed, arch, "final", _right).items():
@@ -302,8 +302,17 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
             found[f"{arch}_{size}_epochs"] = style.spread(values, 0, " px")
     first = summary["rows"][0]["run"]
     middle = middle_errors(Answered(runs[first], first, DOMAIN, results_dir).rectangles)
+    of_middle = 100.0 * (middle <= PICK_RADIUS)
+    for arch in style.HEADS:
+        short, long = (right_by_length.get((arch, length), {}) for length in LENGTHS)
+        if short:
+            chance = paired_difference(short[min(short)], of_middle)
+            found[f"{arch}_over_chance"] = style.interval(chance, 1, " points", signs=True)
+        for size in sorted(short.keys() & long.keys()):
+            change = paired_difference(long[size], short[size])
+            found[f"{arch}_{size}_longer"] = style.interval(change, 1, " points", signs=True)
     found["middle_px"] = f"{middle.mean():.1f} px"
-    found["middle_right"] = f"{100 * np.mean(middle <= PICK_RADIUS):.1f} %"
+    found["middle_right"] = f"{of_middle.mean():.1f} %"
     for fixed in ("updates", "epochs"):
         found[f"not_below_{fixed}"] = "; ".join(not_below(summary, fixed)) or "none"
     return found
