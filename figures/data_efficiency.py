@@ -1,18 +1,31 @@
-"""The error against the number of labelled images."""
+"""The error against the number of labelled images, after two lengths of training."""
 
-import itertools
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.optimize import least_squares, nnls
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from figures import style
+from figures.answered import Answered, stacked
+from figures.long_tables import METRICS, metrics_columns
+from rectloc_tf.experiments.plan import DOMAIN
+from rectloc_tf.geometry import FRAME, centers
+from rectloc_tf.results.crossing import crossing
 from rectloc_tf.results.drawing import log_pixels, new_figure
+from rectloc_tf.results.intervals import Interval, paired_difference
+from rectloc_tf.results.metrics import PICK_RADIUS
 
-TARGETS_PX = (20, 10, 5)
+LENGTHS = {"short": "updates", "long": "long updates"}  # what a text calls a row's `fixed`
+TITLES = {"updates": "625 updates", "long updates": "1,500 updates", "epochs": "5 epochs"}
+TABLE_SIZES = (16, 80, 200, 560, 1600, 4000, 8000)
+TARGETS_PX = (20, 10)
+# From which size on the second is better than the first, and by how much at the largest.
+OVERTAKING = (("xy", "deconv"), ("xy", "score_map"))
+DIFFERENCES = (*OVERTAKING, ("score_map", "deconv"))
 # ln MSE by number of images, of which 80 % are trained on, read off the original's plots. Its
 # test figures look like sums over 500 batches (an inference): ln 500 is to be taken off them.
 ORIGINAL_IMAGES = 0.8 * np.array([75, 250, 700, 2000, 5000, 10_000])
@@ -27,71 +40,85 @@ ORIGINAL = {
     },
 }
 
-
-class Curve(NamedTuple):
-    """error = floor + scale * (n + offset)^-power: a power law that may begin with a plateau."""
-
-    floor: float
-    scale: float
-    offset: float
-    power: float
-
-    def error(self, n):
-        """The error in px after training on n images."""
-        return self.floor + self.scale * (n + self.offset) ** -self.power
-
-    def images_needed(self, error: float) -> float:
-        """The training-set size at which the error is reached; infinity if it never is."""
-        if error <= self.floor or self.scale <= 0:
-            return math.inf
-        return max(0.0, (self.scale / (error - self.floor)) ** (1 / self.power) - self.offset)
-
-    def __str__(self) -> str:
-        scale, of = self.scale, "n"
-        if self.offset >= 1:  # less than a picture is none
-            scale, of = scale * self.offset**-self.power, f"(1 + n / {self.offset:.0f})"
-        return f"{self.floor:.1f} + {scale:.0f} {of}$^{{-{self.power:.2f}}}$"
+BySize = dict[int, np.ndarray]  # values by number of training images
 
 
-def fit_curve(sizes, errors) -> Curve:
-    """Fits a Curve by least squares of the relative error.
+def errors(answered: Answered) -> np.ndarray:
+    """Errors in px: float [N]."""
+    return answered.errors
+
+
+def right(answered: Answered) -> np.ndarray:
+    """Right answers in per cent, 0 or 100: float [N]."""
+    return 100 * answered.right
+
+
+def middle_errors(rectangles: np.ndarray) -> np.ndarray:
+    """How far the image's middle is from the largest rectangle's centre, in px: float [N].
 
     Args:
-        sizes: training-set sizes, at least four different ones.
-        errors: the errors there, in px, above 0.
-
-    Returns:
-        The best Curve that falls, with a floor not below 0, an offset up to the largest size and
-        a power from 0.05 to 2: the best of a coarse grid, and from there downhill.
+        rectangles: [N, n, 4] in px of 224, largest first.
     """
-    x, y = np.asarray(sizes, float), np.asarray(errors, float)
-    smallest = x.min()
+    return np.linalg.norm(centers(rectangles[:, 0]) - FRAME / 2, axis=1)
 
-    def fall(offset, power):  # 1 at the smallest size, so that no parameter is huge
-        return ((x + offset) / (smallest + offset)) ** -power
 
-    def linear(shape):  # the best floor and height for a shape, and what they weigh
-        columns = np.stack([1 / y, fall(*shape) / y], axis=1)
-        return nnls(columns, np.ones_like(y))[0], columns
+def answers(
+    summary: dict, runs: dict, results_dir: Path, fixed: str, arch: str, value: Callable
+) -> BySize:
+    """A value of the final weights' answers on test images by training images: [S, N] each."""
+    found: dict[int, list[Answered]] = {}
+    for row in _rows(summary, fixed, arch):
+        answered = Answered(runs[row["run"]], row["run"], DOMAIN, results_dir)
+        found.setdefault(row["num_train"], []).append(answered)
+    return {size: stacked(group, value) for size, group in sorted(found.items())}
 
-    def residuals(shape):
-        best, columns = linear(shape)
-        return columns @ best - 1
 
-    shapes = itertools.product((0.0, *np.geomspace(1, x.max(), 20)), np.linspace(0.05, 2, 20))
-    start = min(shapes, key=lambda shape: np.square(residuals(shape)).sum())
-    bounds = [0, 0.05], [x.max(), 2]
-    offset, power = least_squares(residuals, start, bounds=bounds, x_scale=[smallest, 1]).x
-    floor, height = linear((offset, power))[0]
-    return Curve(*map(float, (floor, height * (smallest + offset) ** power, offset, power)))
+def overtakes(a: BySize, b: BySize, larger_is_better: bool = False) -> Interval | None:
+    """From how many training images on b is better than a; None without two common sizes."""
+    if a.keys() != b.keys() or len(a) < 2:
+        return None
+    return crossing(a, b, larger_is_better=larger_is_better).size
+
+
+def reaches(curve: BySize, target: float) -> Interval:
+    """From how many training images on the mean error is below a target, in px."""
+    # Sizes without a chance to reach it, but for the last of them, would only cost time.
+    above = [size for size, values in curve.items() if values.min(axis=0).mean() > target]
+    curve = {size: values for size, values in curve.items() if size >= max(above, default=0)}
+    goal = {size: np.full((1, values.shape[1]), float(target)) for size, values in curve.items()}
+    return crossing(goal, curve).size
+
+
+def images(found: Interval, sizes: Mapping[int, object]) -> str:
+    """A number of images to two digits with its interval: `1,200 (1,100 to 1,300)`."""
+
+    def text(size: float) -> str:
+        if size == 0:  # see `crossing`
+            return f"at most {min(sizes):,}"
+        return f"{float(f'{size:.2g}'):,.0f}" if size < math.inf else f"more than {max(sizes):,}"
+
+    value, low, high = map(text, (found.value, found.low, found.high))
+    return value if low == high == value else f"{value} ({low} to {high})"
+
+
+def not_below(summary: dict, fixed: str) -> list[str]:
+    """Runs whose training error is not below their test error, both of the best weights."""
+    return [
+        f"{style.HEADS[row['arch']].title}, {row['num_train']} images"
+        for row in summary["rows"]
+        if row["fixed"] == fixed and _mean_px(row["train"]) >= _mean_px(row["test"])
+    ]
+
+
+def _rows(summary: dict, fixed: str, arch: str) -> list[dict]:
+    return [row for row in summary["rows"] if (row["fixed"], row["arch"]) == (fixed, arch)]
 
 
 def _series(summary: dict, fixed: str, arch: str, split: str, value) -> dict[int, list[float]]:
-    """Values of every seed by number of training images; without those that are None."""
+    """Values of every seed by number of training images."""
     found: dict[int, list[float]] = {}
-    for row in summary["rows"]:
-        if (row["fixed"], row["arch"]) == (fixed, arch) and value(row[split]) is not None:
-            found.setdefault(row["num_train"], []).append(value(row[split]))
+    for row in _rows(summary, fixed, arch):
+        found.setdefault(row["num_train"], []).append(value(row[split]))
     return dict(sorted(found.items()))
 
 
@@ -99,107 +126,193 @@ def _mean_px(metrics: dict) -> float:
     return metrics["center_error_px"]["mean"]
 
 
-def _median_px(metrics: dict) -> float:
-    return metrics["center_error_px"]["median"]
+def _right(metrics: dict) -> float:
+    return 100 * metrics["right_rate"]
 
 
-def _curve(summary: dict, arch: str) -> Curve | None:
-    series = _series(summary, "updates", arch, "test", _mean_px)
-    points = [(n, error) for n, errors in series.items() for error in errors]
-    return fit_curve(*zip(*points, strict=True)) if len(series) > 4 else None
+def _ln_mse(metrics: dict) -> float:
+    return math.log(metrics["mse"])
 
 
-def _about(count: float) -> str:
-    """A count to two digits: a fitted curve tells no more."""
-    return f"{float(f'{count:.2g}'):,.0f}"
+def _plot(axis, series: dict[int, list[float]], dots: bool = True, **look) -> None:
+    """A line through the means of seeds, and a dot for each."""
+    axis.plot(list(series), [np.mean(values) for values in series.values()], **look)
+    if dots:
+        points = [(size, value) for size, values in series.items() for value in values]
+        marker = {"color": look["color"], "alpha": 0.55, "linewidths": 0}
+        axis.scatter(*zip(*points, strict=True), s=14, **marker)
 
 
-def _plot(axis, series: dict[int, list[float]], **look) -> None:
-    sizes, means = list(series), [np.mean(values) for values in series.values()]
-    low, high = ([f(values) for values in series.values()] for f in (min, max))
-    axis.plot(sizes, means, **look)
-    axis.fill_between(sizes, low, high, color=look["color"], alpha=0.15, linewidth=0)
-
-
-def _decorate(axis, title: str, ylabel: str) -> None:
-    axis.set(title=title, xlabel="training images", ylabel=ylabel, xscale="log")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
-
-
-def _draw_errors(summary: dict) -> Figure:
-    figure = new_figure(style.WIDTH, 3.8)
-    axes = figure.subplots(1, 2, sharey=True)
-    for axis, (arch, (name, color, marker)) in zip(axes, style.COMPARED.items(), strict=True):
-        for split, line in (("test", "-"), ("train", ":")):
-            series = _series(summary, "updates", arch, split, _mean_px)
-            _plot(axis, series, color=color, linestyle=line, marker=marker, ms=4, label=split)
-        epochs = _series(summary, "epochs", arch, "test", _mean_px)
-        if epochs:
-            _plot(axis, epochs, color=style.GREY, linestyle="--", marker=".",
-                  label="test, epochs fixed")  # fmt: skip
-        curve = _curve(summary, arch)
-        if curve:
-            sizes = np.geomspace(min(series), max(series), 100)
-            axis.plot(sizes, curve.error(sizes), color="black", lw=0.8, label=f"fit: {curve}")
-        log_pixels(axis)
-        _decorate(axis, name, "mean centre error, px of 224")
+def _draw_errors(summary: dict, runs: dict, results_dir: Path) -> Figure:
+    figure = new_figure(style.WIDTH, 7.2)
+    names = [["updates", "long updates"], ["right", "train"]]
+    axes = figure.subplot_mosaic(names, width_ratios=[1.35, 1])
+    first = summary["rows"][0]["run"]
+    middle = middle_errors(Answered(runs[first], first, DOMAIN, results_dir).rectangles)
+    for fixed in LENGTHS.values():
+        ahead = overtakes(
+            *(answers(summary, runs, results_dir, fixed, arch, errors) for arch in OVERTAKING[0])
+        )
+        if ahead and math.isfinite(ahead.high) and ahead.low:
+            axes[fixed].axvspan(ahead.low, ahead.high, color=style.GREY, alpha=0.3, lw=0,
+                                label="heatmap overtakes coordinates, 95 % interval")  # fmt: skip
+    for arch, (title, color, _) in style.HEADS.items():
+        look = {"color": color, "lw": 1.5, "label": title}
+        for fixed in LENGTHS.values():
+            if _rows(summary, fixed, arch):
+                _plot(axes[fixed], _series(summary, fixed, arch, "final", _mean_px), **look)
+                line = look | ({"ls": "--", "label": None} if fixed != "updates" else {})
+                dots = fixed == "updates"
+                _plot(axes["right"], _series(summary, fixed, arch, "final", _right), dots, **line)
+        if _rows(summary, "updates", arch):
+            _plot(axes["train"], _series(summary, "updates", arch, "train", _mean_px), **look)
+    for fixed in LENGTHS.values():
+        axes[fixed].axhline(middle.mean(), color="black", ls=":", lw=1,
+                            label=f"always the middle, {middle.mean():.0f} px")  # fmt: skip
+        axes[fixed].set(title=f"test error after {TITLES[fixed]}", ylabel="mean error, px of 224")
+        axes[fixed].set_ylim(0, 95)
+    chance = 100 * np.mean(middle <= PICK_RADIUS)
+    axes["right"].axhline(chance, color="black", ls=":", lw=1)
+    title = "right answers (dashed: 1,500 updates)"
+    axes["right"].set(title=title, ylabel="right, % of test images", ylim=(0, 100))
+    axes["train"].set(title="training error, 625 updates", ylabel="mean error, px of 224")
+    log_pixels(axes["train"])
+    for axis in axes.values():
+        _log_images(axis)
+    sizes = list(_series(summary, "long updates", "xy", "final", _right))
+    if sizes:
+        axes["long updates"].set_xticks(sizes)
+    handles, labels = axes["updates"].get_legend_handles_labels()
+    look = {"ncols": 3, "frameon": False, "fontsize": 9}
+    figure.legend(handles, labels, loc="outside lower center", **look)
     return figure
 
 
+def _log_images(axis) -> None:
+    """A logarithmic axis of training images, with plain numbers."""
+    axis.set(xlabel="training images", xscale="log")
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.grid(alpha=0.3)
+
+
 def _draw_losses(summary: dict) -> Figure:
-    figure = new_figure(style.WIDTH, 3.4)
+    figure = new_figure(style.WIDTH, 4.6)
     axes = figure.subplots(1, 2)
-    for axis, (arch, (name, color, marker)) in zip(axes, style.COMPARED.items(), strict=True):
-        for split, line in (("test", "-"), ("train", ":")):
-            series = _series(summary, "updates", arch, split, lambda m: np.log(m["mse"]))
-            _plot(axis, series, color=color, linestyle=line, marker=marker, ms=4, label=split)
-            axis.plot(ORIGINAL_IMAGES, ORIGINAL[arch][split], "d", ls=line, color=style.GREY, ms=4,
-                      lw=0.8, label=f"original, {split}")  # fmt: skip
-        black = _series(summary, "updates", arch, "test", lambda m: m.get("zero_map_mse"))
-        if black:
-            axis.plot(list(black), [np.log(v[0]) for v in black.values()], color="black", ls="--",
-                      lw=0.8, label="all-black map")  # fmt: skip
-        _decorate(axis, name, "ln MSE")
+    colors = {"updates": style.BLUE, "epochs": style.GREEN}
+    for axis, (arch, (title, *_)) in zip(axes, style.COMPARED.items(), strict=True):
+        for split, line in (("final", "-"), ("train", ":")):
+            for fixed, color in colors.items():
+                if _rows(summary, fixed, arch):
+                    series = _series(summary, fixed, arch, split, _ln_mse)
+                    _plot(axis, series, color=color, ls=line, lw=1.5)
+            theirs = ORIGINAL[arch]["train" if split == "train" else "test"]
+            axis.plot(ORIGINAL_IMAGES, theirs, "d", ls=line, color=style.ORANGE, ms=4, lw=1.5)
+        black = [row["final"].get("zero_map_mse") for row in _rows(summary, "updates", arch)]
+        if black and black[0]:
+            axis.axhline(math.log(black[0]), color="black", ls="-.", lw=0.8)
+        axis.set(title=title, ylabel="ln MSE")
+        _log_images(axis)
+    keys = [Line2D([], [], color=color, label=TITLES[fixed]) for fixed, color in colors.items()]
+    keys += [
+        Line2D([], [], color=style.ORANGE, marker="d", label="original, 40 or 100 epochs"),
+        Line2D([], [], color="black", label="test"),
+        Line2D([], [], color="black", ls=":", label="training images"),
+        Line2D([], [], color="black", ls="-.", lw=0.8, label="all-black map"),
+    ]
+    figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
-    """Centre errors with fitted curves, and ln MSE as the original drew it."""
+    """Errors and right answers by size, and ln MSE as the original drew it."""
     if not summary["rows"]:
         return {}
-    return {"": _draw_errors(summary), "_loss": _draw_losses(summary)}
+    return {"": _draw_errors(summary, runs, results_dir), "_loss": _draw_losses(summary)}
 
 
 def table(summary: dict, runs: dict, results_dir: Path) -> str:
-    """A line a size; and how many images each head needs for some errors."""
-    lines = []
+    """A row for each of some sizes, after the shorter training: final weights."""
+    heads = [arch for arch in style.HEADS if _rows(summary, "updates", arch)]
+    values = {
+        (arch, value): _series(summary, "updates", arch, "final", value)
+        for arch in heads
+        for value in (_mean_px, _right)
+    }
+    lines = [
+        [f"{size:,}"]
+        + [style.spread(values[arch, _mean_px].get(size, ()), 1) for arch in heads]
+        + [style.spread(values[arch, _right].get(size, ()), 1) for arch in heads]
+        for size in TABLE_SIZES
+        if any(size in series for series in values.values())
+    ]
+    titles = [style.HEADS[arch].title for arch in heads]
+    head = ["training images", *(f"{title}, mean px" for title in titles)]
+    return style.markdown([*head, *(f"{title}, % right" for title in titles)], lines)
+
+
+def long_table(summary: dict, runs: dict) -> list[list]:
+    """A row for each run: final weights, best weights, and training images (best weights)."""
+    head = ["run", "fixed", "head", "seed", "training images", "updates", "batch size"]
+    splits = {"final": "final", "best": "test", "training images": "train"}
+    head += [f"{name}, {metric}" for name in splits for metric in METRICS]
+    rows = []
+    for row in summary["rows"]:
+        about = [row["run"], TITLES[row["fixed"]], row["arch"], row["seed"], row["num_train"]]
+        about += [row["steps"], runs[row["run"]]["config"]["batch_size"]]
+        rows.append(about + [v for s in splits.values() for v in metrics_columns(row[s])])
+    return [head, *rows]
+
+
+def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
+    """Crossings, sizes needed, differences between heads, and what the text says beside them.
+
+    In keys, `px` is of the mean error and `right` of right answers; `short` and `long` are the
+    625 and 1,500 updates.
+    """
+    found, right_by_length = {}, {}
+    for length, fixed in LENGTHS.items():
+        heads = [arch for arch in style.HEADS if _rows(summary, fixed, arch)]
+        curves = {
+            (arch, name): answers(summary, runs, results_dir, fixed, arch, value)
+            for arch in heads
+            for name, value in (("px", errors), ("right", right))
+        }
+        for name, unit in (("px", " px"), ("right", " points")):
+            for a, b in OVERTAKING:
+                size = overtakes(curves[a, name], curves[b, name], name == "right")
+                if size:
+                    found[f"{a}_{b}_{name}_{length}"] = images(size, curves[a, name])
+            for a, b in DIFFERENCES:
+                size = max(curves[a, name])
+                difference = paired_difference(curves[b, name][size], curves[a, name][size])
+                text = style.interval(difference, 1, unit, signs=True)
+                found[f"{b}_minus_{a}_{name}_{length}"] = text
+        for arch in heads:
+            curve, right_by_length[arch, length] = curves[arch, "px"], curves[arch, "right"]
+            for target in TARGETS_PX:
+                found[f"{arch}_{target}px_{length}"] = images(reaches(curve, target), curve)
+            for split, name in (("final", "final"), ("test", "best"), ("train", "train")):
+                for size, values in _series(summary, fixed, arch, split, _mean_px).items():
+                    found[f"{arch}_{size}_{name}_{length}"] = style.spread(values, 1, " px")
+            for size, values in _series(summary, fixed, arch, "final", _right).items():
+                found[f"{arch}_{size}_right_{length}"] = style.spread(values, 1, " %")
+    for arch in style.COMPARED:
+        for size, values in _series(summary, "epochs", arch, "final", _mean_px).items():
+            found[f"{arch}_{size}_epochs"] = style.spread(values, 0, " px")
+    first = summary["rows"][0]["run"]
+    middle = middle_errors(Answered(runs[first], first, DOMAIN, results_dir).rectangles)
+    of_middle = 100.0 * (middle <= PICK_RADIUS)
+    for arch in style.HEADS:
+        short, long = (right_by_length.get((arch, length), {}) for length in LENGTHS)
+        if short:
+            chance = paired_difference(short[min(short)], of_middle)
+            found[f"{arch}_over_chance"] = style.interval(chance, 1, " points", signs=True)
+        for size in sorted(short.keys() & long.keys()):
+            change = paired_difference(long[size], short[size])
+            found[f"{arch}_{size}_longer"] = style.interval(change, 1, " points", signs=True)
+    found["middle_px"] = f"{middle.mean():.1f} px"
+    found["middle_right"] = f"{of_middle.mean():.1f} %"
     for fixed in ("updates", "epochs"):
-        for arch, (name, *_) in style.COMPARED.items():
-            series = {
-                (split, f): _series(summary, fixed, arch, split, f)
-                for split in ("train", "test")
-                for f in (_mean_px, _median_px)
-            }
-            right = _series(summary, fixed, arch, "test", lambda m: m["right_rate"])
-            r2 = _series(summary, fixed, arch, "test", lambda m: m["r2"])
-            for n in right:
-                lines.append(
-                    [name, fixed, n, len(right[n]), style.spread(series["train", _mean_px][n], 1),
-                     style.spread(series["test", _mean_px][n], 1),
-                     style.spread(series["test", _median_px][n], 1), style.percent(right[n]),
-                     style.spread(r2[n], 2)]
-                )  # fmt: skip
-    head = ["head", "held fixed", "training images", "seeds", "train mean px", "test mean px"]
-    tables = [style.markdown([*head, "test median px", "right", "test R²"], lines)]
-    needed = []
-    for arch, (name, *_) in style.COMPARED.items():
-        curve = _curve(summary, arch)
-        if curve:
-            most = max(row["num_train"] for row in summary["rows"])
-            counts = [curve.images_needed(error) for error in TARGETS_PX]
-            needed.append([name, *(_about(n) if n <= most else f"> {most:,}" for n in counts)])
-    if needed:
-        columns = [f"images for a mean error of {error} px" for error in TARGETS_PX]
-        tables.append(style.markdown(["head", *columns], needed))
-    return "\n\n".join(tables)
+        found[f"not_below_{fixed}"] = "; ".join(not_below(summary, fixed)) or "none"
+    return found

@@ -1,5 +1,7 @@
 """Batch size, learning rate and depth, one at a time."""
 
+import math
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -7,19 +9,56 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from figures import style
-from rectloc_tf.results.drawing import new_figure
+from figures.answered import Answered
+from figures.long_tables import METRICS, metrics_columns
+from rectloc_tf.experiments.plan import DOMAIN
+from rectloc_tf.results.drawing import log_pixels, new_figure
+from rectloc_tf.results.intervals import paired_difference
+from rectloc_tf.results.rundir import read_json
 
-# By head: the loss's unit and axis, and the range of R²; what is far below it is cut off.
-LOOKS = {"xy": ("px²", "log", (-0.2, 1.02)), "deconv": ("brightness²", "linear", (-0.05, None))}
 NAMES = {"batch_size": "batch size", "learning_rate": "learning rate", "depth": "ResNet depth"}
-ORIGINAL = {"batch_size": 64, "learning_rate": 1e-3, "depth": 18}  # the original's choice
-# Test R² of coordinates, read off the original's plots; its batches seem to have been compared at
-# a learning rate of 1e-4 (the curves of 64 and of 1e-4 are alike). The R² that it shows of heatmaps
-# jump between 0 and 0.8 where their losses are alike, and are left out.
-ORIGINAL_R2 = {
-    ("xy", "batch_size"): {8: 0.68, 16: 0.85, 32: 0.84, 64: 0.85, 128: 0.77, 256: -0.18, 512: -3.3},
-    ("xy", "learning_rate"): {1e-5: -4.55, 1e-4: 0.86, 1e-3: 0.89, 1e-2: 0.87, 1e-1: 0.87},
-}
+TABLE = {"batch_size": (8, 16, 512), "learning_rate": (1e-4, 1e-2), "depth": (34, 50)}
+# Where the speed of training on a CPU was measured, by head, batch size and depth.
+BENCHMARK = "epyc_2_cores.json"
+
+Rates = dict[tuple[str, int, int], float]
+
+
+def training_rates(path: Path) -> Rates:
+    """Images per second by head, batch size and depth; empty where they were not measured."""
+    if not path.exists():
+        return {}
+    rates = {}
+    for row in read_json(path).get("sweep", {}).get("rows", []):
+        rate = row["images_per_second"]
+        rate = rate["median"] if isinstance(rate, dict) else rate
+        rates[row["arch"], row["batch_size"], row["depth"]] = float(rate)
+    return rates
+
+
+def _rates() -> Rates:
+    return training_rates(Path(__file__).resolve().parents[1] / "benchmarks" / BENCHMARK)
+
+
+def seconds(run: dict, rates: Rates) -> np.ndarray | None:
+    """Seconds of training at the end of each validated epoch; None where no rate is known."""
+    config = run["config"]
+    rate = rates.get((config["arch"], config["batch_size"], config["depth"]))
+    steps = np.array([entry["step"] for entry in run["history"]], float)
+    return steps * config["batch_size"] / rate if rate else None
+
+
+def reached(run: dict, rates: Rates, budget: float) -> float:
+    """The mean validation error in px at the last epoch that ends within a time; NaN if none."""
+    times, errors = seconds(run, rates), _history(run)
+    # A thousandth more: the budget is itself the end of an epoch.
+    done = [] if times is None else np.flatnonzero(times <= 1.001 * budget)
+    return float(errors[done[-1]]) if len(done) else math.nan
+
+
+def _history(run: dict) -> np.ndarray:
+    values = (entry["val_mean_px"] for entry in run["history"])
+    return np.array([np.nan if value is None else value for value in values], float)
 
 
 def _rows(summary: dict, arch: str, axis: str) -> list[dict]:
@@ -27,114 +66,173 @@ def _rows(summary: dict, arch: str, axis: str) -> list[dict]:
     return sorted(rows, key=lambda row: row["value"])
 
 
-def winner(rows: list[dict]) -> dict:
-    """The run with the greatest R² on the validation split, at its best weights."""
-    return max(rows, key=lambda row: row["validation"]["r2"])
+def final(run: dict) -> dict:
+    """What the last weights reach on validation images; the sweep keeps no answers on test's."""
+    return run["history"][-1]
 
 
-def _curves(row: dict, history: list[dict]) -> dict[str, np.ndarray]:
-    """Loss and R² by epoch, training and validation; unknown values are NaN."""
+def _label(value: float) -> str:
+    return f"{value:g}".replace("e-0", "e-")
 
-    def column(name):
-        return np.array([np.nan if h[name] is None else h[name] for h in history], float)
 
-    train = column("train_loss")
-    variance = row["train_variance"] or np.nan
+def centre_runs(summary: dict, results_dir: Path, arch: str) -> dict[str, dict]:
+    """The sweep's centre with every seed, by name: cross_domain has its other seeds."""
+    path = results_dir / "cross_domain.json"
+    if not path.exists():
+        return {}
+    names = [
+        row["run"]
+        for row in read_json(path)["rows"]
+        if row["in_matrix"] and (row["arch"], row["trained"]) == (arch, DOMAIN)
+    ]
+    found = {n: read_json(results_dir / "runs" / f"{n}.json") for n in dict.fromkeys(names)}
     return {
-        "epoch": column("epoch"), "train loss": train, "validation loss": column("val_loss"),
-        "train R²": 1 - train / variance, "validation R²": column("val_r2"),
-    }  # fmt: skip
+        name: run
+        for name, run in found.items()
+        if all(run["config"][axis] == value for axis, value in summary["centre"].items())
+    }
 
 
-def _draw(rows: list[dict], runs: dict, arch: str, axis: str) -> Figure:
-    figure = new_figure(style.WIDTH, 6.2)
-    (loss, r2), (test, seconds) = figure.subplots(2, 2)
-    colors = [(0.1 + 0.75 * i / max(len(rows) - 1, 1)) for i in range(len(rows))]
-    for row, shade in zip(rows, colors, strict=True):
-        color = style.shade(shade)
-        curves = _curves(row, runs[row["run"]]["history"])
-        label = f"{row['value']:g}"
-        for panel, name in ((loss, "loss"), (r2, "R²")):
-            panel.plot(curves["epoch"], curves[f"train {name}"], ":", color=color)
-            values = curves[f"validation {name}"]
-            panel.plot(curves["epoch"], values, ".-", ms=4, color=color, label=label)
-    black = runs[rows[0]["run"]]["history"][-1]["val_zero_map_loss"]
-    if black is not None:
-        loss.axhline(black, color="black", ls="-.", lw=0.8, label="all-black map")
-    unit, scale, limits = LOOKS[arch]
-    loss.set(title="loss (dotted: training)", ylabel=f"MSE, {unit}", yscale=scale)
-    r2.set(title="R² (dotted: training)", ylabel="R²", ylim=limits)
-    loss.legend(title=NAMES[axis], fontsize=7, title_fontsize=7, ncols=2)
-    for panel in (loss, r2):
-        panel.set_xlabel("epoch")
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    values = [row["value"] for row in rows]
-    _, color, marker = style.HEADS[arch]
-    test.plot(values, [row["test"]["r2"] for row in rows], marker=marker, color=color)
-    theirs = ORIGINAL_R2.get((arch, axis))
-    if theirs:
-        test.plot(list(theirs), list(theirs.values()), "d--", color=style.GREY, ms=4, lw=0.8,
-                  label="original, 40 epochs")  # fmt: skip
-    best = winner(rows)
-    test.plot(best["value"], best["test"]["r2"], "*", ms=14, color="black",
-              label="best on validation")  # fmt: skip
-    test.axvline(ORIGINAL[axis], color=style.GREY, ls="--", lw=0.8, label="the original's choice")
-    test.set(title="R² on the test split", ylabel="R²", ylim=limits)
-    test.legend(fontsize=8)
-    timed = [(v, row["seconds_per_epoch"]) for v, row in zip(values, rows, strict=True)]
-    timed = [(v, s) for v, s in timed if s]
-    if timed:
-        seconds.plot(*zip(*timed, strict=True), marker=marker, color=color)
-    if limits[1] is None:  # room for the star
-        for panel in (r2, test):
-            low, high = panel.get_ylim()
-            panel.set_ylim(low, high + 0.08 * (high - low))
-    top = 1.15 * max((s for _, s in timed), default=1)
-    seconds.set(title="time", ylabel="seconds, the fastest epoch", ylim=(0, top))
-    for panel in (test, seconds):
-        panel.set_xlabel(NAMES[axis])
-        if axis != "depth":
-            panel.set_xscale("log")
-        panel.set_xticks(values, [f"{v:g}" for v in values])
-        panel.minorticks_off()
-    for panel in (loss, r2, test, seconds):
-        panel.grid(alpha=0.3)
+def _draw(summary: dict, runs: dict, results_dir: Path, arch: str) -> Figure:
+    figure = new_figure(style.WIDTH, 6.0)
+    axes = figure.subplots(2, len(NAMES), sharey=True)
+    rates, color = _rates(), style.HEADS[arch].color
+    centre = centre_runs(summary, results_dir, arch).values()
+    seeds = [final(run)["val_mean_px"] for run in centre]
+    for (values, curves), (axis, title) in zip(axes.T, NAMES.items(), strict=True):
+        rows = _rows(summary, arch, axis)
+        places = [row["value"] for row in rows]
+        errors = [final(runs[row["run"]])["val_mean_px"] for row in rows]
+        values.plot(places, errors, color=style.GREY, lw=0.8, zorder=1)
+        timed = [seconds(runs[row["run"]], rates) for row in rows]
+        known = all(times is not None for times in timed)
+        for i, (row, error, times) in enumerate(zip(rows, errors, timed, strict=True)):
+            shade = style.shade(0.9 * i / max(len(rows) - 1, 1))
+            values.plot(row["value"], error, "o", ms=8, color=shade)
+            run = runs[row["run"]]
+            epochs = [entry["epoch"] for entry in run["history"]]
+            curves.plot(times if known else epochs, _history(run), ".-", ms=7, color=shade)
+        values.plot([summary["centre"][axis]] * len(seeds), seeds, "_", ms=14, mew=1.5, color=color)
+        values.set(title=title, xscale="log")
+        values.set_xticks(places, [_label(place) for place in places])
+        values.minorticks_off()
+        curves.set_xlabel("seconds on 2 CPU cores" if known else "epoch (8,000 images each)")
+        if not known:
+            curves.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axis in axes.flat:
+        log_pixels(axis)
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("after 5 epochs:\nmean validation error, px of 224")
+    axes[1, 0].set_ylabel("during training:\nmean validation error, px of 224")
     return figure
 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
-    """Four panels for each head and axis, as the original's."""
-    figures = {}
-    for axis in NAMES:
-        for arch in style.COMPARED:
-            rows = _rows(summary, arch, axis)
-            if rows:
-                figures[f"_{axis}_{arch}"] = _draw(rows, runs, arch, axis)
-    return figures
+    """For each head the error against each value, and in the course of training."""
+    return {
+        f"_{arch}": _draw(summary, runs, results_dir, arch)
+        for arch in style.COMPARED
+        if all(_rows(summary, arch, axis) for axis in NAMES)
+    }
 
 
 def table(summary: dict, runs: dict, results_dir: Path) -> str:
-    """A line a value, and the winners."""
-    lines, winners = [], []
-    for arch, (name, *_) in style.COMPARED.items():
-        for axis, title in NAMES.items():
+    """A row for the centre, with all its seeds, and one for each of some values beside it."""
+    centre = [
+        list(centre_runs(summary, results_dir, arch).values()) or [_centre(summary, runs, arch)]
+        for arch in style.COMPARED
+    ]
+    shown = ", ".join(f"{NAMES[axis]} {_label(v)}" for axis, v in summary["centre"].items())
+    lines = [[shown, *(cell for group in centre for cell in _cells(group))]]
+    for axis, title in NAMES.items():
+        for value in TABLE[axis]:
+            groups = [
+                [runs[row["run"]] for row in _rows(summary, arch, axis) if row["value"] == value]
+                for arch in style.COMPARED
+            ]
+            if all(groups):
+                cells = [cell for group in groups for cell in _cells(group)]
+                lines.append([f"{title} {_label(value)}", *cells])
+    names = [head.title for head in style.COMPARED.values()]
+    columns = ("mean px", "median px", "% right")
+    return style.markdown(["setting", *(f"{n}, {c}" for n in names for c in columns)], lines)
+
+
+def _centre(summary: dict, runs: dict, arch: str) -> dict:
+    """The sweep's own run of the centre."""
+    rows = _rows(summary, arch, "depth")
+    return next(runs[r["run"]] for r in rows if r["value"] == summary["centre"]["depth"])
+
+
+def _cells(group: list[dict]) -> list[str]:
+    last = [final(run) for run in group]
+    cells = [style.spread((h[f"val_{name}_px"] for h in last), 1) for name in ("mean", "median")]
+    return [*cells, style.spread((100 * h["val_right_rate"] for h in last), 1)]
+
+
+def long_table(summary: dict, runs: dict) -> list[list]:
+    """A row for each head and value: final weights, and those that did best on validation."""
+    head = ["run", "head", "axis", "value"]
+    head += [f"final, validation, {name}" for name in ("mean px", "median px", "right")]
+    head += [f"best, {split}, {metric}" for split in ("validation", "test") for metric in METRICS]
+    rows = []
+    for row in summary["rows"]:
+        last = final(runs[row["run"]])
+        values = (last[f"val_{name}"] for name in ("mean_px", "median_px", "right_rate"))
+        about = [row[name] for name in ("run", "arch", "axis", "value")]
+        about += [round(value, 4) for value in values]
+        best = (metrics_columns(row[split]) for split in ("validation", "test"))
+        rows.append(about + [value for columns in best for value in columns])
+    return [head, *rows]
+
+
+def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
+    """Final errors by head, axis and value, what seeds and images leave open, and times."""
+    found = {}
+    for arch in style.COMPARED:
+        centre = centre_runs(summary, results_dir, arch)
+        seeds = [final(run)["val_mean_px"] for run in centre.values()]
+        for axis in NAMES:
             rows = _rows(summary, arch, axis)
             for row in rows:
-                error = row["test"]["center_error_px"]
-                seconds = row["seconds_per_epoch"]
-                lines.append(
-                    [name, title, f"{row['value']:g}",
-                     style.spread([row["validation"]["r2"]], 3),
-                     style.spread([row["test"]["r2"]], 3),
-                     style.spread([error["median"]], 2), style.spread([error["mean"]], 2),
-                     style.percent([row["test"]["right_rate"]]),
-                     f"{seconds:.0f}" if seconds else "–"]
-                )  # fmt: skip
-            if rows:
-                best = winner(rows)["value"]
-                agrees = "yes" if best == ORIGINAL[axis] else "no"
-                winners.append([name, title, f"{best:g}", f"{ORIGINAL[axis]:g}", agrees])
-    head = ["head", "axis", "value", "validation R²", "test R²", "median px", "mean px", "right"]
-    tables = [style.markdown([*head, "s, fastest epoch"], lines)]
-    head = ["head", "axis", "best on validation", "the original's choice", "same?"]
-    return "\n\n".join([*tables, style.markdown(head, winners)])
+                last = final(runs[row["run"]])
+                key = f"{arch}_{axis}_{_label(row['value'])}"
+                found[key] = f"{last['val_mean_px']:.1f} px"
+                found[f"{key}_right"] = f"{100 * last['val_right_rate']:.1f} %"
+                found[f"{key}_change"] = (
+                    f"{style.signed(last['val_mean_px'] - np.mean(seeds), 1)} px"
+                )
+            best = min(rows, key=lambda row: final(runs[row["run"]])["val_mean_px"])
+            found[f"{arch}_{axis}_best"] = _label(best["value"])
+        found[f"{arch}_centre"] = style.spread(seeds, 1, " px")
+        found[f"{arch}_seeds"] = f"{np.ptp(seeds):.1f} px"
+        errors = [Answered(run, name, DOMAIN, results_dir).errors for name, run in centre.items()]
+        between = [paired_difference(a, b) for a, b in combinations(errors, 2)]
+        widest = max((each.high - each.low) / 2 for each in between)
+        found[f"{arch}_images"] = f"{widest:.1f} px"
+    found["by_time"] = by_time(summary, runs, _rates())
+    return found
+
+
+def by_time(summary: dict, runs: dict, rates: Rates) -> str:
+    """What settings that end better than the centre reach in the time of its training: a text."""
+    parts = []
+    for arch, head in style.COMPARED.items():
+        centre = _centre(summary, runs, arch)
+        times, own = seconds(centre, rates), final(centre)["val_mean_px"]
+        if times is None:
+            return "The seconds of training on a CPU are not measured."
+        texts = []
+        for axis in ("batch_size", "depth"):
+            for row in _rows(summary, arch, axis):
+                run = runs[row["run"]]
+                if final(run)["val_mean_px"] < own:
+                    error = reached(run, rates, times[-1])
+                    result = "no epoch done" if math.isnan(error) else f"{error:.1f} px"
+                    texts.append(f"{NAMES[axis]} {_label(row['value'])}: {result}")
+        better = ", ".join(texts) or "no other setting ends better"
+        parts.append(f"{head.title}, {own:.1f} px after {times[-1]:.0f} s; {better}")
+    known = (
+        "In the time that the centre's five epochs take on 2 CPU cores, settings that end better"
+    )
+    return f"{known} reach: {'. '.join(parts)}. Their rates are still high then."
