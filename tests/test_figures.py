@@ -1,8 +1,11 @@
 """Figures and tables, drawn from summaries without TensorFlow."""
 
 import ast
+import csv
+import io
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -22,6 +25,8 @@ from rectloc_tf.errors import UserError
 from rectloc_tf.experiments.command import draw_figures
 from rectloc_tf.experiments.summaries import write_sheet
 from tests.conftest import ROOT
+
+DOCUMENTS = ("REPORT.md", "README.md")
 
 
 def test_the_documents_show_what_the_committed_summaries_give():
@@ -46,13 +51,64 @@ def test_drawing_loads_no_tensorflow():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_a_table_that_is_not_its_summary_s_is_told(tmp_path, monkeypatch, capsys):
+def tables_of(text):
+    """The tables of a Markdown text, as lists of their lines."""
+    found = [[]]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            found[-1].append(line)
+        elif found[-1]:
+            found.append([])
+    return [table for table in found if table]
+
+
+def test_no_table_of_an_experiment_is_longer_than_eight_rows():
+    results = ROOT / "figures" / "results"
+    for name, block in make_all.blocks(results).items():
+        for table in tables_of(block):
+            assert len(table) - 2 <= 8, name
+
+
+def test_every_figure_is_in_the_report_once_and_is_there():
+    text = (ROOT / "REPORT.md").read_text()
+    shown = re.findall(r"!\[Figure (\d+)\]\(figures/(\w+)\.png\)", text)
+    assert [int(number) for number, _ in shown] == list(range(1, len(shown) + 1))
+    drawn = {path.stem for path in (ROOT / "figures").glob("*.png")} - {"quick_deconv"}
+    assert sorted(name for _, name in shown) == sorted(drawn)
+
+
+def test_a_number_stands_in_the_report_as_its_experiment_gives_it():
+    results = ROOT / "figures" / "results"
+    value = make_all.numbers("collapse", results)["deconv_1"]
+    assert value == "10 of 10"
+    assert f"targets of 0–1 in {value}" in (ROOT / "REPORT.md").read_text()
+
+
+def test_long_tables_lie_beside_the_summaries():
+    results = ROOT / "figures" / "results"
+    made = make_all.tables(results)
+    assert {path.stem for path in made} >= {"headline", "data_efficiency", "cross_domain"}
+    for path, text in made.items():
+        assert path.read_text() == text
+        rows = list(csv.reader(io.StringIO(text)))
+        assert len(rows) > 8
+        assert {len(row) for row in rows} == {len(rows[0])}, path
+
+
+def test_a_document_that_is_not_its_summaries_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "figures" / "sections").mkdir(parents=True)
+    (tmp_path / "figures" / "sections" / "report.md").write_text("# The study")
     (tmp_path / "README.md").write_text("nothing")
-    (tmp_path / "REPORT.md").write_text("<!-- results: headline -->\n\nwrong\n\n<!-- end -->")
+    (tmp_path / "REPORT.md").write_text("wrong")
     monkeypatch.setattr(make_all, "ROOT", tmp_path)
     monkeypatch.setattr(sys, "argv", ["make_all", "--check", f"--results_dir={tmp_path}"])
     assert make_all.main() == 1
     assert "REPORT.md: what it shows is not what the summaries give" in capsys.readouterr().err
+    assert (tmp_path / "REPORT.md").read_text() == "wrong"
+    monkeypatch.setattr(sys, "argv", ["make_all", f"--results_dir={tmp_path}"])
+    assert make_all.main() == 0
+    assert (tmp_path / "REPORT.md").read_text().endswith("\n\n# The study\n")
+    assert (tmp_path / "README.md").read_text() == "nothing"
 
 
 @pytest.fixture
@@ -69,14 +125,14 @@ def density(tmp_path):
 
 
 def test_named_experiments_are_drawn_and_documents_left_alone(density, tmp_path, monkeypatch):
-    for document in make_all.DOCUMENTS:
+    for document in DOCUMENTS:
         (tmp_path / document).write_text("<!-- results: headline --><!-- end -->")
     monkeypatch.setattr(make_all, "ROOT", tmp_path)
     folders = [f"--results_dir={density}", f"--figures_dir={tmp_path / 'drawn'}"]
     monkeypatch.setattr(sys, "argv", ["make_all", "target_density", *folders])
     assert make_all.main() == 0
     assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["target_density.png"]
-    for document in make_all.DOCUMENTS:
+    for document in DOCUMENTS:
         assert (tmp_path / document).read_text() == "<!-- results: headline --><!-- end -->"
 
 
@@ -96,11 +152,11 @@ def test_wrong_arguments_are_refused(arguments, message, monkeypatch, capsys):
 
 def test_a_study_draws_its_figures_in_another_process(density, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    before = {name: (ROOT / name).read_text() for name in make_all.DOCUMENTS}
+    before = {name: (ROOT / name).read_text() for name in DOCUMENTS}
     draw_figures(["target_density"], density, tmp_path / "drawn")
     assert capsys.readouterr().out == f"{tmp_path / 'drawn' / 'target_density.png'}\n"
     assert (tmp_path / "drawn" / "target_density.png").stat().st_size > 5000
-    assert {name: (ROOT / name).read_text() for name in make_all.DOCUMENTS} == before
+    assert {name: (ROOT / name).read_text() for name in DOCUMENTS} == before
     with pytest.raises(UserError, match=r"figures are not drawn: .*headline\.json: cannot be read"):
         draw_figures(["target_density", "headline"], density, tmp_path / "drawn")
 
@@ -133,15 +189,6 @@ def test_tables_go_between_their_markers():
         "<!-- results: two -->\n\n*Not measured yet.*\n\n<!-- end -->\nc"
     )
     assert make_all.fill_in(filled, {"one": "| new |"}) == filled
-
-
-def test_a_long_table_is_folded_and_kept_whole():
-    lines = ["| a |", "| --- |", *(f"| {n} |" for n in range(21))]
-    assert make_all.folded("\n".join(lines[:-1])) == "\n".join(lines[:-1])
-    folded = make_all.folded("\n".join(lines)).split("\n")
-    assert folded[0] == "<details><summary>The table, 21 rows</summary>"
-    assert folded[2:-2] == lines
-    assert folded[1] == folded[-2] == ""  # without them Markdown takes the table for HTML
 
 
 @settings(deadline=None)
