@@ -14,7 +14,7 @@ from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.training.runtime import make_runtime
 from rectloc_tf.training.state import make_optimizer
 from rectloc_tf.training.step import distributed_batches
-from tests.conftest import TINY, run_ok
+from tests.conftest import TINY, run_cold, succeeded
 from tests.test_train import assert_same_run
 from tests.training import small_network, start_training
 
@@ -135,7 +135,7 @@ def test_a_run_is_the_same_whatever_the_users_config_and_environment(xy_run, tmp
     }
     folder = tmp_path / "run"
     flags = ("--arch=xy", "--domain=2", *TINY, f"--run_dir={folder}")
-    run_ok("train", *flags, env={**os.environ, **hostile})
+    succeeded(run_cold("train", *flags, env={**os.environ, **hostile}))
     assert_same_run(folder, xy_run)
 
 

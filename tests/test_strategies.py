@@ -31,6 +31,9 @@ from rectloc_tf.errors import Interrupted
 from rectloc_tf.training.state import TrainState
 from rectloc_tf.training.step import share_overflow
 from rectloc_tf.training.loop import Trainer
+from tests.few_scenes import split_indices
+
+RunConfig.split_indices = split_indices
 
 class Stopping(StopRequest):  # asks for a stop after step 5, in mid-epoch
     polls = 0
