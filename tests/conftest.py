@@ -22,9 +22,9 @@ from tests.forks import HANGS
 ROOT = Path(__file__).resolve().parents[1]
 # Files that take minutes, the longest first: begun last, one of them would run alone at the end.
 LONG = (
-    "test_train", "test_experiments", "test_entry_points", "test_strategies", "test_models",
-    "test_initial_weights", "test_serving", "test_keras_settings", "test_inference",
-    "test_plugins", "test_old_runs", "test_golden_training",
+    "test_experiments", "test_train", "test_inference", "test_strategies", "test_plugins",
+    "test_serving", "test_entry_points", "test_old_runs", "test_benchmark", "test_keras_settings",
+    "test_initial_weights", "test_models", "test_heads", "test_memory",
 )  # fmt: skip
 TINY = ("--image_size=64", "--num_images=40", "--batch_size=8", "--epochs=3", "--deterministic")
 
@@ -35,15 +35,23 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
 
 
-def command(module: str, *flags: str, few: bool = False) -> list[str]:
-    """What follows `python -m` to run rectloc_tf.<module>, perhaps on few scenes."""
-    return [*(["tests.few_scenes"] if few else []), f"rectloc_tf.{module}", *flags]
+def command(module: str, *flags: str, few: bool = False, eager: bool = False) -> list[str]:
+    """What follows `python -m` to run rectloc_tf.<module>.
+
+    Args:
+        module: an entry point.
+        flags: its flags.
+        few: measure few scenes.
+        eager: compile nothing.
+    """
+    through = ["tests.eagerly"] * eager + ["tests.few_scenes"] * few
+    return [*through, f"rectloc_tf.{module}", *flags]
 
 
-def start(module: str, *flags: str, few: bool = False, **options) -> subprocess.Popen:
+def start(module: str, *flags: str, few=False, eager=False, **options) -> subprocess.Popen:
     """Starts `python -m rectloc_tf.<module>` from the repository's root."""
     return subprocess.Popen(
-        [sys.executable, "-m", *command(module, *flags, few=few)],
+        [sys.executable, "-m", *command(module, *flags, few=few, eager=eager)],
         cwd=options.pop("cwd", ROOT),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -90,9 +98,9 @@ def fork(kind: str, argv: list[str], cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.CompletedProcess(argv, code, out, err)
 
 
-def run(module: str, *flags: str, cwd=ROOT, few=False) -> subprocess.CompletedProcess:
+def run(module: str, *flags: str, cwd=ROOT, **how: bool) -> subprocess.CompletedProcess:
     """Runs an entry point to its end, in a process that has TensorFlow loaded already."""
-    return fork("tensorflow", command(module, *flags, few=few), cwd)
+    return fork("tensorflow", command(module, *flags, **how), cwd)
 
 
 def run_without_tensorflow(module: str, *flags: str) -> subprocess.CompletedProcess:
@@ -114,17 +122,20 @@ def run_ok(module: str, *flags: str, **options) -> str:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """arch, flags -> a finished tiny run, which one of the test processes makes for all."""
+    """arch, flags -> a finished tiny run, which one of the test processes makes for all.
+
+    Of a whole test split, or of few scenes (`few`).
+    """
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
-    def make(arch: str, *flags: str) -> Path:
+    def make(arch: str, *flags: str, few: bool = True) -> Path:
         folder, copy = shared / f"{arch}_run", tmp_path_factory.mktemp(arch) / "run"
         with open(shared / f"{arch}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (folder / "result.json").exists():
                 flags = (f"--arch={arch}", "--domain=2", *TINY, *flags, f"--run_dir={folder}")
-                succeeded(run_cold("train", *flags))
+                succeeded(run_cold("train", *flags, few=few))
         return Path(shutil.copytree(folder, copy))  # commands lock a run's folder
 
     return make
@@ -132,13 +143,13 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def deconv_run(trained) -> Path:
-    """A finished tiny deconv run; read only."""
-    return trained("deconv")
+    """A finished tiny deconv run, measured on all scenes; read only."""
+    return trained("deconv", few=False)
 
 
 @pytest.fixture(scope="session")
 def score_map_run(trained) -> Path:
-    """A finished tiny score_map run; read only.
+    """A finished tiny score_map run, measured on few scenes; read only.
 
     In float32: its offsets show bfloat16's rounding, which differs from graph to graph.
     """
@@ -147,5 +158,5 @@ def score_map_run(trained) -> Path:
 
 @pytest.fixture(scope="session")
 def xy_run(trained) -> Path:
-    """A finished tiny xy run; read only."""
+    """A finished tiny xy run, measured on few scenes; read only."""
     return trained("xy")

@@ -128,8 +128,8 @@ def test_the_loss_falls_under_every_precision(precision):
     run = RunConfig(
         arch="xy",
         image_size=64,
-        num_images=10,
-        batch_size=8,
+        num_images=5,
+        batch_size=4,
         epochs=30,
         learning_rate=0.01,
         precision=precision,
