@@ -22,7 +22,11 @@ import sys
 from tests import toys
 
 HANGS = 1800  # seconds; ends a command that hangs, and is no measure of speed
-# What commands import; they themselves are run as __main__.
+# What commands import, with TensorFlow and before it; they themselves are run as __main__.
+PRELOADED_FIRST = (
+    "rectloc_tf.results.report",
+    "rectloc_tf.serving.image_search",
+)
 PRELOADED = (
     "rectloc_tf.training.loop",
     "rectloc_tf.serving.overlays",
@@ -40,9 +44,9 @@ def preload(kind: str) -> None:
 
     if kind == "blocked":
         sys.modules.update(tensorflow=None, keras=None)  # importing them is an error now
-        return
-    cli.load_tensorflow()  # silently
-    for name in PRELOADED:
+    else:
+        cli.load_tensorflow()  # silently
+    for name in PRELOADED_FIRST + (PRELOADED if kind != "blocked" else ()):
         importlib.import_module(name)
 
 
