@@ -1,8 +1,14 @@
 """Shared helpers: entry points run for real, in their own process, on tiny settings."""
 
+import atexit
+import fcntl
+import functools
+import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,13 +17,14 @@ import rectloc_tf  # noqa: F401 (before TensorFlow: it sets oneDNN)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from tests.forks import HANGS
+
 ROOT = Path(__file__).resolve().parents[1]
-HANGS = 1800  # seconds; ends a test that hangs, and is no measure of speed
 # Files that take minutes, the longest first: begun last, one of them would run alone at the end.
 LONG = (
-    "test_train", "test_experiments", "test_entry_points", "test_strategies", "test_models",
-    "test_initial_weights", "test_serving", "test_keras_settings", "test_inference",
-    "test_plugins", "test_old_runs", "test_golden_training",
+    "test_experiments", "test_train", "test_inference", "test_strategies", "test_plugins",
+    "test_serving", "test_entry_points", "test_old_runs", "test_benchmark", "test_keras_settings",
+    "test_initial_weights", "test_models", "test_heads", "test_memory",
 )  # fmt: skip
 TINY = ("--image_size=64", "--num_images=40", "--batch_size=8", "--epochs=3", "--deterministic")
 
@@ -28,10 +35,23 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
 
 
-def start(module: str, *flags: str, **options) -> subprocess.Popen:
+def command(module: str, *flags: str, few: bool = False, eager: bool = False) -> list[str]:
+    """What follows `python -m` to run rectloc_tf.<module>.
+
+    Args:
+        module: an entry point.
+        flags: its flags.
+        few: measure few scenes.
+        eager: compile nothing.
+    """
+    through = ["tests.eagerly"] * eager + ["tests.few_scenes"] * few
+    return [*through, f"rectloc_tf.{module}", *flags]
+
+
+def start(module: str, *flags: str, few=False, eager=False, **options) -> subprocess.Popen:
     """Starts `python -m rectloc_tf.<module>` from the repository's root."""
     return subprocess.Popen(
-        [sys.executable, "-m", f"rectloc_tf.{module}", *flags],
+        [sys.executable, "-m", *command(module, *flags, few=few, eager=eager)],
         cwd=options.pop("cwd", ROOT),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -41,63 +61,102 @@ def start(module: str, *flags: str, **options) -> subprocess.Popen:
     )
 
 
-def run(module: str, *flags: str, **options) -> subprocess.CompletedProcess:
-    """Runs an entry point to its end."""
-    timeout = options.pop("timeout", HANGS)
+def run_cold(module: str, *flags: str, **options) -> subprocess.CompletedProcess:
+    """Runs an entry point to its end as a user does: in a new interpreter."""
     process = start(module, *flags, **options)
     try:
-        out, err = process.communicate(timeout=timeout)
+        out, err = process.communicate(timeout=HANGS)
     finally:
         process.kill()
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def run_ok(module: str, *flags: str, **options) -> str:
-    """Runs an entry point that must succeed, quietly; returns what it printed."""
-    done = run(module, *flags, **options)
+@functools.cache
+def _forks(kind: str) -> subprocess.Popen:
+    """This test process's `tests.forks`; ends with it."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    server = subprocess.Popen([sys.executable, "-m", "tests.forks", kind], cwd=ROOT, **pipes)
+    atexit.register(server.__exit__, None, None, None)  # closes the pipes, and waits
+    return server
+
+
+def fork(kind: str, argv: list[str], cwd: Path) -> subprocess.CompletedProcess:
+    """Runs `python -m argv` to its end, in a fork of what has loaded the slow modules.
+
+    Args:
+        kind: of `tests.forks`.
+        argv: a module and its flags.
+        cwd: the working directory.
+    """
+    server = _forks(kind)
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: f"{folder}/{name}" for name in ("out", "err")}
+        server.stdin.write(json.dumps([argv, {**files, "cwd": str(cwd)}]) + "\n")
+        server.stdin.flush()
+        code = int(server.stdout.readline())
+        out, err = (Path(path).read_text() for path in files.values())
+    return subprocess.CompletedProcess(argv, code, out, err)
+
+
+def run(module: str, *flags: str, cwd=ROOT, **how: bool) -> subprocess.CompletedProcess:
+    """Runs an entry point to its end, in a process that has TensorFlow loaded already."""
+    return fork("tensorflow", command(module, *flags, **how), cwd)
+
+
+def run_without_tensorflow(module: str, *flags: str) -> subprocess.CompletedProcess:
+    """Runs `python -m <module>` where TensorFlow cannot be imported: that ends in a traceback."""
+    return fork("blocked", [module, *flags], ROOT)
+
+
+def succeeded(done: subprocess.CompletedProcess) -> str:
+    """What a command printed that must succeed, quietly."""
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
 
 
-# An import of either then fails, with a traceback.
-_WITHOUT_TENSORFLOW = """
-import runpy, sys
-sys.modules.update(tensorflow=None, keras=None)
-runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
-"""
-
-
-def run_without_tensorflow(module: str, *flags: str, **options) -> subprocess.CompletedProcess:
-    """Runs `python -m <module>` where TensorFlow cannot be imported."""
-    command = [sys.executable, "-c", _WITHOUT_TENSORFLOW, module, *flags]
-    return subprocess.run(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options
-    )
-
-
-def _trained(arch: str, folder: Path, *flags: str) -> Path:
-    run_ok("train", f"--arch={arch}", "--domain=2", *TINY, *flags, f"--run_dir={folder}")
-    return folder
+def run_ok(module: str, *flags: str, **options) -> str:
+    """Runs an entry point that must succeed, quietly; returns what it printed."""
+    return succeeded(run(module, *flags, **options))
 
 
 @pytest.fixture(scope="session")
-def deconv_run(tmp_path_factory) -> Path:
-    """A finished tiny deconv run; read only."""
-    return _trained("deconv", tmp_path_factory.mktemp("deconv") / "run")
+def trained(tmp_path_factory):
+    """arch, flags -> a finished tiny run, which one of the test processes makes for all.
+
+    Of a whole test split, or of few scenes (`few`).
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def make(arch: str, *flags: str, few: bool = True) -> Path:
+        folder, copy = shared / f"{arch}_run", tmp_path_factory.mktemp(arch) / "run"
+        with open(shared / f"{arch}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "result.json").exists():
+                flags = (f"--arch={arch}", "--domain=2", *TINY, *flags, f"--run_dir={folder}")
+                succeeded(run_cold("train", *flags, few=few))
+        return Path(shutil.copytree(folder, copy))  # commands lock a run's folder
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def score_map_run(tmp_path_factory) -> Path:
-    """A finished tiny score_map run; read only.
+def deconv_run(trained) -> Path:
+    """A finished tiny deconv run, measured on all scenes; read only."""
+    return trained("deconv", few=False)
+
+
+@pytest.fixture(scope="session")
+def score_map_run(trained) -> Path:
+    """A finished tiny score_map run, measured on few scenes; read only.
 
     In float32: its offsets show bfloat16's rounding, which differs from graph to graph.
     """
-    folder = tmp_path_factory.mktemp("score_map") / "run"
-    return _trained("score_map", folder, "--precision=float32")
+    return trained("score_map", "--precision=float32")
 
 
 @pytest.fixture(scope="session")
-def xy_run(tmp_path_factory) -> Path:
-    """A finished tiny xy run; read only."""
-    return _trained("xy", tmp_path_factory.mktemp("xy") / "run")
+def xy_run(trained) -> Path:
+    """A finished tiny xy run, measured on few scenes; read only."""
+    return trained("xy")

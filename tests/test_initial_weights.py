@@ -1,7 +1,6 @@
 """Runs that start from another run's weights."""
 
 import dataclasses
-import os
 import re
 import shlex
 import signal
@@ -158,11 +157,7 @@ def test_a_finished_run_is_trained_longer_as_its_refusal_says(xy_run, tmp_path):
     assert refused.stderr.count("\n") == 1
     command = shlex.split(refused.stderr.split("start a new run from them: ")[1])
     assert command[:3] == ["python", "-m", "rectloc_tf.train"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, *command[1:], "--deterministic"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    done = run("train", *command[3:], "--deterministic", cwd=tmp_path, few=True)
     assert done.returncode == 0, done.stderr
     whole = tmp_path / re.search(r"runs/xy-d2-[0-9a-f]{8}", done.stdout)[0]
     config = RunFolder(whole).run_config()
@@ -179,13 +174,14 @@ def test_a_finished_run_is_trained_longer_as_its_refusal_says(xy_run, tmp_path):
     cut = tmp_path / "cut"
     process = start(
         "train", flagfile, f"--init_from={xy_run}", "--epochs=2", "--deterministic",
-        f"--run_dir={cut}",
+        f"--run_dir={cut}", few=True,
     )  # fmt: skip
     wait_for_rows(cut, 1, process)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 143
-    run_ok("train", f"--flagfile={cut / 'flags.flags'}", "--deterministic", f"--run_dir={cut}")
+    flags = (f"--flagfile={cut / 'flags.flags'}", "--deterministic", f"--run_dir={cut}")
+    run_ok("train", *flags, few=True)
     assert_same_run(cut, whole)
 
 

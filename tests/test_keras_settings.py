@@ -1,6 +1,5 @@
 """What a user has told Keras changes nothing of ours: layout, floatx, epsilon, policy, backend."""
 
-import itertools
 import json
 import os
 
@@ -14,15 +13,16 @@ from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.training.runtime import make_runtime
 from rectloc_tf.training.state import make_optimizer
 from rectloc_tf.training.step import distributed_batches
-from tests.conftest import TINY, run_ok
+from tests.conftest import TINY, run_cold, succeeded
 from tests.test_train import assert_same_run
 from tests.training import small_network, start_training
 
-LAYOUTS = ("channels_last", "channels_first")
-FLOATS = ("float16", "bfloat16", "float32", "float64")
-EPSILONS = (1e-7, 0.5)
-SETTINGS = list(itertools.product(LAYOUTS, FLOATS, EPSILONS))
+USUAL = ("channels_last", "float32", 1e-7)
 WORST = ("channels_first", "float16", 0.5)
+SETTINGS = [
+    USUAL, WORST, ("channels_first", *USUAL[1:]), (*USUAL[:2], 0.5),
+    *(("channels_last", floatx, 1e-7) for floatx in ("float16", "bfloat16", "float64")),
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_run_is_the_same_whatever_the_users_config_and_environment(xy_run, tmp
     }
     folder = tmp_path / "run"
     flags = ("--arch=xy", "--domain=2", *TINY, f"--run_dir={folder}")
-    run_ok("train", *flags, env={**os.environ, **hostile})
+    succeeded(run_cold("train", *flags, few=True, env={**os.environ, **hostile}))
     assert_same_run(folder, xy_run)
 
 

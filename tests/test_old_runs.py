@@ -1,6 +1,7 @@
 """Run folders as version 0.1.0 left them, written by hand: opened, resumed and shown."""
 
 import json
+import shutil
 import zipfile
 
 import keras
@@ -73,10 +74,10 @@ def train_four_steps(run):
     return state
 
 
-@pytest.fixture(params=["xy", "deconv"])
-def interrupted(request, tmp_path):
-    """A run after the first of two epochs: its folder, and its state."""
-    folder = folder_of(tmp_path / "run", request.param)
+@pytest.fixture(scope="module", params=["xy", "deconv"])
+def left(request, tmp_path_factory):
+    """A run after the first of two epochs, read only: its folder, and its state."""
+    folder = folder_of(tmp_path_factory.mktemp("left") / "run", request.param)
     state = train_four_steps(folder.run_config())
     # In 0.1.0 the loss of an all-black map was summed up whatever the head.
     objects = vars(state) | {"zero_map_sum": tf.Variable(987.0, dtype=tf.float64)}
@@ -95,6 +96,12 @@ def interrupted(request, tmp_path):
     return folder, state
 
 
+@pytest.fixture
+def interrupted(left, tmp_path):
+    """A copy of such a run, to go on with."""
+    return RunFolder(shutil.copytree(left[0].path, tmp_path / "run"))
+
+
 def train(run, folder):
     """Trains in this process, measuring few images; returns the result and what was said."""
     how, said = ExecutionConfig(), []
@@ -106,7 +113,7 @@ def train(run, folder):
 
 
 def test_a_run_is_resumed_and_ends_as_if_it_had_never_stopped(interrupted, monkeypatch, tmp_path):
-    folder, _ = interrupted
+    folder = interrupted
     run = folder.run_config()
     for field in ("loss", "stride", "source"):
         assert getattr(run, field) == getattr(RunConfig(arch=run.arch), field)
@@ -133,8 +140,8 @@ def test_a_run_is_resumed_and_ends_as_if_it_had_never_stopped(interrupted, monke
     assert rows[1]["train_loss"] == pytest.approx(whole.read_history()[1]["train_loss"], rel=1e-4)
 
 
-def test_a_saved_model_is_loaded_and_answers(interrupted):
-    folder, state = interrupted
+def test_a_saved_model_is_loaded_and_answers(left):
+    folder, state = left
     run = folder.run_config()
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 1), np.uint8)
     found = load_model(folder.best_model)(images, training=False)

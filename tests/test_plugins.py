@@ -7,9 +7,6 @@ and any source, each in a module of its own.
 import csv
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 
 import cv2
 import keras
@@ -26,15 +23,9 @@ from rectloc_tf.registry import HEADS, SOURCES
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training.initial_weights import check, require_fit, resolve
 from tests import toys
-from tests.conftest import HANGS, ROOT, TINY
+from tests.conftest import ROOT, TINY, fork, run, succeeded
 from tests.training import start_training
 
-COMMAND = """
-import runpy, sys
-from tests import toys
-toys.register()
-runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
-"""
 BUILT_IN = [*HEADS]  # before the toys are there
 TOYS = ("--arch=toy", "--source=dots", "--precision=float32")
 
@@ -45,19 +36,13 @@ def registered(monkeypatch):
     monkeypatch.setitem(SOURCES, "dots", toys.DOTS)
 
 
-def run_with_toys(module, *flags, **options):
+def run_with_toys(module, *flags, cwd=ROOT):
     """Runs an entry point in a process that has registered the toys first."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-c", COMMAND, f"rectloc_tf.{module}", *flags],
-        env=environment, capture_output=True, text=True, timeout=HANGS, **options,
-    )  # fmt: skip
+    return fork("toys", [f"rectloc_tf.{module}", *flags], cwd)
 
 
 def run_ok(module, *flags, **options):
-    done = run_with_toys(module, *flags, **options)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    return succeeded(run_with_toys(module, *flags, **options))
 
 
 def small_run(arch, **fields):
@@ -175,7 +160,7 @@ def test_what_it_has_no_use_for_is_refused_by_name(trained, tmp_path, flags, mes
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_names_both(tmp_path):
+def test_help_names_both():
     said = " ".join(run_ok("train", "--help").split())
     assert f"--arch={'|'.join([*BUILT_IN, 'toy'])}" in said
     assert "--source=scenes|dots" in said
@@ -184,8 +169,7 @@ def test_help_names_both(tmp_path):
 
 def test_without_the_module_its_runs_are_named_as_unknown(trained):
     path, _ = trained
-    command = [sys.executable, "-m", "rectloc_tf.predict", f"--run_dir={path}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = run("predict", f"--run_dir={path}")
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {path / 'config.json'}: --arch=toy: must be one of")
     assert done.stderr.count("\n") == 1

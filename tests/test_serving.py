@@ -171,14 +171,19 @@ def test_points_scale_back_to_the_picture(shape, channels):
     np.testing.assert_allclose(answers["points_xy"], expected[:, None], rtol=1e-6)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_each_detection_scales_back(shape):
-    height, width = shape
+@pytest.fixture(scope="module")
+def answer_two_detections():
+    """Answers (40.5, 10.5) and (20.5, 50.5) of 64, of confidences 0.8 and 0.4."""
     cells = np.zeros((SIZE, SIZE, 1), np.float32)
     cells[10, 40], cells[50, 20] = 204.0, 102.0
     head = small_head("deconv", domain=3, labels="unordered")
-    answer = make_answer_images(fake_model(lambda x: 0 * x + cells), head)
-    answers = answer(tf.zeros([2, height, width, 1], tf.uint8))
+    return make_answer_images(fake_model(lambda x: 0 * x + cells), head)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_detection_scales_back(answer_two_detections, shape):
+    height, width = shape
+    answers = answer_two_detections(tf.zeros([2, height, width, 1], tf.uint8))
     assert set(answers) == KEYS_OF_ONE_MAP | {"detections_xy", "detection_confidence"}
     scale = np.array([width, height]) / SIZE
     expected = np.array([(40.5, 10.5), (20.5, 50.5)]) * scale
@@ -432,20 +437,26 @@ def test_the_names_of_the_keypoints_are_exported(served, kind):
     assert served[f"{kind} names"].tolist() == names
 
 
-@KINDS
-def test_pictures_differ_in_their_answers(real_models, picture_files, kind):
+@pytest.fixture(scope="module")
+def alive(real_models, picture_files):
+    """What the networks answer here, in the process that made them: kind -> answers."""
     data = tf.constant([path.read_bytes() for path in picture_files])
-    answers = make_answer_encoded(*real_models[kind])(data)
-    varied = answers["center_xy" if kind == "xy" else "point_confidence"].numpy()
+    return {
+        kind: {k: v.numpy() for k, v in make_answer_encoded(*network)(data).items()}
+        for kind, network in real_models.items()
+    }
+
+
+@KINDS
+def test_pictures_differ_in_their_answers(alive, picture_files, kind):
+    varied = alive[kind]["center_xy" if kind == "xy" else "point_confidence"]
     assert len(np.unique(varied.round(3), axis=0)) == len(picture_files)
 
 
 @KINDS
-def test_exported_encoded_answers_as_alive(real_models, picture_files, served, kind):
-    data = tf.constant([path.read_bytes() for path in picture_files])
-    alive = {k: v.numpy() for k, v in make_answer_encoded(*real_models[kind])(data).items()}
-    assert set(alive) == KEYS[kind]
-    assert_same_answers(alive, select(served, f"{kind} encoded "))
+def test_exported_encoded_answers_as_alive(alive, served, kind):
+    assert set(alive[kind]) == KEYS[kind]
+    assert_same_answers(alive[kind], select(served, f"{kind} encoded "))
 
 
 @KINDS

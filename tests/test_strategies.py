@@ -31,6 +31,9 @@ from rectloc_tf.errors import Interrupted
 from rectloc_tf.training.state import TrainState
 from rectloc_tf.training.step import share_overflow
 from rectloc_tf.training.loop import Trainer
+from tests.few_scenes import split_indices
+
+RunConfig.split_indices = split_indices
 
 class Stopping(StopRequest):  # asks for a stop after step 5, in mid-epoch
     polls = 0
@@ -125,8 +128,8 @@ def test_the_loss_falls_under_every_precision(precision):
     run = RunConfig(
         arch="xy",
         image_size=64,
-        num_images=10,
-        batch_size=8,
+        num_images=5,
+        batch_size=4,
         epochs=30,
         learning_rate=0.01,
         precision=precision,

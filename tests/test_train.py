@@ -20,7 +20,8 @@ from rectloc_tf.errors import UserError
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training.loop import Trainer
 from rectloc_tf.training.runtime import choose_precision
-from tests.conftest import HANGS, ROOT, TINY, run, run_ok, start
+from tests.conftest import HANGS, TINY, run, run_ok, start
+from tests.few_scenes import FEW
 
 TIME_COLUMNS = {"seconds", "images_per_second"}
 # Ten for the long check: RECTLOC_KILLS=10 python3 bootstrap.py test -k kill
@@ -62,7 +63,8 @@ def test_a_finished_run_is_complete(arch, request):
     assert result["seconds"] > 0
     assert [int(row["epoch"]) for row in history(folder)] == [1, 2, 3]
     assert [int(row["step"]) for row in history(folder)] == [4, 8, 12]
-    sizes = {"train": 32, "validation": 1000, "test": 1000}
+    measured = 1000 if arch == "deconv" else FEW
+    sizes = {"train": 32, "validation": measured, "test": measured}
     for split, size in sizes.items():
         metrics = result["splits"][split]["2"]
         assert metrics["num_images"] == size
@@ -96,7 +98,7 @@ def test_a_finished_run_is_not_trained_again(xy_run):
     flagfile = f"--flagfile={xy_run / 'flags.flags'}"
     out = run_ok("train", flagfile, f"--run_dir={xy_run}")
     assert "this run is finished" in out
-    assert re.search(r"^test +2 +1000 ", out, re.MULTILINE)
+    assert re.search(rf"^test +2 +{FEW} ", out, re.MULTILINE)
     assert (xy_run / "final.keras").stat().st_mtime_ns == before
 
 
@@ -149,7 +151,7 @@ def test_kill_at_random_moments_changes_nothing(tmp_path):
     rng = random.Random()
     kills = done_steps = 0
     while kills < KILLS:
-        process = start("train", *flags, f"--run_dir={folder}")
+        process = start("train", *flags, f"--run_dir={folder}", few=True)
         # At a random moment after it has said something: the machine's speed does not matter.
         said = [process.stdout.readline() for _ in range(rng.randint(1, 5))]
         time.sleep(rng.uniform(0, 1))
@@ -165,8 +167,8 @@ def test_kill_at_random_moments_changes_nothing(tmp_path):
             done_steps = int(history(folder)[-1]["step"])
     print(f"killed {kills} times")
     assert kills >= 1
-    run_ok("train", *flags, f"--run_dir={folder}")
-    run_ok("train", *flags, f"--run_dir={tmp_path / 'whole'}")
+    run_ok("train", *flags, f"--run_dir={folder}", few=True)
+    run_ok("train", *flags, f"--run_dir={tmp_path / 'whole'}", few=True)
     assert_same_run(folder, tmp_path / "whole")
 
 
@@ -196,13 +198,12 @@ def test_a_run_that_diverges_says_that_a_checkpoint_is_kept_where_there_is_one(s
 def test_a_black_heatmap_is_called_black_and_its_default_folder_is_found(tmp_path):
     # At this learning rate no network leaves the all-black map.
     flags = ("--arch=deconv", *TINY, "--epochs=1", "--learning_rate=1e-9")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    out = run_ok("train", *flags, cwd=tmp_path, env=environment)
+    out = run_ok("train", *flags, cwd=tmp_path, few=True)
     assert out.count("the heatmap answers nothing after a third of the epochs") == 1
     folder = re.search(r"runs/deconv-d1-[0-9a-f]{8}", out)[0]
     assert (tmp_path / folder / "result.json").exists()
     flags = [flag for flag in flags if flag != "--deterministic"]  # not part of what a run is
-    out = run_ok("predict", *flags, "--num=2", cwd=tmp_path, env=environment)
+    out = run_ok("predict", *flags, "--num=2", cwd=tmp_path)
     assert "2 predictions" in out
 
 
@@ -214,9 +215,8 @@ def test_a_run_made_with_another_automatic_precision_is_named(module, tmp_path):
     folder = RunFolder(tmp_path / asked.default_folder)
     folder.path.mkdir(parents=True)
     folder.claim(asked)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     flags = [flag for flag in TINY if flag != "--deterministic"]  # predict has no use for it
-    done = run(module, *flags, cwd=tmp_path, env=environment)
+    done = run(module, *flags, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {asked.default_folder}: this run was made with ")
     assert f"add --precision={made} to use that run" in done.stderr

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from tests.conftest import HANGS, ROOT, run_ok
+from tests.conftest import HANGS, ROOT, run_cold, succeeded
 
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
 
@@ -43,5 +43,5 @@ def test_wheel_trains_outside_the_repository(wheel, tmp_path):
     )  # fmt: skip
     assert where.stdout.startswith(str(target))
     flags = ("--image_size=64", "--num_images=4", "--batch_size=2", "--epochs=1")
-    out = run_ok("train", "--arch=deconv", *flags, cwd=tmp_path, env=environment)
+    out = succeeded(run_cold("train", "--arch=deconv", *flags, cwd=tmp_path, env=environment))
     assert "epoch 1/1" in out
