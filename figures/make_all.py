@@ -26,6 +26,8 @@ EXPERIMENTS: dict[str, ModuleType] = {
     name: import_module(f"figures.{name}") for name in registry.EXPERIMENTS
 }
 
+IN_README = ("in_short",)  # texts of the report that README.md shows too
+
 
 def load(name: str, results_dir: Path) -> tuple[dict, dict[str, dict]]:
     """An experiment's summary, and those of its runs by name.
@@ -125,14 +127,15 @@ def tables(results_dir: Path) -> dict[Path, str]:
 def documents(results_dir: Path) -> dict[Path, str]:
     """What README.md, REPORT.md and the long tables have to hold."""
     made = blocks(results_dir)
-    readme = ROOT / "README.md"
     values = {
         f"{name}.{key}": value
         for name in made_experiments(results_dir)
         for key, value in numbers(name, results_dir).items()
     }
     report = Report(ROOT / "figures" / "sections", values, made)
-    filled = fill_in(readme.read_text(encoding="utf-8"), made)
+    readme = ROOT / "README.md"
+    shown = made | {name: report.section(name) for name in IN_README}
+    filled = fill_in(readme.read_text(encoding="utf-8"), shown)
     return {readme: filled, ROOT / "REPORT.md": report.text(), **tables(results_dir)}
 
 

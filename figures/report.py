@@ -32,6 +32,7 @@ class Report:
 
     def __init__(self, folder: Path, numbers: Mapping[str, str], tables: Mapping[str, str]):
         self._folder, self._numbers, self._tables = folder, numbers, tables
+        self._sections = _SECTION.findall(self._read("report"))
         self._template = _SECTION.sub(lambda match: self._read(match[1]), self._read("report"))
         self._figures = {name: i + 1 for i, name in enumerate(_FIGURE.findall(self._template))}
 
@@ -54,6 +55,10 @@ class Report:
             UserError: naming what a text asks for and nothing gives.
         """
         return _HEAD + self.fill(self._template, "figures/sections") + "\n"
+
+    def section(self, name: str) -> str:
+        """One text, filled in; for another document, so without figures."""
+        return self.fill(self._read(name), name) if name in self._sections else ""
 
     def fill(self, text: str, where: str) -> str:
         """Fills in the places of a text; `where` names it in errors."""
