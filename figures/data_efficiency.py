@@ -23,9 +23,18 @@ LENGTHS = {"short": "updates", "long": "long updates"}  # what a text calls a ro
 TITLES = {"updates": "625 updates", "long updates": "1,500 updates", "epochs": "5 epochs"}
 TABLE_SIZES = (16, 80, 200, 560, 1600, 4000, 8000)
 TARGETS_PX = (20, 10)
-# From which size on the second is better than the first, and by how much at the largest.
-OVERTAKING = (("xy", "deconv"), ("xy", "score_map"))
-DIFFERENCES = (*OVERTAKING, ("score_map", "deconv"))
+UNITS = {"px": " px", "right": " points"}
+OVERTAKING = (("xy", "deconv"), ("xy", "score_map"))  # the second becomes better than the first
+# By length of training: how the second differs from the first, in what, at which size.
+DIFFERENCES = {
+    "short": (
+        ("xy", "deconv", "px", 8000),
+        ("xy", "score_map", "right", 560),
+        ("deconv", "score_map", "right", 560),
+        ("score_map", "deconv", "px", 8000),
+    ),
+    "long": (("score_map", "deconv", "right", 4000),),
+}
 # ln MSE by number of images, of which 80 % are trained on, read off the original's plots. Its
 # test figures look like sums over 500 batches (an inference): ln 500 is to be taken off them.
 ORIGINAL_IMAGES = 0.8 * np.array([75, 250, 700, 2000, 5000, 10_000])
@@ -82,9 +91,11 @@ def overtakes(a: BySize, b: BySize, larger_is_better: bool = False) -> Interval 
 
 def reaches(curve: BySize, target: float) -> Interval:
     """From how many training images on the mean error is below a target, in px."""
-    # Sizes without a chance to reach it, but for the last of them, would only cost time.
-    above = [size for size, values in curve.items() if values.min(axis=0).mean() > target]
-    curve = {size: values for size, values in curve.items() if size >= max(above, default=0)}
+    # Before the last size at twice the target nothing matters: no resample is below it there.
+    sizes = list(curve)
+    far = [i for i, values in enumerate(curve.values()) if values.mean(axis=1).min() > 2 * target]
+    start = min(max(far, default=0), len(sizes) - 2)
+    curve = {size: curve[size] for size in sizes[start:]}
     goal = {size: np.full((1, values.shape[1]), float(target)) for size, values in curve.items()}
     return crossing(goal, curve).size
 
@@ -278,16 +289,17 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
             for arch in heads
             for name, value in (("px", errors), ("right", right))
         }
-        for name, unit in (("px", " px"), ("right", " points")):
+        for name in UNITS:
             for a, b in OVERTAKING:
                 size = overtakes(curves[a, name], curves[b, name], name == "right")
                 if size:
                     found[f"{a}_{b}_{name}_{length}"] = images(size, curves[a, name])
-            for a, b in DIFFERENCES:
-                size = max(curves[a, name])
-                difference = paired_difference(curves[b, name][size], curves[a, name][size])
-                text = style.interval(difference, 1, unit, signs=True)
-                found[f"{b}_minus_{a}_{name}_{length}"] = text
+        for a, b, name, size in DIFFERENCES[length]:
+            if size not in curves[a, name]:
+                continue
+            difference = paired_difference(curves[b, name][size], curves[a, name][size])
+            text = style.interval(difference, 1, UNITS[name], signs=True)
+            found[f"{b}_minus_{a}_{size}_{name}_{length}"] = text
         for arch in heads:
             curve, right_by_length[arch, length] = curves[arch, "px"], curves[arch, "right"]
             for target in TARGETS_PX:
