@@ -114,11 +114,12 @@ def images(found: Interval, sizes: Mapping[int, object]) -> str:
 
 def not_below(summary: dict, fixed: str) -> list[str]:
     """Runs whose training error is not below their test error, both of the best weights."""
-    return [
+    found = (
         f"{style.HEADS[row['arch']].title}, {row['num_train']} images"
         for row in summary["rows"]
         if row["fixed"] == fixed and _mean_px(row["train"]) >= _mean_px(row["test"])
-    ]
+    )
+    return list(dict.fromkeys(found))
 
 
 def _rows(summary: dict, fixed: str, arch: str) -> list[dict]:
@@ -156,14 +157,16 @@ def _plot(axis, series: dict[int, list[float]], dots: bool = True, **look) -> No
 
 def _draw_errors(summary: dict, runs: dict, results_dir: Path) -> Figure:
     figure = new_figure(style.WIDTH, 7.2)
-    names = [["updates", "long updates"], ["right", "train"]]
-    axes = figure.subplot_mosaic(names, width_ratios=[1.35, 1])
+    names = [*LENGTHS.values(), "right", "train"]
+    panels = figure.subplots(2, 2, width_ratios=[1.35, 1])
+    axes = dict(zip(names, panels.flat, strict=True))
     first = summary["rows"][0]["run"]
     middle = middle_errors(Answered(runs[first], first, DOMAIN, results_dir).rectangles)
     for fixed in LENGTHS.values():
-        ahead = overtakes(
-            *(answers(summary, runs, results_dir, fixed, arch, errors) for arch in OVERTAKING[0])
+        xy, deconv = (
+            answers(summary, runs, results_dir, fixed, arch, errors) for arch in style.COMPARED
         )
+        ahead = overtakes(xy, deconv)
         if ahead and math.isfinite(ahead.high) and ahead.low:
             axes[fixed].axvspan(ahead.low, ahead.high, color=style.GREY, alpha=0.3, lw=0,
                                 label="heatmap overtakes coordinates, 95 % interval")  # fmt: skip

@@ -10,8 +10,11 @@ from figures import hyperparameter_sweep as sweep
 from tests.kept_answers import keep, metrics
 
 CENTRE = {"batch_size": 64, "learning_rate": 1e-3, "depth": 18}
-RATES = {("xy", 64, 18): 80.0, ("xy", 8, 18): 40.0, ("xy", 64, 34): 20.0}
-RATES |= {("deconv", *setting): rate for (_, *setting), rate in RATES.items()}
+RATES: sweep.Rates = {
+    (arch, *setting): rate
+    for arch in ("xy", "deconv")
+    for setting, rate in (((64, 18), 80.0), ((8, 18), 40.0), ((64, 34), 20.0))
+}
 SCENES = np.array([[[20, 20, 60, 60], [80, 80, 90, 90], [1, 1, 9, 9]]] * 4)
 
 
@@ -78,8 +81,10 @@ def test_rates_are_read_from_the_suite(tmp_path):
 
 def test_seconds_are_those_of_the_images_seen(study):
     runs = study[1]
-    np.testing.assert_allclose(sweep.seconds(runs["xy-centre"], RATES), [100, 200])
-    np.testing.assert_allclose(sweep.seconds(runs["xy-small"], RATES), [200, 400])
+    for name, expected in (("xy-centre", [100, 200]), ("xy-small", [200, 400])):
+        found = sweep.seconds(runs[name], RATES)
+        assert found is not None
+        np.testing.assert_allclose(found, expected)
     assert sweep.seconds(runs["xy-small"], {}) is None
 
 
@@ -146,7 +151,8 @@ def test_curves_are_over_seconds_where_all_are_known(study, rates, places, monke
     assert list(figures) == ["_xy", "_deconv"]
     axes = figures["_xy"].axes
     curve = axes[4].lines[0]  # of the learning rate: the centre alone
-    np.testing.assert_allclose(curve.get_xydata(), [[places[0], 30], [places[1], 14]])
+    found = np.asarray(curve.get_xydata(), float)
+    np.testing.assert_allclose(found, [[places[0], 30], [places[1], 14]])
     assert axes[4].get_xlabel() == (
         "seconds on 2 CPU cores" if rates else "epoch (8,000 images each)"
     )
