@@ -221,7 +221,7 @@ def _draw_losses(summary: dict) -> Figure:
                     series = _series(summary, fixed, arch, split, _ln_mse)
                     _plot(axis, series, color=color, ls=line, lw=1.5)
             theirs = ORIGINAL[arch]["train" if split == "train" else "test"]
-            axis.plot(ORIGINAL_IMAGES, theirs, "d", ls=line, color=style.ORANGE, ms=4, lw=1.5)
+            axis.plot(ORIGINAL_IMAGES, theirs, "d", ls=line, color=style.PURPLE, ms=4, lw=1.5)
         black = [row["final"].get("zero_map_mse") for row in _rows(summary, "updates", arch)]
         if black and black[0]:
             axis.axhline(math.log(black[0]), color="black", ls="-.", lw=0.8)
@@ -229,7 +229,7 @@ def _draw_losses(summary: dict) -> Figure:
         _log_images(axis)
     keys = [Line2D([], [], color=color, label=TITLES[fixed]) for fixed, color in colors.items()]
     keys += [
-        Line2D([], [], color=style.ORANGE, marker="d", label="original, 40 or 100 epochs"),
+        Line2D([], [], color=style.PURPLE, marker="d", label="original, epochs fixed"),
         Line2D([], [], color="black", label="test"),
         Line2D([], [], color="black", ls=":", label="training images"),
         Line2D([], [], color="black", ls="-.", lw=0.8, label="all-black map"),
