@@ -28,13 +28,13 @@ OVERTAKING = (("xy", "deconv"), ("xy", "score_map"))  # the second becomes bette
 # By length of training: how the second differs from the first, in what, at which size.
 DIFFERENCES = {
     "short": (
-        ("xy", "deconv", "px", 8000),
         ("xy", "score_map", "right", 560),
         ("deconv", "score_map", "right", 560),
         ("score_map", "deconv", "px", 8000),
     ),
-    "long": (("score_map", "deconv", "right", 4000),),
+    "long": (),
 }
+LONGER = (560,)  # sizes at which the two lengths are compared
 # ln MSE by number of images, of which 80 % are trained on, read off the original's plots. Its
 # test figures look like sums over 500 batches (an inference): ln 500 is to be taken off them.
 ORIGINAL_IMAGES = 0.8 * np.array([75, 250, 700, 2000, 5000, 10_000])
@@ -323,7 +323,7 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
         if short:
             chance = paired_difference(short[min(short)], of_middle)
             found[f"{arch}_over_chance"] = style.interval(chance, 1, " points", signs=True)
-        for size in sorted(short.keys() & long.keys()):
+        for size in {*LONGER} & short.keys() & long.keys():
             change = paired_difference(long[size], short[size])
             found[f"{arch}_{size}_longer"] = style.interval(change, 1, " points", signs=True)
     found["middle_px"] = f"{middle.mean():.1f} px"

@@ -96,6 +96,7 @@ def test_answering_the_middle_is_as_far_off_as_the_largest_is_from_it():
 def test_numbers_are_of_the_final_answers(study, monkeypatch):
     differences = {"short": (("xy", "deconv", "px", 100), ("xy", "deconv", "px", 7)), "long": ()}
     monkeypatch.setattr(data_efficiency, "DIFFERENCES", differences)
+    monkeypatch.setattr(data_efficiency, "LONGER", (100, 7))
     found = data_efficiency.numbers(*study)
     assert found["deconv_minus_xy_100_px_short"] == "+10.0 px (+10.0 to +10.0)"
     assert not [key for key in found if "_7_" in key]  # no such size
