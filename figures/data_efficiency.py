@@ -25,15 +25,12 @@ TABLE_SIZES = (16, 80, 200, 560, 1600, 4000, 8000)
 TARGETS_PX = (20, 10)
 UNITS = {"px": " px", "right": " points"}
 OVERTAKING = (("xy", "deconv"), ("xy", "score_map"))  # the second becomes better than the first
-# By length of training: how the second differs from the first, in what, at which size.
-DIFFERENCES = {
-    "short": (
-        ("xy", "score_map", "right", 560),
-        ("deconv", "score_map", "right", 560),
-        ("score_map", "deconv", "px", 8000),
-    ),
-    "long": (),
-}
+# How the second differs from the first, in what, at which size.
+DIFFERENCES = (
+    ("xy", "score_map", "right", 560),
+    ("deconv", "score_map", "right", 560),
+    ("score_map", "deconv", "px", 8000),
+)
 LONGER = (560,)  # sizes at which the two lengths are compared
 # ln MSE by number of images, of which 80 % are trained on, read off the original's plots. Its
 # test figures look like sums over 500 batches (an inference): ln 500 is to be taken off them.
@@ -297,7 +294,7 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
                 size = overtakes(curves[a, name], curves[b, name], name == "right")
                 if size:
                     found[f"{a}_{b}_{name}_{length}"] = images(size, curves[a, name])
-        for a, b, name, size in DIFFERENCES[length]:
+        for a, b, name, size in DIFFERENCES:
             if size not in curves[a, name]:
                 continue
             difference = paired_difference(curves[b, name][size], curves[a, name][size])

@@ -94,7 +94,7 @@ def test_answering_the_middle_is_as_far_off_as_the_largest_is_from_it():
 
 
 def test_numbers_are_of_the_final_answers(study, monkeypatch):
-    differences = {"short": (("xy", "deconv", "px", 100), ("xy", "deconv", "px", 7)), "long": ()}
+    differences = (("xy", "deconv", "px", 100), ("xy", "deconv", "px", 7))
     monkeypatch.setattr(data_efficiency, "DIFFERENCES", differences)
     monkeypatch.setattr(data_efficiency, "LONGER", (100, 7))
     found = data_efficiency.numbers(*study)
