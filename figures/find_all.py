@@ -6,9 +6,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
-from rectloc_tf.results.drawing import new_figure, show_scene
+from figures.maps import Peak, add_places_legend, find_peaks, show_places
+from rectloc_tf.results.drawing import new_figure
 
-RADII = {"f1": "within 16 px", "f1_5px": "within 5 px"}
+RADII = {"f1": "F1 within 16 px", "f1_5px": "F1 within 5 px"}
+# What score_map was to reach, set before the runs were made: by metric and rectangles tested on.
+TARGETS = {"f1": {3: 0.98, 5: 0.96}, "f1_5px": {3: 0.95, 5: 0.90}}
+TARGETED = "score_map"
+MIN_DISTANCE = 10.0  # px of 224 between two detections of one class
+NEAR = 4  # working px around a detection in which its score is read off
+WHITE = {"deconv": 64.0, "score_map": 255.0}  # brightness that is shown white
 
 
 def _values(summary: dict, arch: str, key: str) -> dict[int, list[float]]:
@@ -24,67 +31,130 @@ def _heads(summary: dict) -> list[str]:
     return list(dict.fromkeys(row["arch"] for row in summary["rows"]))
 
 
-def _draw_scores(summary: dict) -> Figure:
-    figure = new_figure(style.WIDTH, 3.4)
-    axes = figure.subplots(1, 2, sharey=True)
-    for axis, (key, words) in zip(axes, RADII.items(), strict=True):
-        for arch in _heads(summary):
-            name, color, marker = style.HEADS[arch]
-            values = _values(summary, arch, key)
-            low, high = ([f(v) for v in values.values()] for f in (min, max))
-            means = [np.mean(v) for v in values.values()]
-            axis.plot(list(values), means, marker=marker, color=color, label=name)
-            axis.fill_between(list(values), low, high, color=color, alpha=0.15, linewidth=0)
-        axis.set(title=words, xlabel="rectangles in the test pictures", ylim=(0, 1.02))
-        axis.set_xticks(summary["domains"])
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("F1")
-    axes[0].legend(fontsize=8, loc="lower left")
-    return figure
-
-
-def _draw_pictures(summary: dict, runs: dict, results_dir: Path) -> Figure | None:
-    """For each head, two scenes of some domains with all that is detected, and the maps."""
-    chosen = {}
-    for row in summary["rows"]:
-        if runs[row["run"]]["pictures"]:
-            chosen.setdefault(row["arch"], runs[row["run"]]["pictures"])
-    if not chosen:
-        return None
-    domains = [d for d in summary["domains"] if all(str(d) in p for p in chosen.values())]
-    figure = new_figure(style.WIDTH, 2 * len(chosen) * style.WIDTH / (2 * len(domains)) + 0.3)
-    axes = figure.subplots(2 * len(chosen), 2 * len(domains), squeeze=False)
-    for i, (arch, pictures) in enumerate(chosen.items()):
-        for j, domain in enumerate(domains):
-            kept = pictures[str(domain)]
-            tiles = style.read_sheet(results_dir / "runs" / kept["sheet"], len(kept["points"]))
-            for k in (0, 1):
-                above, below = axes[2 * i : 2 * i + 2, 2 * j + k]
-                show_scene(above, tiles[0, k], kept["detections"][k])
-                show_scene(below, tiles[1, k])
-            if not i:
-                axes[0, 2 * j].set_title(style.count(domain, "rectangle"), fontsize=9, loc="left")
-        style.label_row(axes[2 * i, 0], style.HEADS[arch][0])
-    return figure
+def reached(summary: dict) -> dict[tuple[str, int], bool]:
+    """For each of the TARGETS that was measured, whether every seed reaches it."""
+    return {
+        (key, tested): min(values) >= of_metric[tested]
+        for key, of_metric in TARGETS.items()
+        for tested, values in _values(summary, TARGETED, key).items()
+        if tested in of_metric
+    }
 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """F1 against the number of rectangles, and what is detected in some scenes."""
     if not summary["rows"]:
         return {}
-    figures = {"": _draw_scores(summary), "_scenes": _draw_pictures(summary, runs, results_dir)}
+    figures = {"": _draw_scores(summary), "_scenes": _draw_scenes(summary, runs, results_dir)}
     return {suffix: figure for suffix, figure in figures.items() if figure is not None}
 
 
+def _draw_scores(summary: dict) -> Figure:
+    panels = RADII | {"count_error": "Count error: mean |found − true|"}
+    figure = new_figure(style.WIDTH, 3.5)
+    axes = figure.subplots(1, len(panels))
+    for axis, (key, title) in zip(axes, panels.items(), strict=True):
+        for arch in _heads(summary):
+            name, color, marker = style.HEADS[arch]
+            values = _values(summary, arch, key)
+            low, high = ([f(v) for v in values.values()] for f in (min, max))
+            means = [np.mean(v) for v in values.values()]
+            axis.plot(list(values), means, marker=marker, color=color, label=name)
+            axis.fill_between(list(values), low, high, color=color, alpha=0.2, linewidth=0)
+        targets = TARGETS.get(key, {})
+        if targets:
+            axis.plot(
+                list(targets), list(targets.values()), "_", color=style.BLACK, ms=18, mew=2,
+                label="target for score_map",
+            )  # fmt: skip
+            axis.set_ylim(0, 1.02)
+        else:
+            axis.set_ylim(bottom=0)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("rectangles in the test images", fontsize=9)
+        axis.set_xticks(summary["domains"])
+        axis.grid(alpha=0.3)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_scenes(summary: dict, runs: dict, results_dir: Path) -> Figure | None:
+    """The first test scene of each domain, a row for each head."""
+    pictured = {}
+    for row in summary["rows"]:
+        pictures = runs[row["run"]]["pictures"]
+        if all(str(domain) in pictures for domain in summary["domains"]):
+            pictured.setdefault(row["arch"], (pictures, row["threshold"]))
+    if not pictured:
+        return None
+    columns, rows = len(summary["domains"]), len(pictured)
+    figure = new_figure(style.WIDTH, rows * style.WIDTH / columns + 0.5)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for i, (arch, (pictures, threshold)) in enumerate(pictured.items()):
+        style.label_row(axes[i, 0], style.HEADS[arch].title)
+        for axis, domain in zip(axes[i], summary["domains"], strict=True):
+            kept = pictures[str(domain)]
+            tiles = style.read_sheet(results_dir / "runs" / kept["sheet"], len(kept["points"]))
+            peaks = find_peaks(tiles[1, 0], threshold, MIN_DISTANCE)
+            if arch == TARGETED:  # its offsets move detections off the cells' centres
+                peaks = scored(tiles[1, 0], kept["detections"][0], threshold)
+            show_places(axis, tiles[1, 0], kept["rectangles"][0], peaks, WHITE.get(arch, 255.0))
+            if not i:
+                axis.set_title(style.count(domain, "rectangle"), fontsize=9)
+    add_places_legend(figure)
+    return figure
+
+
+def scored(tile: np.ndarray, points: list, threshold: float) -> list[Peak]:
+    """Detected points with the greatest score near them, those from a threshold on."""
+    peaks = []
+    for x, y in points:
+        row, column = (max(int(v), 0) for v in (y, x))
+        near = tile[max(row - NEAR, 0) : row + NEAR + 1, max(column - NEAR, 0) : column + NEAR + 1]
+        if near.size:
+            peaks.append(Peak(x, y, float(near.max())))
+    return [peak for peak in peaks if peak.value >= threshold]
+
+
 def table(summary: dict, runs: dict, results_dir: Path) -> str:
-    """A line for each head and domain, the spread over seeds."""
-    lines = []
+    """A line for each head and metric, and what was to be reached; the range over seeds."""
+    metrics = {**RADII, "count_error": "count error"}
+    domains, lines = summary["domains"], []
     for arch in _heads(summary):
-        of_head = {key: _values(summary, arch, key) for key in ("precision", "recall", *RADII)}
-        errors, thresholds = (_values(summary, arch, k) for k in ("count_error", "threshold"))
-        for tested, shares in of_head["f1"].items():
-            cells = [style.spread(of_head[key][tested], 3) for key in of_head]
-            more = style.spread(errors[tested], 2), style.spread(thresholds[tested], 0)
-            lines.append([style.HEADS[arch][0], 3, tested, len(shares), *cells, *more])
-    head = ["head", "trained on", "tested on", "seeds", "precision", "recall", "F1 at 16 px"]
-    return style.markdown([*head, "F1 at 5 px", "count error", "threshold, of 255"], lines)
+        for key, name in metrics.items():
+            values = _values(summary, arch, key)
+            digits = 2 if key == "count_error" else 3
+            cells = [style.spread(values.get(d, []), digits) for d in domains]
+            lines.append([style.HEADS[arch].title, name, *cells])
+            if arch == TARGETED and key in TARGETS:
+                targets = [f"≥ {TARGETS[key][d]:.2f}" if d in TARGETS[key] else "" for d in domains]
+                lines.append(["", "target set before", *targets])
+    head = ["head", "metric", *(f"{style.count(d, 'rectangle')}" for d in domains)]
+    return style.markdown(head, lines)
+
+
+def long_table(summary: dict, runs: dict) -> list[list]:
+    """A row for each run and test domain."""
+    names = ["run", "arch", "trained", "seed", "tested", "threshold", "precision", "recall"]
+    names += [*RADII, "count_error"]
+    return [names, *([row[name] for name in names] for row in summary["rows"])]
+
+
+def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
+    """Every metric by head and domain: mean and range over seeds."""
+    made = {}
+    for arch in _heads(summary):
+        for key in ("precision", "recall"):
+            for tested, values in _values(summary, arch, key).items():
+                made[f"{arch}_{key}_{tested}"] = style.percent(values, 0)
+        for key in (*RADII, "count_error"):
+            for tested, values in _values(summary, arch, key).items():
+                made[f"{arch}_{key}_{tested}"] = style.spread(values, 2)
+        thresholds = [v for values in _values(summary, arch, "threshold").values() for v in values]
+        made[f"{arch}_threshold"] = style.spread(sorted(set(thresholds)), 0)
+    every = reached(summary)
+    made["targets"], made["reached"] = str(len(every)), str(sum(every.values()))
+    run = runs[summary["rows"][0]["run"]]
+    made["epochs"] = str(run["epochs"])
+    return made

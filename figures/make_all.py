@@ -54,15 +54,27 @@ def _machine(machine: dict) -> str:
     return machine.get("gpu") or f"{machine['cpu']}, {machine['cores']} cores"
 
 
-def facts(summary: dict) -> str:
-    """The line under a table: what was run, and on what."""
+def _values(runs: dict[str, dict], field: str) -> str:
+    """A setting of some runs: its value, or its least and greatest."""
+    found = sorted({run["config"][field] for run in runs.values()})
+    return str(found[0]) if len(found) == 1 else f"{found[0]}–{found[-1]}"
+
+
+def facts(summary: dict, configs: dict[str, dict]) -> str:
+    """The line under a table: what was run, and on what.
+
+    Args:
+        summary: of an experiment.
+        configs: the summaries of its runs, whose settings may differ from the base run's.
+    """
     base, runs = summary["base"], len(summary["runs"])
     if not runs:
         return ""
     seeds = ", ".join(map(str, summary["seeds"]))
     # Once each: machines that differ in their operating system only read alike.
     machines = "; ".join(dict.fromkeys(map(_machine, summary["machines"])))
-    size = f"{base['image_size']} px, batch {base['batch_size']}, {base['schedule']} schedule"
+    size = f"{_values(configs, 'image_size')} px, batch {_values(configs, 'batch_size')}"
+    size += f", {base['schedule']} schedule"
     size += f", {base['precision']}"
     seeded = f"{style.count(len(summary['seeds']), 'seed')} ({seeds})"
     text = f"{style.count(runs, 'run')} at {size}, {seeded}; "
@@ -78,7 +90,7 @@ def blocks(results_dir: Path) -> dict[str, str]:
     made = {}
     for name in made_experiments(results_dir):
         summary, runs = load(name, results_dir)
-        parts = [EXPERIMENTS[name].table(summary, runs, results_dir), facts(summary)]
+        parts = [EXPERIMENTS[name].table(summary, runs, results_dir), facts(summary, runs)]
         made[name] = "\n\n".join(filter(None, parts))
     return made
 

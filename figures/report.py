@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from rectloc_tf.errors import UserError
+from rectloc_tf.errors import UserError, reason
 
 _BRACES = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _SECTION = re.compile(r"\{\{section (\w+)\}\}")
@@ -37,7 +37,10 @@ class Report:
 
     def _read(self, name: str) -> str:
         path = self._folder / f"{name}.md"
-        return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({reason(error)})") from error
 
     @property
     def figures(self) -> list[str]:

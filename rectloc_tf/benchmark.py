@@ -1,9 +1,9 @@
 """Measure speed against what a user would pick instead: `python -m rectloc_tf.benchmark`.
 
-`--suite=input` draws scenes, `train` runs training steps, `end_to_end` whole epochs, `serve`
-the exported model; `all` does everything. Workers take turns, ratios are taken round by round.
-Peers take part in a checkout (they are not in the wheel), PyTorch and OpenVINO if the
-`[bench]` extra is installed.
+`--suite=input` draws scenes, `train` runs training steps, `sweep` those of other batch sizes and
+depths, `end_to_end` whole epochs, `serve` the exported model; `all` does everything. Workers take
+turns, ratios are taken round by round. Peers take part in a checkout (they are not in the wheel),
+PyTorch and OpenVINO if the `[bench]` extra is installed.
 """
 
 from rectloc_tf import cli

@@ -111,7 +111,10 @@ flags.DEFINE_bool("dry_run", False, "experiments: print the runs and their cost,
 
 # benchmark.
 flags.DEFINE_enum(
-    "suite", "all", ("input", "train", "end_to_end", "serve", "all"), "benchmark: what to measure."
+    "suite",
+    "all",
+    ("input", "train", "sweep", "end_to_end", "serve", "all"),
+    "benchmark: what to measure.",
 )
 flags.DEFINE_integer("rounds", 3, "benchmark: turns of each worker.", lower_bound=1)
 

@@ -15,6 +15,10 @@ class UserError(Exception):
     exit_code = EXIT_ERROR
 
 
+class BusyError(UserError):
+    """Another process is at work on the same thing."""
+
+
 class ConfigError(UserError, ValueError):
     """A flag (or config field) has a value that cannot work; the text names it."""
 

@@ -117,3 +117,13 @@ def test_kappa_is_symmetric_and_knows_no_names(ratings, names):
 def test_ratings_of_another_shape(ratings):
     with pytest.raises(ValueError, match="two or more raters"):
         mean_kappa(ratings)
+
+
+def test_the_items_of_a_picture_are_drawn_together():
+    raters = np.random.default_rng(2).random((3, 20)) > 0.4
+    alone = mean_kappa_interval(raters, resamples=100)
+    # Ten items that are always the same say no more than one: the interval is as wide.
+    assert mean_kappa_interval(np.repeat(raters[..., None], 10, axis=2), resamples=100) == alone
+    apart = np.random.default_rng(3).integers(0, 3, (2, 12, 4))
+    found = mean_kappa_interval(apart, resamples=50)
+    assert found.value == pytest.approx(mean_kappa(apart.reshape(2, -1)))

@@ -77,7 +77,8 @@ class Recorder:
 def test_an_experiment_uses_the_sizes_that_its_plan_reads(experiment):
     settings = Recorder(SETTINGS)
     experiment.plan(settings)
-    sizes = {"domains", "fractions", "updates", "batch_sizes", "learning_rates", "depths"}
+    sizes = {"domains", "batch_sizes", "learning_rates", "depths"}
+    sizes |= {"fractions", "updates", "long_fractions", "long_updates"}
     assert settings.read & sizes == sizes & {*COMMANDS[f"experiments.{experiment.name}"].flags}
     assert sizes <= {*COMMANDS["experiments.all"].flags}
 

@@ -59,6 +59,7 @@ REFUSED_HEADS = [
     ("loss", 1),
     ("target", "xy"),
     ("target", "square"),
+    ("units", "metres"),
     ("radius", 0.49),
     ("radius", 112.1),
     ("radius", -7),
@@ -139,6 +140,7 @@ CASES = [
 # What a run of each head is if nothing is said. Folders are named after it, and so a default that
 # was released never changes, and a field that comes later is `later`.
 RELEASED_FOR_ALL = {
+    "units": "pixels",
     "target": "disc",
     "radius": 7.0,
     "sigma": 5.0,
@@ -193,6 +195,7 @@ FOLDERS = [
 OTHER = {
     "arch": {"xy": "deconv", "deconv": "xy", "cells": "xy"},
     "loss": {"squared_error": "huber", "sigmoid_cross_entropy": "huber"},
+    "units": "centred",
     "target": {"disc": "gaussian", "gaussian": "disc"},
     "radius": 9.0,
     "sigma": 3.0,
@@ -227,12 +230,12 @@ CELLS = {"stride", "positive_weight", "offset_weight"}
 # What a run depends on, and the settings that it does not use.
 RUNS = {
     "xy": ({"arch": "xy"}, {"target", "radius", "sigma", "peak", *CELLS}),
-    "disc": ({"arch": "deconv", "target": "disc"}, {"sigma", *CELLS}),
-    "gaussian": ({"arch": "deconv", "target": "gaussian"}, {"radius", *CELLS}),
-    "cells": ({"arch": "cells"}, {"target", "sigma", "peak"}),
+    "disc": ({"arch": "deconv", "target": "disc"}, {"units", "sigma", *CELLS}),
+    "gaussian": ({"arch": "deconv", "target": "gaussian"}, {"units", "radius", *CELLS}),
+    "cells": ({"arch": "cells"}, {"units", "target", "sigma", "peak"}),
     "elsewhere": (
         {"arch": "deconv", "source": "elsewhere"},
-        {"sigma", *CELLS, *SCENES},
+        {"units", "sigma", *CELLS, *SCENES},
     ),
 }
 

@@ -13,6 +13,7 @@ from pipelines.scenes.sampling import scene_table
 from pipelines.source import Source, make_source
 from rectloc_tf.config import HeadConfig, Keypoints, RunConfig
 from rectloc_tf.errors import ConfigError
+from rectloc_tf.geometry import centers
 from rectloc_tf.heads.peaks import WINDOW
 from rectloc_tf.models import make_head, run_head
 from rectloc_tf.registry import NAMED, UNORDERED
@@ -484,3 +485,18 @@ def test_detections_are_those_of_the_head():
     peaks = head.detections(images, 7)
     np.testing.assert_allclose(points, peaks.points.numpy() * (224 / SIZE), rtol=1e-4)
     np.testing.assert_array_equal(values, peaks.values)
+
+
+@pytest.mark.parametrize(("run", "model"), [(XY, "xy_model"), (DISC, "heatmap_model")])
+def test_what_was_answered_comes_with_the_metrics(run, model, request):
+    model, source = request.getfixturevalue(model), make_source(run)
+    indices = source.indices("test")[:70]  # two batches, of which the second is filled up
+    metrics, answers = Evaluator(model, run_head(run)).measure(source, indices)
+    assert answers.points.shape == (70, 1, 2)
+    truths = centers(scene_table(run.scene)[indices][:, 0]) * (224 / SIZE)
+    errors = np.linalg.norm(answers.points[:, 0] - truths, axis=1)
+    np.testing.assert_allclose(metrics["center_error_px"]["mean"], errors.mean(), rtol=1e-5)
+    if run.arch == "xy":
+        assert answers.confidence is None
+    else:
+        np.testing.assert_allclose(answers.confidence, 200 / 255, rtol=1e-2)

@@ -8,12 +8,18 @@ import signal
 import pytest
 
 from figures import make_all
-from rectloc_tf.config import RunConfig
+from rectloc_tf.config import ExecutionConfig, RunConfig
+from rectloc_tf.experiments import find_all, runner
 from rectloc_tf.experiments.all import EXPERIMENTS
 from rectloc_tf.experiments.command import describe
+from rectloc_tf.experiments.extend import extend
 from rectloc_tf.experiments.plan import Task
-from rectloc_tf.experiments.runner import StudyProgress
+from rectloc_tf.experiments.runner import Study, StudyProgress
+from rectloc_tf.experiments.summaries import write_summary
+from rectloc_tf.results.rundir import RunFolder
+from rectloc_tf.training.interrupts import StopRequest
 from tests.conftest import HANGS, run, run_without_tensorflow, start
+from tests.test_plan import SETTINGS
 
 FAST = ("--flagfile=flags/tiny.flags", "--deterministic")
 
@@ -109,12 +115,12 @@ def test_a_dry_run_prices_what_is_missing_and_makes_nothing(study, tmp_path):
     more = (*FAST, *_folders(root), "--dry_run")
     done = run("experiments.headline", *more)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(" done  ") == 6
+    assert done.stdout.count(" done  ") == 7
     assert "0 runs to make" in done.stdout
     fresh = run("experiments.headline", *FAST, *_folders(tmp_path), "--dry_run", "--seeds=7")
     assert fresh.returncode == 0, fresh.stderr
-    assert "6 runs to make" in fresh.stdout
-    assert fresh.stdout.count("seed 7, 16 images, 1 epochs of batch 4") == 6
+    assert "7 runs to make" in fresh.stdout
+    assert fresh.stdout.count("seed 7, 16 images, 1 epochs of batch 4") == 7
     assert fresh.stdout.count(", augmented") == 3
     assert not list(tmp_path.iterdir())
 
@@ -153,7 +159,37 @@ def test_a_run_that_fails_is_told_and_does_not_stop_the_rest(tmp_path):
     assert all("finite" in line or "loss" in line for line in failed)
     summary = json.loads((tmp_path / "results" / "headline.json").read_text())
     assert len(summary["missing"]) == len(failed)
-    assert len(summary["missing"]) + len(summary["runs"]) == 6
+    assert len(summary["missing"]) + len(summary["runs"]) == 7
+
+
+def test_processes_share_a_study(tmp_path, monkeypatch, capsys):
+    settings = dataclasses.replace(SETTINGS, results_dir=tmp_path, runs_root=tmp_path / "runs")
+    part = extend(find_all.EXPERIMENT, settings)
+    first, second, *others = part.asked_tasks
+    made = []
+
+    def finish(self, task, progress):
+        if task == first:
+            other = RunFolder(settings.runs_root / task.name)
+            with other.lock(), RunFolder(other.path).lock():
+                pytest.fail("held twice")
+        made.append(task)
+        write_summary(tmp_path, task.name, answer_to(task))
+        if len(made) == 1:  # meanwhile another process makes the next
+            write_summary(tmp_path, others[0].name, answer_to(others[0]))
+
+    def answer_to(task):
+        domains = {str(domain): {} for domain in settings.domains}
+        summary = {"config": {}, "splits": {"test": domains}, "pictures": domains, "seconds": 1}
+        return {**summary, "machine": {}, "detections": {"domains": domains}}
+
+    monkeypatch.setattr(Study, "_finish", finish)
+    monkeypatch.setattr(runner.summaries, "write_experiment", lambda part: None)
+    study = Study(settings, ExecutionConfig(), StopRequest())
+    assert study.run([part]) == []  # no failure
+    assert made == [second, *others[1:]]
+    assert f"{first.name}: another process makes it" in capsys.readouterr().out
+    assert study.open_tasks([part]) == [first]
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def kept(settings, experiment, **lists):
     made = dataclasses.replace(settings, **lists)
     names = [task.name for task in experiment.plan(made)]
     summary = {"base": made.base.to_json(), "seeds": made.seeds, "runs": names[:1]}
-    lengths = ("epochs", "plain_epochs", "short_epochs", "updates")
+    lengths = ("epochs", "plain_epochs", "short_epochs", "updates", "long_updates")
     summary |= {name: getattr(made, name) for name in lengths} | {"missing": names[1:]}
     summary |= {name: getattr(made, name) for name in experiment.lists}
     (settings.results_dir / f"{experiment.name}.json").write_text(json.dumps(summary))
@@ -133,6 +133,7 @@ def kept(settings, experiment, **lists):
         (cross_domain, "domains", (2, 5), (4, 2, 1), (1, 2, 4, 5)),
         (data_efficiency, "fractions", (0.01, 1.0), (0.5, 1.0), (0.01, 0.5, 1.0)),
         (data_efficiency, "epoch_fractions", (0.01, 0.1), (0.5,), (0.01, 0.1, 0.5)),
+        (data_efficiency, "long_fractions", (0.02, 0.1), (0.5, 0.1), (0.02, 0.1, 0.5)),
         (hyperparameter_sweep, "batch_sizes", (8, 64), (64, 32), (8, 32, 64)),
         (hyperparameter_sweep, "learning_rates", (1e-2,), (1e-3,), (1e-3, 1e-2)),
         (hyperparameter_sweep, "depths", (34,), (18, 34), (18, 34)),
@@ -164,13 +165,14 @@ def test_lists_are_recorded():
 def test_lists_of_older_summaries_are_those_of_their_rows():
     rows = [
         {"fixed": "updates", "fraction": 0.1}, {"fixed": "updates", "fraction": 0.5},
-        {"fixed": "epochs", "fraction": 0.5}, {"axis": "depth", "value": 18},
+        {"fixed": "epochs", "fraction": 0.5}, {"fixed": "long updates", "fraction": 0.1},
+        {"axis": "depth", "value": 18},
         {"axis": "depth", "value": 34}, {"axis": "depth", "value": 18},
         {"axis": "batch_size", "value": 8}, {"seed": 3, "tested": 2}, {"tested": 2},
     ]  # fmt: skip
     assert lists_of({"rows": rows}) == {
         "seeds": [3], "domains": [2], "fractions": [0.1, 0.5], "epoch_fractions": [0.5],
-        "batch_sizes": [8], "learning_rates": [], "depths": [18, 34],
+        "long_fractions": [0.1], "batch_sizes": [8], "learning_rates": [], "depths": [18, 34],
     }  # fmt: skip
 
 
@@ -194,11 +196,12 @@ def test_a_summary_records_its_lists(experiment, copied):
 def test_only_what_is_asked_for_is_made(copied):
     part = extend(headline.EXPERIMENT, change(copied, seeds=(0,)))
     assert {task.run.seed for task in part.asked_tasks} == {0}
-    assert {task.run.seed for task in part.tasks} == {0, 1}
+    assert {task.run.seed for task in part.tasks} == {0, 1, 2}
     part = extend(headline.EXPERIMENT, change(copied, seeds=(1,)))
     assert {task.run.seed for task in part.asked_tasks} == {1}
     assert not any(task.pictured for task in part.asked_tasks)  # those of the first seed are
-    part = extend(data_efficiency.EXPERIMENT, change(copied, seeds=(1,), fractions=(0.3, 0.02)))
+    few = {"fractions": (0.3, 0.02), "long_fractions": (0.02,)}
+    part = extend(data_efficiency.EXPERIMENT, change(copied, seeds=(1,), **few))
     assert {(task.run.num_images, task.run.seed) for task in part.asked_tasks} == {
         (200, 1), (3000, 1),
     }  # fmt: skip
@@ -263,11 +266,12 @@ def test_another_study_is_refused(experiment, base, lengths, difference, usual):
     assert extend(experiment, elsewhere).settings == elsewhere
 
 
+@pytest.mark.parametrize(("name", "there"), [("updates", 625), ("long_updates", 1500)])
 @pytest.mark.parametrize("experiment", MEASURED, ids=lambda e: e.name)
-def test_updates_matter_where_they_are_held_fixed(experiment, usual):
-    asked = dataclasses.replace(usual, updates=100)
+def test_updates_matter_where_they_are_held_fixed(experiment, name, there, usual):
+    asked = dataclasses.replace(usual, **{name: 100})
     if experiment is data_efficiency.EXPERIMENT:
-        with pytest.raises(UserError, match="--updates=625 there, 100 here"):
+        with pytest.raises(UserError, match=f"--{name}={there} there, 100 here"):
             extend(experiment, asked)
     else:
         extend(experiment, asked)
@@ -285,6 +289,7 @@ def test_lengths_are_compared_by_what_they_mean(tmp_path):
     asked = dataclasses.replace(SETTINGS, results_dir=tmp_path, epochs=12, short_epochs=None)
     task = headline.EXPERIMENT.plan(asked)[0]
     made = {"config": {}, "splits": {"test": {"3": {}}}, "pictures": {"3": {}}}
+    made |= {"final": {"test": {"3": {}}}}
     write_summary(tmp_path, task.name, {**made, "machine": {}, "seconds": 1.0})
     write_experiment(extend(headline.EXPERIMENT, asked))
     assert read(asked, headline.EXPERIMENT)["runs"] == [task.name]

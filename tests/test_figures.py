@@ -1,25 +1,23 @@
 """Figures and tables, drawn from summaries without TensorFlow."""
 
 import ast
+import csv
+import io
 import json
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from figures import (
-    make_all,
-    more_labels,
-    multiple_locations,
-    prediction_epochs,
-    style,
-    target_density,
-)
+from figures import make_all, style
 from rectloc_tf.errors import UserError
 from rectloc_tf.experiments.command import draw_figures
 from rectloc_tf.experiments.summaries import write_sheet
 from tests.conftest import ROOT
+
+DOCUMENTS = ("REPORT.md", "README.md")
 
 
 def test_the_documents_show_what_the_committed_summaries_give():
@@ -44,13 +42,64 @@ def test_drawing_loads_no_tensorflow():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_a_table_that_is_not_its_summary_s_is_told(tmp_path, monkeypatch, capsys):
+def tables_of(text):
+    """The tables of a Markdown text, as lists of their lines."""
+    found = [[]]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            found[-1].append(line)
+        elif found[-1]:
+            found.append([])
+    return [table for table in found if table]
+
+
+def test_no_table_of_an_experiment_is_longer_than_eight_rows():
+    results = ROOT / "figures" / "results"
+    for name, block in make_all.blocks(results).items():
+        for table in tables_of(block):
+            assert len(table) - 2 <= 8, name
+
+
+def test_every_figure_is_in_the_report_once_and_is_there():
+    text = (ROOT / "REPORT.md").read_text()
+    shown = re.findall(r"!\[Figure (\d+)\]\(figures/(\w+)\.png\)", text)
+    assert [int(number) for number, _ in shown] == list(range(1, len(shown) + 1))
+    drawn = {path.stem for path in (ROOT / "figures").glob("*.png")} - {"quick_deconv"}
+    assert sorted(name for _, name in shown) == sorted(drawn)
+
+
+def test_a_number_stands_in_the_report_as_its_experiment_gives_it():
+    results = ROOT / "figures" / "results"
+    value = make_all.numbers("collapse", results)["deconv_1"]
+    assert value == "10 of 10"
+    assert f"targets of 0–1 in {value}" in (ROOT / "REPORT.md").read_text()
+
+
+def test_long_tables_lie_beside_the_summaries():
+    results = ROOT / "figures" / "results"
+    made = make_all.tables(results)
+    assert {path.stem for path in made} >= {"headline", "data_efficiency", "cross_domain"}
+    for path, text in made.items():
+        assert path.read_text() == text
+        rows = list(csv.reader(io.StringIO(text)))
+        assert len(rows) > 8
+        assert {len(row) for row in rows} == {len(rows[0])}, path
+
+
+def test_a_document_that_is_not_its_summaries_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "figures" / "sections").mkdir(parents=True)
+    (tmp_path / "figures" / "sections" / "report.md").write_text("# The study")
     (tmp_path / "README.md").write_text("nothing")
-    (tmp_path / "REPORT.md").write_text("<!-- results: headline -->\n\nwrong\n\n<!-- end -->")
+    (tmp_path / "REPORT.md").write_text("wrong")
     monkeypatch.setattr(make_all, "ROOT", tmp_path)
     monkeypatch.setattr(sys, "argv", ["make_all", "--check", f"--results_dir={tmp_path}"])
     assert make_all.main() == 1
     assert "REPORT.md: what it shows is not what the summaries give" in capsys.readouterr().err
+    assert (tmp_path / "REPORT.md").read_text() == "wrong"
+    monkeypatch.setattr(sys, "argv", ["make_all", f"--results_dir={tmp_path}"])
+    assert make_all.main() == 0
+    assert (tmp_path / "REPORT.md").read_text().endswith("\n\n# The study\n")
+    assert (tmp_path / "README.md").read_text() == "nothing"
 
 
 @pytest.fixture
@@ -67,14 +116,14 @@ def density(tmp_path):
 
 
 def test_named_experiments_are_drawn_and_documents_left_alone(density, tmp_path, monkeypatch):
-    for document in make_all.DOCUMENTS:
+    for document in DOCUMENTS:
         (tmp_path / document).write_text("<!-- results: headline --><!-- end -->")
     monkeypatch.setattr(make_all, "ROOT", tmp_path)
     folders = [f"--results_dir={density}", f"--figures_dir={tmp_path / 'drawn'}"]
     monkeypatch.setattr(sys, "argv", ["make_all", "target_density", *folders])
     assert make_all.main() == 0
     assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["target_density.png"]
-    for document in make_all.DOCUMENTS:
+    for document in DOCUMENTS:
         assert (tmp_path / document).read_text() == "<!-- results: headline --><!-- end -->"
 
 
@@ -94,11 +143,11 @@ def test_wrong_arguments_are_refused(arguments, message, monkeypatch, capsys):
 
 def test_a_study_draws_its_figures_in_another_process(density, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    before = {name: (ROOT / name).read_text() for name in make_all.DOCUMENTS}
+    before = {name: (ROOT / name).read_text() for name in DOCUMENTS}
     draw_figures(["target_density"], density, tmp_path / "drawn")
     assert capsys.readouterr().out == f"{tmp_path / 'drawn' / 'target_density.png'}\n"
     assert (tmp_path / "drawn" / "target_density.png").stat().st_size > 5000
-    assert {name: (ROOT / name).read_text() for name in make_all.DOCUMENTS} == before
+    assert {name: (ROOT / name).read_text() for name in DOCUMENTS} == before
     with pytest.raises(UserError, match=r"figures are not drawn: .*headline\.json: cannot be read"):
         draw_figures(["target_density", "headline"], density, tmp_path / "drawn")
 
@@ -133,15 +182,6 @@ def test_tables_go_between_their_markers():
     assert make_all.fill_in(filled, {"one": "| new |"}) == filled
 
 
-def test_a_long_table_is_folded_and_kept_whole():
-    lines = ["| a |", "| --- |", *(f"| {n} |" for n in range(21))]
-    assert make_all.folded("\n".join(lines[:-1])) == "\n".join(lines[:-1])
-    folded = make_all.folded("\n".join(lines)).split("\n")
-    assert folded[0] == "<details><summary>The table, 21 rows</summary>"
-    assert folded[2:-2] == lines
-    assert folded[1] == folded[-2] == ""  # without them Markdown takes the table for HTML
-
-
 def test_spreads():
     assert style.spread([1.25], 1) == "1.2"
     assert style.spread([1.0, 3.0, 2.0], 1) == "2.0 (1.0–3.0)"
@@ -164,104 +204,6 @@ def test_a_missing_summary_of_a_run_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["make_all", f"--results_dir={tmp_path}"])
     assert make_all.main() == 1
     assert "gone.json: cannot be read" in capsys.readouterr().err
-
-
-def _more_labels_row(arch, seed, labelled, error):
-    return {
-        "arch": arch, "seed": seed, "labelled": labelled,
-        "test": {"center_error_px": {"mean": error}},
-        "own": {"center_error_px": {"mean": 2 * error}},
-    }  # fmt: skip
-
-
-def test_labels_are_compared_in_pairs():
-    rows = [
-        _more_labels_row("xy", 0, "one", 3.0), _more_labels_row("xy", 0, "both", 2.0),
-        _more_labels_row("xy", 1, "one", 5.0), _more_labels_row("xy", 1, "both", 2.0),
-        _more_labels_row("xy", 2, "one", 5.0), _more_labels_row("deconv", 0, "one", 1.0),
-    ]  # fmt: skip
-    found = more_labels.pairs({"rows": rows}, "xy")
-    assert found == {0: {"one": 3.0, "both": 2.0}, 1: {"one": 5.0, "both": 2.0}}
-    assert more_labels.pairs({"rows": rows}, "deconv") == {}
-    lines = more_labels.table({"rows": rows}, {}).splitlines()[2:]
-    # Differences -1 and -3: mean -2, standard error 1, t = 12.706 (one degree of freedom).
-    assert lines == [
-        "| coordinates (xy) | one rectangle | 2 | 4.00 (3.00–5.00) | 2.00 (2.00–2.00) "
-        "| -2.00 (-14.71 to +10.71) |",
-        "| coordinates (xy) | two | 2 | 8.00 (6.00–10.00) | 4.00 (4.00–4.00) "
-        "| -4.00 (-29.41 to +21.41) |",
-    ]
-
-
-def test_a_head_without_pairs_is_drawn_empty(tmp_path):
-    rows = [_more_labels_row("xy", 0, "one", 3.0)]
-    assert more_labels.draw({"rows": rows}, {}, tmp_path) == {}
-    rows.append(_more_labels_row("xy", 0, "both", 2.0))
-    left, right = more_labels.draw({"rows": rows}, {}, tmp_path)[""].axes
-    assert left.get_legend() is not None
-    assert right.get_legend() is None  # an empty one warns, and warnings are errors
-
-
-def test_the_confidence_interval_is_student_s():
-    assert more_labels.confidence_interval([1.0]) is None
-    # Three differences: mean 2, standard error 1 / sqrt(3), t = 4.3027 (two degrees of freedom).
-    mean, low, high = more_labels.confidence_interval([1.0, 2.0, 3.0])
-    assert mean == 2
-    assert high - mean == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
-    assert mean - low == pytest.approx(high - mean)
-
-
-def test_locations_are_told_apart_by_threshold(tmp_path):
-    def row(training, seed, tested, threshold, recall, points=1.5):
-        outside = 0.25 if points else None
-        return {
-            "run": "run", "training": training, "seed": seed, "tested": tested,
-            "threshold": threshold, "recall": recall, "precision": outside,
-            "outside_rate": outside, "count_error": points - tested, "count_abs_error": 1.0,
-        }  # fmt: skip
-
-    rows = [row("1", seed, d, 16, (4 + seed) / 10 * d) for seed in (0, 1) for d in (1, 2)]
-    rows += [row("1", 0, 1, 64, 0.3), row("1", 1, 1, 64, 0.2), row("3, largest", 0, 2, 16, 0, 0)]
-    agreements = [{"training": "1", "tested": 2, "threshold": 16, "agreement": 0.7}]
-    summary = {"domains": [1, 2], "rows": rows, "agreements": agreements}
-    brief, whole = multiple_locations.table(summary, {}).split("\n\n")
-    assert brief.splitlines()[2:] == [
-        "| 3, largest | found | – | 0 % |",  # no point, no share of points
-        "| 1 | found | 45 (40–50) % | 90 (80–100) % |",
-        "| 1 | by every seed, of those by any | – | 70 % |",
-        "| 1 | points outside | 25 (25–25) % | 25 (25–25) % |",
-    ]
-    lines = [line.split(" | ")[:5] for line in whole.splitlines()[2:]]
-    assert lines == [
-        ["| 3, largest", "16", "2", "1", "0.0 %"],
-        ["| 1", "16", "1", "2", "45.0 (40.0–50.0) %"],
-        ["| 1", "16", "2", "2", "90.0 (80.0–100.0) %"],
-        ["| 1", "64", "1", "2", "25.0 (20.0–30.0) %"],
-    ]
-    figures = multiple_locations.draw(summary, {"run": {"pictures": {}}}, tmp_path)
-    assert figures.keys() == {"", "_thresholds"}
-    axis = figures["_thresholds"].axes[0]  # pictures of one: both thresholds on one line
-    (line,) = (a for a in axis.lines if len(a.get_xdata()) == 2)
-    np.testing.assert_allclose(line.get_xdata(), [45, 25])
-
-
-def test_the_neighbourhood_of_a_point_ends_in_black():
-    tile = np.arange(1, 257, dtype=np.uint8).reshape(16, 16)
-    np.testing.assert_array_equal(target_density._around(tile, (8.2, 5.9)), tile[3:7, 6:10])
-    corner = target_density._around(tile, (0.5, 15.5))
-    np.testing.assert_array_equal(corner[:3, 2:], tile[13:, :2])
-    assert corner[3].max() == corner[:, :2].max() == 0
-
-
-def test_black_pixels_are_those_of_maps():
-    points = {"points": [[1.0, 2.0]]}
-    snapshots = {"0": {"black_share": 0.5, "brightness": 3.0, **points}}
-    rows = [
-        {"arch": "xy", "variant": "plain", "snapshots": {"0": points}},
-        {"arch": "deconv", "variant": "improved", "snapshots": snapshots},
-    ]
-    lines = prediction_epochs.table({"rows": rows}, {}).splitlines()[2:]
-    assert lines == ["| improved | 0 | 50.0 % | 3.0 |"]
 
 
 def test_heads_are_shown_side_by_side_with_their_maps_below(tmp_path):

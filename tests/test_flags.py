@@ -89,8 +89,8 @@ def test_no_flag_belongs_to_two_fields():
 
 def test_what_is_typed_reaches_its_field():
     typed = {
-        "arch": "deconv", "loss": "huber", "target": "gaussian", "radius": 4.5, "sigma": 3.5,
-        "peak": 2.0,
+        "arch": "deconv", "loss": "huber", "units": "centred",
+        "target": "gaussian", "radius": 4.5, "sigma": 3.5, "peak": 2.0,
         "stride": 8, "positive_weight": 3.0, "offset_weight": 0.5, "domain": 3, "image_size": 112,
         "min_side": 12, "max_side": 100, "solid": True, "labels": "all", "data_seed": 4,
         "source": "scenes", "depth": 34, "num_images": 50, "augment": True, "batch_size": 8,

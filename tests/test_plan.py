@@ -18,6 +18,7 @@ from rectloc_tf.experiments import (
     hyperparameter_sweep,
     more_labels,
     multiple_locations,
+    original_settings,
     prediction_epochs,
     target_density,
 )
@@ -60,7 +61,9 @@ def test_a_run_that_several_ask_for_is_made_once_with_all_that_is_asked():
 
 
 def test_headline_trains_three_heads_each_way_with_every_seed():
-    runs = _runs(headline)
+    pairs = headline.all_runs(SETTINGS)
+    usual = ("short", "plain", "improved")
+    runs = [run for about, run in pairs if about["variant"] in usual]
     assert {(r.arch, r.augment, r.seed) for r in runs} == {
         (arch, augment, seed)
         for arch in headline.HEADS
@@ -77,10 +80,37 @@ def test_headline_trains_three_heads_each_way_with_every_seed():
     heads = sorted(headline.HEADS)
     assert sorted(plain) == [(a, s, e) for a in heads for s in (0, 1) for e in (5, 12)]
     alike = dataclasses.replace(SETTINGS, epochs=7, plain_epochs=None, short_epochs=None)
-    assert [(r.epochs, r.augment) for r in _runs(headline, alike)] == 2 * (
-        3 * [(7, False)] + 3 * [(7, True)]
-    )
+    made = [(r.epochs, r.augment) for r in _runs(headline, alike) if r.units == "pixels"]
+    assert made == 2 * (3 * [(7, False)] + 3 * [(7, True)])
     assert [r.seed for r in runs] == sorted(r.seed for r in runs)  # a first seed of all first
+
+
+def test_headline_separates_length_augmentation_and_the_unit_of_coordinates():
+    settings = dataclasses.replace(SETTINGS, epochs=40)
+    by_variant = {}
+    for about, run in headline.all_runs(settings):
+        by_variant.setdefault(about["variant"], []).append(run)
+    plain = {(r.arch, r.seed): r for r in by_variant["plain"]}
+    improved = {(r.arch, r.seed): r for r in by_variant["improved"]}
+    assert [(r.arch, r.seed) for r in by_variant["longer"]] == [("xy", 0), ("deconv", 0)]
+    assert [(r.arch, r.seed) for r in by_variant["augmented"]] == [("xy", 0), ("deconv", 0)]
+    for longer, augmented in zip(by_variant["longer"], by_variant["augmented"], strict=True):
+        key = longer.arch, longer.seed
+        assert longer == dataclasses.replace(improved[key], augment=False)
+        assert longer == dataclasses.replace(plain[key], epochs=40)
+        assert augmented == dataclasses.replace(plain[key], augment=True)
+    assert [dataclasses.replace(r, units="pixels") for r in by_variant["centred"]] == [
+        plain["xy", 0], plain["xy", 1],
+    ]  # fmt: skip
+
+
+def test_the_original_s_settings_are_of_twice_the_size_at_a_constant_rate():
+    runs = _runs(original_settings, dataclasses.replace(SETTINGS, epochs=40))
+    assert [(r.arch, r.epochs) for r in runs] == [("xy", 40), ("deconv", 100)]
+    assert [r.epochs for r in _runs(original_settings)] == [40, 100]  # each head's default
+    assert {(r.image_size, r.schedule, r.augment, r.seed) for r in runs} == {
+        (224, "constant", False, 0)
+    }
 
 
 def test_prediction_epochs_needs_no_run_of_its_own():
@@ -105,8 +135,9 @@ def test_cross_domain_has_no_longer_runs_where_all_are_as_long():
 
 
 def test_data_efficiency_holds_updates_or_epochs_fixed():
-    by_kind = {"updates": [], "epochs": []}
-    settings = dataclasses.replace(SETTINGS, updates=625)
+    by_kind = {"updates": [], "long updates": [], "epochs": []}
+    long = {"long_updates": 1500, "long_fractions": (0.5, 1.0)}
+    settings = dataclasses.replace(SETTINGS, updates=625, **long)
     for about, run in data_efficiency.runs(settings):
         assert run.num_images == round(10_000 * about["fraction"])
         by_kind[about["fixed"]].append(run)
@@ -114,9 +145,18 @@ def test_data_efficiency_holds_updates_or_epochs_fixed():
     assert all(abs(s - 625) <= 1 for s in steps)
     assert {(run.epochs, run.seed) for run in by_kind["epochs"]} == {(5, 0)}
     assert [run.num_images for run in by_kind["epochs"]] == [5, 5, 10_000, 10_000]
+    long = [(run.num_images, run.arch, run.seed) for run in by_kind["long updates"]]
+    assert sorted(long) == [
+        (size, arch, seed)
+        for size in (5_000, 10_000)
+        for arch in ("deconv", "score_map", "xy")
+        for seed in (0, 1)
+    ]
+    assert {run.total_steps for run in by_kind["long updates"]} == {1500}
     rows = {run.epochs // run.validate_every for run in by_kind["updates"] if run.epochs >= 5}
     assert rows <= {5, 6, 7, 8, 9}
-    whole = {r for r in by_kind["updates"] if (r.num_images, r.seed) == (10_000, 0)}
+    first = (r for r in by_kind["updates"] if r.arch in COMPARED and r.seed == 0)
+    whole = {r for r in first if r.num_images == 10_000}
     assert whole == {r for r in by_kind["epochs"] if r.num_images == 10_000}  # made once
 
 
@@ -148,13 +188,16 @@ def test_the_sweep_changes_one_thing_at_a_time_around_the_short_run():
 
 def test_multiple_locations_looks_for_all_rectangles_of_every_domain():
     tasks = multiple_locations.EXPERIMENT.plan(SETTINGS)
-    described = [(t.run.domain, t.run.labels, t.run.seed) for t in tasks]
+    described = [(t.run.domain, t.run.labels, t.run.seed, t.run.epochs) for t in tasks]
     trainings = ((3, "largest"), (1, "largest"), (2, "largest_and_smallest"))
-    assert described == [(d, labels, seed) for seed in (0, 1) for d, labels in trainings]
+    lengths = ((0, 5), (0, 12), (1, 5))  # longer ones of the first seed alone
+    assert described == [(*training, *length) for length in lengths for training in trainings]
+    pictured = {(t.run.seed, t.run.epochs) for t in tasks if t.pictured}
+    assert pictured == {(0, 5)}
     assert {t.run.arch for t in tasks} == {"deconv"}
     assert {t.located for t in tasks} == {(1, 2, 3, 4, 5)}
     shared = {t.name for t in tasks} & {Task(r).name for r in _runs(cross_domain)}
-    assert len(shared) == 4
+    assert len(shared) == 5
 
 
 def test_the_agreement_of_seeds_is_of_rectangles():
@@ -172,7 +215,9 @@ def test_locations_are_summed_up_by_training_domain_and_threshold():
             {"threshold": threshold, "recall": 0.5, "found": found}
             for threshold, found in zip((16, 64), measured[run.seed], strict=True)
         ]
-        if about["training"] != "1" or run.seed == 0:  # the other has but one seed
+        if run.epochs == 5 and (
+            about["training"] != "1" or run.seed == 0
+        ):  # the other has but one seed
             locations = {str(domain): found for domain in SETTINGS.domains}
             summaries[Task(run).name] = {"locations": locations}
     summary = multiple_locations.EXPERIMENT.summarise(SETTINGS, summaries)
@@ -184,13 +229,28 @@ def test_locations_are_summed_up_by_training_domain_and_threshold():
         assert found["agreement"] == pytest.approx({16: 2 / 3, 64: 1}[found["threshold"]])
 
 
+def test_a_threshold_is_the_one_that_finds_most_on_validation():
+    measured = [
+        {"threshold": 8, "precision": 0.3, "recall": 1.0},
+        {"threshold": 16, "precision": 0.9, "recall": 0.9},
+        {"threshold": 32, "precision": 1.0, "recall": 0.5},
+        {"threshold": 64, "precision": None, "recall": 0.0},
+    ]
+    assert multiple_locations.chosen_threshold({"validation_locations": measured}) == 16
+    assert multiple_locations.chosen_threshold({}) is None
+
+
 def test_more_labels_differ_in_labels_alone():
     runs = list(more_labels.runs(SETTINGS))
     for (one, a), (both, b) in zip(runs[::2], runs[1::2], strict=True):
         assert (one["labelled"], both["labelled"]) == ("one", "both")
         assert b == dataclasses.replace(a, labels="largest_and_smallest")
     assert {task.domains for task in more_labels.EXPERIMENT.plan(SETTINGS)} == {(1,)}
-    assert len({(r.arch, r.seed) for _, r in runs}) == 4
+    assert {(r.arch, r.seed, r.epochs) for _, r in runs} == {
+        (arch, seed, epochs)
+        for arch, epochs in (("xy", 5), ("deconv", 5), ("deconv", 12))
+        for seed in (0, 1)
+    }
 
 
 def test_densities_of_equal_mass():
@@ -203,7 +263,9 @@ def test_densities_of_equal_mass():
 
 
 def test_runs_are_shared_between_experiments():
-    plain = {Task(r).name for r in _runs(headline) if not r.augment and r.arch in COMPARED}
+    pairs = headline.all_runs(SETTINGS)
+    chosen = [r for a, r in pairs if a["variant"] in ("short", "plain") and r.arch in COMPARED]
+    plain = {Task(r).name for r in chosen}
     matrix = {Task(r).name for r in _runs(cross_domain) if r.domain == 3}
     assert plain == matrix
     largest = {Task(r).name for r in _runs(data_efficiency) if r.num_images == 10_000}
@@ -224,6 +286,7 @@ def test_the_list_names_every_experiment_that_there_is():
 
 def test_experiments_name_the_heads_that_they_compare(monkeypatch):
     compared = {"headline": {*headline.HEADS}, "find_all": {*find_all.HEADS}}
+    compared["data_efficiency"] = {*data_efficiency.HEADS}
     compared["collapse"] = {fields["arch"] for fields in collapse.VARIANTS.values()}
     monkeypatch.setitem(registry.HEADS, "new", registry.HEADS["xy"])
     for experiment in EXPERIMENTS:

@@ -201,3 +201,23 @@ def test_points_of_one_class_are_refused():
         make_head(HeadConfig(), 64, Keypoints(("point",), UNORDERED, 3))
     with pytest.raises(ConfigError, match="--arch=xy: cannot answer unordered points"):
         make(64, 3).of(Keypoints(("point",), UNORDERED, 3))
+
+
+def test_centred_coordinates_are_quarter_sides_from_the_middle():
+    shapes = {"P5": keras.Input([7, 7, 8], name="P5")}
+    raw, centred = make(112), make(112, units="centred")
+    keras.utils.set_random_seed(0)
+    a = keras.Model(shapes, raw.outputs(shapes, "float32"))
+    b = keras.Model(shapes, centred.outputs(shapes, "float32"))
+    b.set_weights(a.get_weights())
+    features = {"P5": np.random.default_rng(0).normal(size=[5, 7, 7, 8]).astype(np.float32)}
+    np.testing.assert_allclose(b(features), 112 + 56 * a(features).numpy(), rtol=1e-6)
+    # A network that has learnt nothing answers with the middle, whatever the size.
+    b.set_weights([np.zeros_like(w) for w in b.get_weights()])
+    np.testing.assert_allclose(centred.decode(b(features)).xy, np.full([5, 1, 2], 56), rtol=1e-6)
+    # Targets and loss are those of raw coordinates.
+    points = tf.constant([[[10.0, 20.0]]])
+    for head in (raw, centred):
+        targets = head.targets(points, everywhere(points))
+        np.testing.assert_allclose(targets["values"], [[20, 40]])
+        np.testing.assert_allclose(head.losses(tf.constant([[22.0, 44.0]]), targets), [[10]])

@@ -147,6 +147,24 @@ def dearest_step(results: Mapping[str, list[Measurement]]) -> float:
     return max(ratio(larger, smaller)["median"] for smaller, larger in pairs)
 
 
+def sweep_groups() -> Iterator[Group]:
+    """A training step at the batch sizes and depths of hyperparameter_sweep."""
+    train = {**_BASE, "kind": "train", "depth": 18, "image_size": 112, "seconds": 2.0}
+    train |= {"precision": precisions()[0]}
+    for head in (XY, DISC):
+        task = {**train, **head}
+        by_batch = {
+            f"batch {size}": {"batch_size": size} for size in (64, 8, 16, 32, 128, 256, 512)
+        }
+        by_depth = {f"{depth} layers": {"depth": depth} for depth in (18, 34, 50)}
+        for axis, changes in (("batch sizes", by_batch), ("depths", by_depth)):
+            tasks: dict[str, Task] = {
+                n: (OURS, {**task, **change}) for n, change in changes.items()
+            }
+            work = f"{axis}, {_describe(task, 'arch', 'image_size', 'precision')}"
+            yield Group("sweep", work, tasks)
+
+
 def end_to_end_groups() -> Iterator[Group]:
     """An epoch whose scenes are drawn as it goes, each framework at its best precision."""
 
@@ -186,6 +204,7 @@ def serve_groups() -> Iterator[Group]:
 SUITES: dict[str, Callable[[], Iterator[Group]]] = {
     "input": input_groups,
     "train": train_groups,
+    "sweep": sweep_groups,
     "end_to_end": end_to_end_groups,
     "serve": serve_groups,
 }

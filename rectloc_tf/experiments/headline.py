@@ -36,18 +36,16 @@ def runs(settings: Settings, seed: int, heads: tuple[str, ...] = COMPARED):
                 yield _about(variant, run), run
 
 
-def separate_runs(settings: Settings):
-    """The runs that separate what improved ones and raw coordinates mix; longer ones first seed."""
-    for seed in settings.seeds:
-        fields = {"domain": DOMAIN, "seed": seed}
-        first = seed == settings.seeds[0]
-        for arch in COMPARED if first else ():
-            longer = settings.improved(arch=arch, **fields).changed(augment=False)
-            yield _about("longer", longer), longer
-            augmented = settings.plain(arch=arch, **fields).changed(augment=True)
-            yield _about("augmented", augmented), augmented
-        centred = settings.plain(arch="xy", units="centred", **fields)
-        yield _about("centred", centred), centred
+def separate_runs(settings: Settings, seed: int):
+    """The runs of one seed that separate what others mix; the longer ones of the first alone."""
+    fields = {"domain": DOMAIN, "seed": seed}
+    for arch in COMPARED if seed == settings.seeds[0] else ():
+        longer = settings.improved(arch=arch, **fields).changed(augment=False)
+        yield _about("longer", longer), longer
+        augmented = settings.plain(arch=arch, **fields).changed(augment=True)
+        yield _about("augmented", augmented), augmented
+    centred = settings.plain(arch="xy", units="centred", **fields)
+    yield _about("centred", centred), centred
 
 
 def _about(variant: str, run: RunConfig) -> dict:
@@ -55,16 +53,18 @@ def _about(variant: str, run: RunConfig) -> dict:
 
 
 def all_runs(settings: Settings):
-    """All runs, each once: where all lengths are alike some variants are the same."""
-    every = [pair for seed in settings.seeds for pair in runs(settings, seed, HEADS)]
-    every += separate_runs(settings)
-    return {run: (about, run) for about, run in reversed(every)}.values()
+    """All runs, each once, seed by seed: where lengths are alike, some variants are the same."""
+    found: dict[RunConfig, dict] = {}
+    for seed in settings.seeds:
+        for about, run in (*runs(settings, seed, HEADS), *separate_runs(settings, seed)):
+            found.setdefault(run, about)
+    return [(about, run) for run, about in found.items()]
 
 
 def plan(settings: Settings) -> list[Task]:
     """All heads, every way and seed; answers of the first seed's longer runs are pictured."""
     tasks = []
-    for about, run in [*all_runs(settings)][::-1]:
+    for about, run in all_runs(settings):
         first = about["seed"] == settings.seeds[0]
         pictured = first and about["variant"] in ("plain", "improved")
         tasks.append(Task(run, pictured=(DOMAIN,) if pictured else (), answered=(DOMAIN,)))
@@ -73,10 +73,12 @@ def plan(settings: Settings) -> list[Task]:
 
 def summarise(settings: Settings, summaries) -> dict:
     """A row for each run: its metrics on its own domain, of the best and of the final weights."""
-    rows = []
-    for about, _, summary in finished([*all_runs(settings)][::-1], summaries):
-        rows.append({**about, **tests(summary, DOMAIN)})
-    return {"rows": rows}
+    return {
+        "rows": [
+            {**about, **tests(summary, DOMAIN)}
+            for about, _, summary in finished(all_runs(settings), summaries)
+        ]
+    }
 
 
 EXPERIMENT = Experiment("headline", plan, summarise)

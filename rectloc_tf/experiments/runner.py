@@ -2,6 +2,7 @@
 
 A run whose summary answers all that is asked is skipped; one that was interrupted resumes; one
 that fails is reported and does not stop the others. Its summary is written as soon as it ends.
+Several processes may share a study: each leaves out the runs that another is making.
 """
 
 import gc
@@ -19,7 +20,7 @@ import tensorflow as tf
 from pipelines.scenes.sampling import scene_table
 from pipelines.source import Source, make_source
 from rectloc_tf.config import ExecutionConfig, RunConfig
-from rectloc_tf.errors import UserError, reason
+from rectloc_tf.errors import BusyError, UserError, reason
 from rectloc_tf.experiments import summaries
 from rectloc_tf.experiments.plan import Part, Settings, Task, merge
 from rectloc_tf.geometry import centers
@@ -118,7 +119,12 @@ class Study:
             self.stop.check()
             began = time.monotonic()
             try:
+                if summaries.answers(self._summary(task), task):  # by another process, by now
+                    continue
                 self._finish(task, progress)
+            except BusyError:
+                progress.tell(f"[{number + 1}/{len(tasks)}] {task.name}: another process makes it")
+                continue
             except (UserError, tf.errors.OpError) as error:  # OpError: out of memory, say
                 text = str(error) if isinstance(error, UserError) else reason(error)
                 failures.append(f"{task.name}: {text}")

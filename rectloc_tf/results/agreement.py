@@ -31,7 +31,7 @@ def mean_kappa(ratings: ArrayLike) -> float:
         ratings: categories that R >= 2 raters gave N items, [R, N] of bool, int or str.
     """
     ratings = _checked(ratings)
-    return float(_mean_kappas(ratings, np.ones((1, ratings.shape[1])))[0])
+    return float(_mean_kappas(ratings[..., None], np.ones((1, ratings.shape[1])))[0])
 
 
 def mean_kappa_interval(
@@ -40,10 +40,13 @@ def mean_kappa_interval(
     """The interval of `mean_kappa` over items, for these raters.
 
     Args:
-        ratings: as `mean_kappa`, of at least one item.
+        ratings: as `mean_kappa`, of at least one item; or [R, N, n], of n items in each of N
+            pictures, whose items are not independent and are drawn together.
         resamples, seed: as `intervals.resample`.
     """
-    ratings = _checked(ratings)
+    ratings = np.asarray(ratings)
+    if ratings.ndim != 3:
+        ratings = _checked(ratings)[..., None]
 
     def measure(items, _):
         return _mean_kappas(ratings, items)
@@ -58,14 +61,14 @@ def _checked(ratings: ArrayLike) -> np.ndarray:
     return array
 
 
-def _mean_kappas(ratings: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Mean pairwise kappas [B] of ratings [R, N], each item as often as items [B, N] says."""
-    given = np.unique(ratings) == ratings[..., None]  # [R, N, C]
-    shares = np.einsum("bn,rnc->rbc", items, given, optimize=True)
-    total = items.sum(axis=1)
+def _mean_kappas(ratings: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    """Mean pairwise kappas [B] of ratings [R, N, n], pictures as often as float [B, N] says."""
+    given = (ratings[..., None] == np.unique(ratings)).sum(axis=2)  # [R, N, C]
+    shares = np.einsum("bn,rnc->rbc", pictures, given, optimize=True)
+    total = pictures.sum(axis=1) * ratings.shape[2]
     kappas = []
     for a, b in combinations(range(len(ratings)), 2):
-        agreed = items @ (ratings[a] == ratings[b])
+        agreed = pictures @ (ratings[a] == ratings[b]).sum(axis=1)
         chance = (shares[a] * shares[b]).sum(axis=1)
         # Of whole numbers, so that what is 0 is exactly 0.
         kappas.append(_divided(agreed * total - chance, total**2 - chance))

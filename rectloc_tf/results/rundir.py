@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from rectloc_tf.config import PRECISIONS, RunConfig
-from rectloc_tf.errors import ConfigError, UserError, reason
+from rectloc_tf.errors import BusyError, ConfigError, UserError, reason
 from rectloc_tf.results.output_files import atomic_path
 
 History = list[dict[str, float]]
@@ -88,7 +88,8 @@ class RunFolder:
         """Holds the folder for this process; the lock goes with the process, however it ends.
 
         Raises:
-            UserError: if the folder cannot be made, or another process holds it.
+            UserError: if the folder cannot be made.
+            BusyError: if another process holds it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -102,7 +103,7 @@ class RunFolder:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 message = f"--run_dir={self.path}: another process is training in this folder"
-                raise UserError(message) from error
+                raise BusyError(message) from error
             for leftover in self.path.rglob(".tmp-*"):  # of a process that was killed
                 if leftover.is_file():
                     leftover.unlink()

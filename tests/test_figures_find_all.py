@@ -1,0 +1,52 @@
+"""What was to be reached, and what was."""
+
+import numpy as np
+import pytest
+
+from figures import find_all
+
+
+def _row(arch, seed, tested, f1, f1_5px=0.9):
+    return {
+        "run": "run", "arch": arch, "trained": 3, "seed": seed, "tested": tested, "threshold": 20.0,
+        "precision": 0.5, "recall": 0.25, "f1": f1, "f1_5px": f1_5px, "count_error": 0.5,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def summary():
+    rows = [_row("score_map", 0, 3, 0.99, 0.96), _row("score_map", 1, 3, 0.97, 0.95)]
+    rows += [_row("deconv", 0, 3, 1.0), _row("score_map", 0, 5, 0.97, 0.89)]
+    return {"domains": [3, 5], "rows": rows}
+
+
+def test_a_target_is_reached_by_every_seed_or_not(summary):
+    assert find_all.reached(summary) == {
+        ("f1", 3): False,  # by one of two
+        ("f1", 5): True,
+        ("f1_5px", 3): True,  # just
+        ("f1_5px", 5): False,
+    }
+    numbers = find_all.numbers(summary, {"run": {"epochs": 5}}, None)
+    assert (numbers["targets"], numbers["reached"], numbers["epochs"]) == ("4", "2", "5")
+    assert numbers["score_map_f1_3"] == "0.98 (0.97–0.99)"
+    assert numbers["score_map_recall_5"] == "25 %"
+
+
+def test_the_table_has_targets_below_what_they_are_of(summary, tmp_path):
+    lines = find_all.table(summary, {}, tmp_path).splitlines()[2:]
+    assert lines[0] == "| score map (score_map) | F1 within 16 px | 0.980 (0.970–0.990) | 0.970 |"
+    assert lines[1] == "|  | target set before | ≥ 0.98 | ≥ 0.96 |"
+    assert lines[5] == "| heatmap (deconv) | F1 within 16 px | 1.000 | – |"
+    assert len(lines) == 8
+    rows = find_all.long_table(summary, {})
+    assert len(rows) == 5
+    assert rows[1][rows[0].index("f1")] == 0.99
+
+
+def test_detections_are_those_with_enough_score():
+    tile = np.zeros((64, 64), np.uint8)
+    tile[20:24, 20:24] = 250
+    tile[40:44, 40:44] = 100
+    peaks = find_all.scored(tile, [[25.5, 22.0], [41.0, 41.0], [5.0, 5.0]], 200)
+    assert [tuple(peak) for peak in peaks] == [(25.5, 22.0, 250.0)]
