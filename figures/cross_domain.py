@@ -114,10 +114,12 @@ def _draw_matrices(summary: dict, answers: Answers) -> Figure:
     axes["gap"].imshow(values, cmap="PuOr", vmin=-60, vmax=60, aspect="auto")
     for (i, j), found in gaps.items():
         color = "white" if abs(found.value) > 30 else "black"
-        look = {"ha": "center", "color": color}
-        axes["gap"].text(j, i, style.signed(found.value, 1), va="bottom", fontsize=12, **look)
-        low, high = style.signed(found.low, 1), style.signed(found.high, 1)
-        axes["gap"].text(j, i + 0.05, f"{low} to {high}", va="top", fontsize=8, **look)
+        value, low, high = (style.signed(v, 1) for v in (found.value, found.low, found.high))
+        for text, y, va, size in (
+            (value, i, "bottom", 12),
+            (f"{low} to {high}", i + 0.05, "top", 8),
+        ):
+            axes["gap"].text(j, y, text, ha="center", va=va, fontsize=size, color=color)
     axes["gap"].set_title("heatmap minus coordinates, points of right answers", fontsize=11)
     for axis in axes.values():
         for i in range(len(domains)):

@@ -23,9 +23,15 @@ LENGTHS = {"short": "updates", "long": "long updates"}  # what a text calls a ro
 TITLES = {"updates": "625 updates", "long updates": "1,500 updates", "epochs": "5 epochs"}
 TABLE_SIZES = (16, 80, 200, 560, 1600, 4000, 8000)
 TARGETS_PX = (20, 10)
-# From which size on the second is better than the first, and by how much at the largest.
-OVERTAKING = (("xy", "deconv"), ("xy", "score_map"))
-DIFFERENCES = (*OVERTAKING, ("score_map", "deconv"))
+UNITS = {"px": " px", "right": " points"}
+OVERTAKING = (("xy", "deconv"), ("xy", "score_map"))  # the second becomes better than the first
+# How the second differs from the first, in what, at which size.
+DIFFERENCES = (
+    ("xy", "score_map", "right", 560),
+    ("deconv", "score_map", "right", 560),
+    ("score_map", "deconv", "px", 8000),
+)
+LONGER = (560,)  # sizes at which the two lengths are compared
 # ln MSE by number of images, of which 80 % are trained on, read off the original's plots. Its
 # test figures look like sums over 500 batches (an inference): ln 500 is to be taken off them.
 ORIGINAL_IMAGES = 0.8 * np.array([75, 250, 700, 2000, 5000, 10_000])
@@ -82,9 +88,11 @@ def overtakes(a: BySize, b: BySize, larger_is_better: bool = False) -> Interval 
 
 def reaches(curve: BySize, target: float) -> Interval:
     """From how many training images on the mean error is below a target, in px."""
-    # Sizes without a chance to reach it, but for the last of them, would only cost time.
-    above = [size for size, values in curve.items() if values.min(axis=0).mean() > target]
-    curve = {size: values for size, values in curve.items() if size >= max(above, default=0)}
+    # Before the last size at twice the target nothing matters: no resample is below it there.
+    sizes = list(curve)
+    far = [i for i, values in enumerate(curve.values()) if values.mean(axis=1).min() > 2 * target]
+    start = min(max(far, default=0), len(sizes) - 2)
+    curve = {size: curve[size] for size in sizes[start:]}
     goal = {size: np.full((1, values.shape[1]), float(target)) for size, values in curve.items()}
     return crossing(goal, curve).size
 
@@ -103,11 +111,12 @@ def images(found: Interval, sizes: Mapping[int, object]) -> str:
 
 def not_below(summary: dict, fixed: str) -> list[str]:
     """Runs whose training error is not below their test error, both of the best weights."""
-    return [
+    found = (
         f"{style.HEADS[row['arch']].title}, {row['num_train']} images"
         for row in summary["rows"]
         if row["fixed"] == fixed and _mean_px(row["train"]) >= _mean_px(row["test"])
-    ]
+    )
+    return list(dict.fromkeys(found))
 
 
 def _rows(summary: dict, fixed: str, arch: str) -> list[dict]:
@@ -145,14 +154,16 @@ def _plot(axis, series: dict[int, list[float]], dots: bool = True, **look) -> No
 
 def _draw_errors(summary: dict, runs: dict, results_dir: Path) -> Figure:
     figure = new_figure(style.WIDTH, 7.2)
-    names = [["updates", "long updates"], ["right", "train"]]
-    axes = figure.subplot_mosaic(names, width_ratios=[1.35, 1])
+    names = [*LENGTHS.values(), "right", "train"]
+    panels = figure.subplots(2, 2, width_ratios=[1.35, 1])
+    axes = dict(zip(names, panels.flat, strict=True))
     first = summary["rows"][0]["run"]
     middle = middle_errors(Answered(runs[first], first, DOMAIN, results_dir).rectangles)
     for fixed in LENGTHS.values():
-        ahead = overtakes(
-            *(answers(summary, runs, results_dir, fixed, arch, errors) for arch in OVERTAKING[0])
+        xy, deconv = (
+            answers(summary, runs, results_dir, fixed, arch, errors) for arch in style.COMPARED
         )
+        ahead = overtakes(xy, deconv)
         if ahead and math.isfinite(ahead.high) and ahead.low:
             axes[fixed].axvspan(ahead.low, ahead.high, color=style.GREY, alpha=0.3, lw=0,
                                 label="heatmap overtakes coordinates, 95 % interval")  # fmt: skip
@@ -207,7 +218,7 @@ def _draw_losses(summary: dict) -> Figure:
                     series = _series(summary, fixed, arch, split, _ln_mse)
                     _plot(axis, series, color=color, ls=line, lw=1.5)
             theirs = ORIGINAL[arch]["train" if split == "train" else "test"]
-            axis.plot(ORIGINAL_IMAGES, theirs, "d", ls=line, color=style.ORANGE, ms=4, lw=1.5)
+            axis.plot(ORIGINAL_IMAGES, theirs, "d", ls=line, color=style.PURPLE, ms=4, lw=1.5)
         black = [row["final"].get("zero_map_mse") for row in _rows(summary, "updates", arch)]
         if black and black[0]:
             axis.axhline(math.log(black[0]), color="black", ls="-.", lw=0.8)
@@ -215,7 +226,7 @@ def _draw_losses(summary: dict) -> Figure:
         _log_images(axis)
     keys = [Line2D([], [], color=color, label=TITLES[fixed]) for fixed, color in colors.items()]
     keys += [
-        Line2D([], [], color=style.ORANGE, marker="d", label="original, 40 or 100 epochs"),
+        Line2D([], [], color=style.PURPLE, marker="d", label="original, epochs fixed"),
         Line2D([], [], color="black", label="test"),
         Line2D([], [], color="black", ls=":", label="training images"),
         Line2D([], [], color="black", ls="-.", lw=0.8, label="all-black map"),
@@ -278,16 +289,17 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
             for arch in heads
             for name, value in (("px", errors), ("right", right))
         }
-        for name, unit in (("px", " px"), ("right", " points")):
+        for name in UNITS:
             for a, b in OVERTAKING:
                 size = overtakes(curves[a, name], curves[b, name], name == "right")
                 if size:
                     found[f"{a}_{b}_{name}_{length}"] = images(size, curves[a, name])
-            for a, b in DIFFERENCES:
-                size = max(curves[a, name])
-                difference = paired_difference(curves[b, name][size], curves[a, name][size])
-                text = style.interval(difference, 1, unit, signs=True)
-                found[f"{b}_minus_{a}_{name}_{length}"] = text
+        for a, b, name, size in DIFFERENCES:
+            if size not in curves[a, name]:
+                continue
+            difference = paired_difference(curves[b, name][size], curves[a, name][size])
+            text = style.interval(difference, 1, UNITS[name], signs=True)
+            found[f"{b}_minus_{a}_{size}_{name}_{length}"] = text
         for arch in heads:
             curve, right_by_length[arch, length] = curves[arch, "px"], curves[arch, "right"]
             for target in TARGETS_PX:
@@ -308,7 +320,7 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
         if short:
             chance = paired_difference(short[min(short)], of_middle)
             found[f"{arch}_over_chance"] = style.interval(chance, 1, " points", signs=True)
-        for size in sorted(short.keys() & long.keys()):
+        for size in {*LONGER} & short.keys() & long.keys():
             change = paired_difference(long[size], short[size])
             found[f"{arch}_{size}_longer"] = style.interval(change, 1, " points", signs=True)
     found["middle_px"] = f"{middle.mean():.1f} px"

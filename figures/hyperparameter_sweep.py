@@ -1,6 +1,7 @@
 """Batch size, learning rate and depth, one at a time."""
 
 import math
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -20,20 +21,33 @@ NAMES = {"batch_size": "batch size", "learning_rate": "learning rate", "depth": 
 TABLE = {"batch_size": (8, 16, 512), "learning_rate": (1e-4, 1e-2), "depth": (34, 50)}
 # Where the speed of training on a CPU was measured, by head, batch size and depth.
 BENCHMARK = "epyc_2_cores.json"
+USUAL = (64, 18)  # batch size and depth there, where the other one is changed
 
 Rates = dict[tuple[str, int, int], float]
 
 
 def training_rates(path: Path) -> Rates:
-    """Images per second by head, batch size and depth; empty where they were not measured."""
-    if not path.exists():
-        return {}
+    """Images per second by head, batch size and depth; empty where they were not measured.
+
+    They are rows of the benchmark's suite `sweep`, or `sweep` holds them by their fields.
+    """
+    report = read_json(path) if path.exists() else {}
     rates = {}
-    for row in read_json(path).get("sweep", {}).get("rows", []):
-        rate = row["images_per_second"]
-        rate = rate["median"] if isinstance(rate, dict) else rate
-        rates[row["arch"], row["batch_size"], row["depth"]] = float(rate)
+    for row in report.get("sweep", {}).get("rows", []):
+        rates[row["arch"], row["batch_size"], row["depth"]] = _median(row["images_per_second"])
+    for row in report.get("rows", []):
+        head = re.search(r"\barch=(\w+)", row["work"])
+        changed = re.fullmatch(r"batch (\d+)|(\d+) layers", row["who"])
+        if row["suite"] == "sweep" and head and changed:
+            batch_size, depth = (
+                int(v) if v else usual for v, usual in zip(changed.groups(), USUAL, strict=True)
+            )
+            rates.setdefault((head[1], batch_size, depth), _median(row["images_per_second"]))
     return rates
+
+
+def _median(rate: dict | float) -> float:
+    return float(rate["median"] if isinstance(rate, dict) else rate)
 
 
 def _rates() -> Rates:

@@ -4,23 +4,14 @@ import ast
 import csv
 import io
 import json
-import math
 import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from figures import (
-    cross_domain,
-    data_efficiency,
-    hyperparameter_sweep,
-    make_all,
-    style,
-)
+from figures import make_all, style
 from rectloc_tf.errors import UserError
 from rectloc_tf.experiments.command import draw_figures
 from rectloc_tf.experiments.summaries import write_sheet
@@ -191,52 +182,6 @@ def test_tables_go_between_their_markers():
     assert make_all.fill_in(filled, {"one": "| new |"}) == filled
 
 
-@settings(deadline=None)
-@given(
-    floor=st.floats(0, 10),
-    offset=st.just(0.0) | st.floats(1, 1000),
-    power=st.floats(0.1, 1.5),
-    height=st.floats(20, 100),
-)
-def test_the_curve_is_found_again(floor, offset, power, height):
-    # By its values: where few sizes lie beyond the plateau, offset and power trade against
-    # each other.
-    sizes = np.array([4, 8, 16, 40, 100, 400, 1600, 8000])
-    truth = data_efficiency.Curve(floor, height * (4 + offset) ** power, offset, power)
-    curve = data_efficiency.fit_curve(sizes, truth.error(sizes))
-    between = np.geomspace(4, 8000, 50)
-    np.testing.assert_allclose(curve.error(between), truth.error(between), rtol=1e-3)
-    assert curve.images_needed(truth.error(1000)) == pytest.approx(1000, rel=0.05)
-
-
-def test_a_power_law_is_found_by_its_power():
-    sizes = np.array([4, 16, 40, 400, 8000])
-    curve = data_efficiency.fit_curve(sizes, 3 + 90 * sizes**-0.4)
-    assert curve.power == pytest.approx(0.4, abs=1e-3)
-    assert curve.floor == pytest.approx(3, abs=1e-2)
-    assert curve.offset == pytest.approx(0, abs=0.1)
-    assert curve.images_needed(3 + 90 * 1000**-0.4) == pytest.approx(1000, rel=1e-3)
-
-
-def test_a_curve_of_noisy_errors_has_no_floor_below_zero():
-    sizes = np.array([4, 16, 64, 256, 1024])
-    curve = data_efficiency.fit_curve(sizes, 100 / sizes * [1, 1, 0.9, 0.8, 0.5])
-    assert curve.floor == 0
-    assert curve.scale > 0
-    assert curve.power > 1
-
-
-def test_images_needed_inverts_the_curve():
-    curve = data_efficiency.Curve(2.0, 100.0, 20.0, 0.5)
-    assert curve.error(80) == pytest.approx(12)
-    assert curve.images_needed(12.0) == pytest.approx(80)
-    assert curve.images_needed(2.0) == math.inf
-    assert curve.images_needed(50.0) == 0
-    assert str(curve) == "2.0 + 22 (1 + n / 20)$^{-0.50}$"
-    assert str(curve._replace(offset=0.0)) == "2.0 + 100 n$^{-0.50}$"
-    assert data_efficiency.Curve(0.0, -5.0, 0.0, 0.1).images_needed(1.0) == math.inf
-
-
 def test_spreads():
     assert style.spread([1.25], 1) == "1.2"
     assert style.spread([1.0, 3.0, 2.0], 1) == "2.0 (1.0–3.0)"
@@ -259,43 +204,6 @@ def test_a_missing_summary_of_a_run_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["make_all", f"--results_dir={tmp_path}"])
     assert make_all.main() == 1
     assert "gone.json: cannot be read" in capsys.readouterr().err
-
-
-def test_the_winner_is_chosen_on_validation_alone():
-    rows = [
-        {"value": v, "validation": {"r2": r}, "test": {"r2": 1 - r}}
-        for v, r in ((8, 0.3), (64, 0.9), (512, 0.5))
-    ]
-    assert hyperparameter_sweep.winner(rows)["value"] == 64
-
-
-def test_the_matrix_is_of_the_short_runs_alone():
-    def row(in_matrix, tested, ln_mse):
-        return {
-            "arch": "xy", "trained": 3, "tested": tested, "in_matrix": in_matrix,
-            "epochs": 5 if in_matrix else 12,
-            "test": {"ln_mse": ln_mse, "right_rate": 0.5},
-        }  # fmt: skip
-
-    rows = [row(True, 1, 5.0), row(True, 1, 7.0), row(True, 4, 6.0), row(False, 1, 4.0)]
-    summary = {"domains": [1, 3, 4], "rows": rows}
-    matrix = cross_domain._matrix(summary, "xy", lambda t: t["ln_mse"])
-    np.testing.assert_array_equal(matrix, [[np.nan] * 3, [6, np.nan, 6], [np.nan] * 3])
-    assert cross_domain._epochs(summary, "xy", False) == "12"
-
-
-def test_the_all_black_map_is_drawn_where_the_metrics_have_it():
-    tests = {"xy": {"ln_mse": 5.0}, "deconv": {"ln_mse": 5.0, "zero_map_mse": math.exp(4)}}
-    rows = [
-        {"arch": arch, "trained": 3, "tested": d, "in_matrix": True, "epochs": 5, "test": test}
-        for arch, test in tests.items()
-        for d in (1, 3)
-    ]
-    axes = cross_domain._draw_ln_mse({"domains": [1, 3], "rows": rows}).axes
-    black = [[a for a in axis.lines if a.get_label() == "all-black map"] for axis in axes]
-    assert black[0] == []
-    (line,) = black[1]
-    np.testing.assert_allclose(line.get_xydata(), [[1, 4], [3, 4]])
 
 
 def test_heads_are_shown_side_by_side_with_their_maps_below(tmp_path):
