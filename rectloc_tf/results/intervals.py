@@ -149,15 +149,20 @@ def paired_difference(
 def _means(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.ndarray:
     """Means [R] of values [S, N], each as often as its run [R, S] times its picture [R, N]."""
     known = ~np.isnan(values)
-    total = ((pictures @ np.where(known, values, 0).T) * runs).sum(axis=1)
-    count = ((pictures @ known.T) * runs).sum(axis=1)
+    total = _total(np.where(known, values, 0), pictures, runs)
+    count = _total(known, pictures, runs)
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
+
+def _total(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """Sums [R] of values [S, N], each as often as its run [R, S] times its picture [R, N]."""
+    return ((pictures @ values.astype(float).T) * runs).sum(axis=1)
 
 
 def _medians(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.ndarray:
     """The same of medians: the middle one of the values in order, or the mean of two."""
     order = np.argsort(values, axis=None)  # NaN are last, so that they are the middle of nothing
-    middle, reach = (~np.isnan(values)).sum() // 2, 50 + values.size // 10
+    middle, reach = (~np.isnan(values)).sum() // 2, 50 + values.size // 12
     # The median of almost every resample is near that of the data; the rest look at all values.
     near = slice(max(middle - reach, 0), middle + reach)
     found, sure = _medians_among(near, order, values, pictures, runs)
@@ -175,9 +180,11 @@ def _medians_among(
     ordered = np.append(values[run, picture], np.nan)
     is_before = np.zeros(values.size)
     is_before[order[: ranks.start]] = 1
-    before = ((runs @ is_before.reshape(values.shape)) * pictures).sum(axis=1, keepdims=True)
-    ends = before + np.cumsum(runs[:, run] * pictures[:, picture], axis=1)
-    count = ((runs @ ~np.isnan(values)) * pictures).sum(axis=1, keepdims=True)
+    before = _total(is_before.reshape(values.shape), pictures, runs)[:, None]
+    times = np.take(pictures, picture, axis=1)
+    times *= np.take(runs, run, axis=1)
+    ends = before + np.cumsum(times, axis=1, out=times)
+    count = _total(~np.isnan(values), pictures, runs)[:, None]
     lower, upper = ((ends <= middle // 2).sum(axis=1) for middle in (count - 1, count))
     sure = (before <= (count - 1) // 2) & (ends[:, -1:] > count // 2)
     return (ordered[lower] + ordered[upper]) / 2, sure[:, 0]
