@@ -187,16 +187,19 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
     return found | headline_choice.numbers(made, results_dir)
 
 
-def _differences(key: str, made: Runs, a: tuple, b: tuple) -> dict[str, str]:
+def _differences(
+    key: str, made: Runs, a: tuple, b: tuple, wanted: tuple[str, ...] = ("mean", "median", "right")
+) -> dict[str, str]:
     """Mean, median and right share of a less b, groups of `Runs`' arguments."""
-    pairs = {
+    measures = {
         "mean": (made.errors, "mean", 1, " px"),
         "median": (made.errors, "median", 2, " px"),
         "right": (made.right, "mean", 1, " points"),
     }
     return {
         f"{key}_{name}": _shown(paired_difference(of(*a), of(*b), statistic), digits, unit)
-        for name, (of, statistic, digits, unit) in pairs.items()
+        for name, (of, statistic, digits, unit) in measures.items()
+        if name in wanted
     }
 
 
@@ -206,12 +209,12 @@ def _shown(found: Interval, digits: int, unit: str) -> str:
 
 def _separated(made: Runs) -> dict[str, str]:
     """What length and augmentation change, alone: of the seed that all were made of."""
-    found = {}
+    found, wanted = {}, ("mean", "median")
     for arch in ("xy", "deconv"):
-        for a, b in (("longer", "plain"), ("augmented", "plain"), ("improved", "longer"),
-                     ("improved", "augmented")):  # fmt: skip
-            seed = made.rows(arch, a if a != "improved" else b)[0]["seed"]
-            found |= _differences(f"{arch}_{a}_{b}", made, (arch, a, seed), (arch, b, seed))
+        (row,) = made.rows(arch, "longer")
+        for a, b in (("longer", "plain"), ("augmented", "plain"), ("improved", "longer")):
+            groups = (arch, a, row["seed"]), (arch, b, row["seed"])
+            found |= _differences(f"{arch}_{a}_{b}", made, *groups, wanted)
     return found
 
 

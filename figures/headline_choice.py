@@ -1,7 +1,6 @@
 """What errors are made of: the wrong rectangle, or a place off the right one."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,12 @@ from matplotlib.ticker import FuncFormatter
 from figures import style
 from figures.answered import Answered, stacked
 from figures.noise import (
-    GRID,
     Chosen,
     Prediction,
     match_sigma,
     predict_wrong,
     right_where_chosen,
+    wrong_at,
     wrong_curves,
 )
 from rectloc_tf.experiments.headline import HEADS
@@ -100,8 +99,8 @@ def own_domain(results_dir: Path) -> Callable[[str, int], list[Answered]]:
 def predictions(results_dir: Path, arch: str) -> dict[int, Prediction]:
     """Wrong shares of networks trained and tested on 2, 4 and 5, by a sigma matched on 3."""
     answers = own_domain(results_dir)
-    fitted = chosen_of(answers(arch, DOMAIN))
-    return {d: predict_wrong(fitted, chosen_of(answers(arch, d))) for d in (2, 4, 5)}
+    fit = match_sigma(chosen_of(answers(arch, DOMAIN)))
+    return {d: predict_wrong(fit, chosen_of(answers(arch, d))) for d in (2, 4, 5)}
 
 
 def numbers(made: "Runs", results_dir: Path) -> dict[str, str]:
@@ -111,7 +110,7 @@ def numbers(made: "Runs", results_dir: Path) -> dict[str, str]:
         for variant in ("short", "plain", "improved"):
             answers = made.answers(arch, variant)
             key = f"{variant}_{arch}"
-            found[f"{key}_sigma"] = style.interval(match_sigma(chosen_of(answers)), 3)
+            found[f"{key}_sigma"] = style.interval(match_sigma(chosen_of(answers)).interval, 3)
         for variant in ("plain", "improved"):
             answers = made.answers(arch, variant)
             errors, chosen = made.errors(arch, variant), stacked(answers, lambda a: a.chosen)
@@ -133,7 +132,7 @@ def _domains(results_dir: Path) -> dict[str, str]:
             chosen = stacked(answers(arch, d), lambda a: a.chosen)
             found[f"{arch}_{d}_nowhere"] = f"{100 * (chosen < 0).mean():.1f} %"
             if arch == "deconv":
-                sigma = match_sigma(chosen_of(answers(arch, d)))
+                sigma = match_sigma(chosen_of(answers(arch, d))).interval
                 found[f"{arch}_{d}_sigma"] = style.interval(sigma, 3)
                 ties = area_ratios(answers(arch, d)[0].rectangles) >= NEAR_TIE
                 found[f"ties_{d}"] = f"{100 * ties.mean():.1f} %"
@@ -203,7 +202,7 @@ def draw(made: "Runs", results_dir: Path) -> Figure:
             color=style.HEADS[arch].color,
             marker=style.HEADS[arch].marker,
             label=style.HEADS[arch].title,
-        )  # fmt: skip
+        )
         for arch in HEADS
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
@@ -225,8 +224,8 @@ def _draw_ratios(axis, made: "Runs", variant: str) -> None:
         axis.errorbar(places, values, [values - lows, highs - values], fmt=marker, color=color,
                       ms=5, lw=1)  # fmt: skip
         chosen = chosen_of(answers)
-        sigma = match_sigma(chosen, resamples=1).value
-        wrong = [np.interp(np.log(sigma), np.log(GRID), row) for row in chosen.wrong]
+        sigma = match_sigma(chosen, resamples=1).sigma
+        wrong = wrong_at(chosen.wrong, sigma)
         order = np.argsort(ratios)
         window = np.ones(60) / 60
         curve = np.convolve(np.take(wrong, order), window, "valid")
@@ -262,7 +261,7 @@ def _draw_training(sigma_axis, precision_axis, made: "Runs") -> None:
                 continue
             precise = stacked(answers, lambda a: a.errors_where_right)
             for axis, found in (
-                (sigma_axis, match_sigma(chosen_of(answers))),
+                (sigma_axis, match_sigma(chosen_of(answers)).interval),
                 (precision_axis, bootstrap(precise, "nanmedian")),
             ):
                 bars = np.abs([[found.value - found.low], [found.high - found.value]])
@@ -277,7 +276,3 @@ def _draw_training(sigma_axis, precision_axis, made: "Runs") -> None:
     precision_axis.set(yscale="log", ylabel="median error where right, px", yticks=[0.5, 1, 2, 5])
     precision_axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     precision_axis.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
-
-
-def _bins(ratios: np.ndarray) -> list[np.ndarray]:
-    return [(low <= ratios) & (ratios < high) for low, high in pairwise(EDGES)]

@@ -5,15 +5,16 @@ ones that are the least expected. Here sigma is the one at which the model is wr
 the answers are, among those that chose a rectangle at all.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from rectloc_tf.geometry import areas
 from rectloc_tf.results.choice import right_probability
-from rectloc_tf.results.intervals import RESAMPLES, Interval, percentiles, resample
+from rectloc_tf.results.intervals import RESAMPLES, Interval, bootstrap, percentiles, resample
 
-GRID = np.geomspace(0.01, 1, 48)  # of sigma; between them the logarithm is interpolated
+GRID = np.geomspace(0.01, 1, 32)  # of sigma; between them the logarithm is interpolated
 
 
 class Chosen(NamedTuple):
@@ -29,9 +30,19 @@ class Chosen(NamedTuple):
 
 
 def wrong_curves(rectangles: np.ndarray) -> np.ndarray:
-    """The model's probability of a wrong choice at each of GRID, [N, G], of rectangles [N, n, 4]."""
+    """The model's probability of a wrong choice [N, G], at each of GRID.
+
+    Args:
+        rectangles: [N, n, 4], largest first.
+    """
     log_areas = np.log(areas(np.asarray(rectangles, np.float64)))
-    return 1 - np.stack([right_probability(log_areas, sigma) for sigma in GRID], axis=1)
+    return _curves(log_areas.tobytes(), log_areas.shape[1])
+
+
+@functools.lru_cache(maxsize=8)  # many runs answered the same scenes
+def _curves(log_areas: bytes, num: int) -> np.ndarray:
+    known = np.frombuffer(log_areas).reshape(-1, num)
+    return 1 - np.stack([right_probability(known, sigma) for sigma in GRID], axis=1)
 
 
 def right_where_chosen(chosen: np.ndarray) -> np.ndarray:
@@ -44,14 +55,11 @@ def _counts(answers: Chosen, pictures: np.ndarray, runs: np.ndarray) -> tuple:
 
     Pictures count as [R, N] says and runs as [R, S].
     """
-    known, wrong = ~np.isnan(answers.right), answers.right == 0
-    count, observed = (
-        ((pictures @ which.T.astype(float)) * runs).sum(axis=1) for which in (known, wrong)
-    )
-    expected = sum(
-        runs[:, [s]] * (pictures @ (known[s][:, None] * answers.wrong)) for s in range(len(known))
-    )
-    return count, observed, expected
+    counted = pictures * (runs @ (~np.isnan(answers.right)).astype(float))
+    wrong = np.einsum("rn,sn->rs", pictures, (answers.right == 0).astype(float))
+    # Row by row, since the threads of BLAS would only wait for each other.
+    expected = (counted[:, None] @ answers.wrong)[:, 0]
+    return counted.sum(axis=1), (wrong * runs).sum(axis=1), expected
 
 
 def _matched(answers: Chosen, pictures: np.ndarray, runs: np.ndarray) -> np.ndarray:
@@ -61,16 +69,26 @@ def _matched(answers: Chosen, pictures: np.ndarray, runs: np.ndarray) -> np.ndar
     return np.exp([np.interp(wrong, curve, np.log(GRID)) for wrong, curve in pairs])
 
 
-def match_sigma(answers: Chosen, resamples: int = RESAMPLES) -> Interval:
-    """The sigma at which the model is wrong as often as the answers, and its interval."""
-    return percentiles(*_sigma_samples(answers, resamples))
+class Fit(NamedTuple):
+    """A matched sigma, and float [R] of resamples."""
+
+    sigma: float
+    samples: np.ndarray
+
+    @property
+    def interval(self) -> Interval:
+        """The sigma and its 95 % interval."""
+        return percentiles(self.sigma, self.samples)
 
 
-def _sigma_samples(answers: Chosen, resamples: int) -> tuple[float, np.ndarray]:
+def match_sigma(answers: Chosen, resamples: int = RESAMPLES) -> Fit:
+    """The sigma at which the model is wrong as often as the answers."""
+
     def measure(pictures, runs):
         return _matched(answers, pictures, runs[0])
 
-    return resample(measure, answers.right.shape[1], [len(answers.right)], resamples, 0)
+    size = answers.right.shape[1], [len(answers.right)]
+    return Fit(*resample(measure, *size, resamples, 0))
 
 
 class Prediction(NamedTuple):
@@ -81,32 +99,31 @@ class Prediction(NamedTuple):
     gap: Interval
 
 
-def predict_wrong(fitted: Chosen, tested: Chosen, resamples: int = RESAMPLES) -> Prediction:
-    """The wrong share of answers to other scenes that a sigma matched to some predicts.
+def wrong_at(wrong: np.ndarray, sigma: float) -> np.ndarray:
+    """The probability of a wrong choice [N] at a sigma, from that at each of GRID [N, G]."""
+    return np.array([np.interp(np.log(sigma), np.log(GRID), row) for row in wrong])
+
+
+def predict_wrong(fit: Fit, tested: Chosen, resamples: int = RESAMPLES) -> Prediction:
+    """The wrong share of answers to some scenes, from a sigma matched on others.
 
     The scenes and runs of both are drawn independently. What the tested scenes add to the gap is
     measured at the sigma that was matched.
     """
-    sigma, sigmas = _sigma_samples(fitted, resamples)
     once = np.ones((1, tested.right.shape[1])), np.ones((1, len(tested.right)))
     (count,), _, (curve,) = _counts(tested, *once)
-    log_sigmas = np.log([sigma, *sigmas])
+    log_sigmas = np.log([fit.sigma, *fit.samples])
     predicted, *samples = np.interp(log_sigmas, np.log(GRID), curve / count).tolist()
-    at_sigma = [np.interp(np.log(sigma), np.log(GRID), row) for row in tested.wrong]
-    matched = tested._replace(wrong=np.array(at_sigma)[:, None])
-
-    def observe(pictures, runs):
-        count, observed, _ = _counts(tested, pictures, runs[0])
-        return observed / count
+    matched = tested._replace(wrong=wrong_at(tested.wrong, fit.sigma)[:, None])
 
     def differ(pictures, runs):
         count, observed, expected = _counts(matched, pictures, runs[0])
         return (expected[:, 0] - observed) / count
 
-    sizes = tested.right.shape[1], [len(tested.right)], resamples
-    gap, gaps = resample(differ, *sizes, 1)
+    sizes = tested.right.shape[1], [len(tested.right)]
+    gap, gaps = resample(differ, *sizes, resamples, 1)  # other pictures than `fit` drew
     return Prediction(
         percentiles(predicted, np.array(samples)),
-        percentiles(*resample(observe, *sizes, 1)),
+        bootstrap(1 - tested.right, "nanmean", resamples=resamples),
         percentiles(gap, gaps + samples - predicted),
     )

@@ -156,7 +156,9 @@ def _means(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.nda
 
 def _total(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.ndarray:
     """Sums [R] of values [S, N], each as often as its run [R, S] times its picture [R, N]."""
-    return ((pictures @ values.astype(float).T) * runs).sum(axis=1)
+    # So thin a product that the threads of BLAS would only wait for each other.
+    sums = np.einsum("rn,sn->rs", pictures, values.astype(float))
+    return (sums * runs).sum(axis=1)
 
 
 def _medians(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.ndarray:
