@@ -123,15 +123,14 @@ def _draw_scenes(made: Runs) -> Figure:
     figure = new_figure(style.WIDTH, 5.4)
     for axis, i in zip(figure.subplots(2, 4).flat, shown, strict=True):
         for x0, y0, x1, y1 in anyone.rectangles[i]:
-            axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec="white", lw=0.9))
-        axis.plot(*centers(anyone.rectangles[i, 0]), "+", color="white", ms=13, mew=1.2)
+            axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=style.GREY, lw=1))
+        axis.plot(*centers(anyone.rectangles[i, 0]), "+", color="black", ms=15, mew=1.2)
         for arch, answered in answers.items():
             _, color, marker = style.HEADS[arch]
             axis.plot(*answered.points[i], marker, color=color, ms=7, mfc="none", mew=1.8)
-        errors = " / ".join(f"{answered.errors[i]:.0f}" for answered in answers.values())
+        errors = " / ".join(f"{answered.errors[i]:.1f}" for answered in answers.values())
         axis.set_title(f"{errors} px", fontsize=9)
         axis.set(xlim=(0, FRAME), ylim=(FRAME, 0), xticks=[], yticks=[], aspect="equal")
-        axis.set_facecolor("black")
     marks = [Line2D([], [], ls="none", marker="+", color="black", ms=12, label="truth")]
     for arch in HEADS:
         title, color, marker = style.HEADS[arch]

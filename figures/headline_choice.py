@@ -1,6 +1,7 @@
 """What errors are made of: the wrong rectangle, or a place off the right one."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ from rectloc_tf.results.rundir import read_json
 if TYPE_CHECKING:
     from figures.headline import Runs
 
-EDGES = (0, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)  # of area ratios
+EDGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)  # of area ratios
 NEAR_TIE = 0.95
 TRAININGS = {"short": "5", "plain": "12", "augmented": "12 +\naugm.", "longer": "40",
              "improved": "40 +\naugm."}  # fmt: skip
@@ -217,10 +218,9 @@ def _draw_ratios(axis, made: "Runs", variant: str) -> None:
         _, color, marker = style.HEADS[arch]
         answers = made.answers(arch, variant)
         ratios, right = area_ratios(answers[0].rectangles), made.right(arch, variant)
-        which = np.digitize(ratios, EDGES[1:-1])
-        bins = [bootstrap(right[:, which == b]) for b in range(len(EDGES) - 1)]
-        places = [ratios[which == b].mean() + shift for b in range(len(EDGES) - 1)]
-        values, lows, highs = np.transpose([(b.value, b.low, b.high) for b in bins])
+        bins = [(low <= ratios) & (ratios <= high) for low, high in pairwise(EDGES)]
+        places = [ratios[which].mean() + shift for which in bins]
+        values, lows, highs = np.transpose([_triple(right[:, which]) for which in bins])
         axis.errorbar(places, values, [values - lows, highs - values], fmt=marker, color=color,
                       ms=5, lw=1)  # fmt: skip
         chosen = chosen_of(answers)
@@ -230,9 +230,14 @@ def _draw_ratios(axis, made: "Runs", variant: str) -> None:
         window = np.ones(60) / 60
         curve = np.convolve(np.take(wrong, order), window, "valid")
         axis.plot(np.convolve(ratios[order], window, "valid"), 100 - 100 * curve, color=color, lw=1)
-    axis.set(xlim=(0.25, 1.0), ylim=(0, 103), title=variant)
+    axis.set(xlim=(0.5, 1.005), ylim=(0, 103), title=variant)
     axis.set_xlabel("area of the second largest / of the largest")
     axis.grid(alpha=0.3)
+
+
+def _triple(values: np.ndarray) -> tuple[float, float, float]:
+    found = bootstrap(values)
+    return found.value, found.low, found.high
 
 
 def _draw_predictions(axis, results_dir: Path) -> None:
@@ -245,7 +250,8 @@ def _draw_predictions(axis, results_dir: Path) -> None:
                 for value, found in ((x, each.predicted), (y, each.observed))
             ]
             axis.errorbar(x, y, bars[1], bars[0], fmt=marker, color=color, ms=5, lw=1)
-            axis.annotate(str(d), (x, y), xytext=(4, -11), textcoords="offset points", fontsize=9)
+            place = (5, -12) if arch == "deconv" else (-10, 5)
+            axis.annotate(str(d), (x, y), xytext=place, textcoords="offset points", fontsize=9)
     axis.plot([0, 15], [0, 15], color="black", lw=0.8)
     axis.set(xlim=(0, 15), ylim=(0, 15), aspect="equal")
     axis.set(xlabel="wrong, predicted, %", ylabel="wrong, observed, %")

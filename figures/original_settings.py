@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
@@ -45,8 +44,8 @@ def _curve(history: list[dict]) -> tuple[list[float], list[float]]:
 
 
 def _best(history: list[dict]) -> dict:
-    """The validation whose weights are kept as the best: of the least loss."""
-    return min(history, key=lambda epoch: epoch["val_loss"])
+    """The validation whose weights are kept as the best: of the least mean error."""
+    return min(history, key=lambda epoch: epoch["val_mean_px"])
 
 
 def _longer(results_dir: Path) -> dict[str, list[dict]]:
@@ -91,13 +90,16 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
             found[f"{arch}_{weights}_r2"] = f"{test['r2']:.2f}"
             found[f"{arch}_{weights}_mean"] = style.interval(bootstrap(errors), 1, " px")
         late = [epoch["val_mean_px"] for epoch in history[-LATE:-1]]
+        best, end = _best(history), history[-1]
         found[f"{arch}_late"] = f"{min(late):.1f} to {max(late):.1f} px"
-        found[f"{arch}_end"] = f"{history[-1]['val_mean_px']:.1f} px"
-        best = _best(history)
+        found[f"{arch}_end"] = f"{end['val_mean_px']:.1f} px"
         found[f"{arch}_best_epoch"] = f"{best['epoch']:.0f}"
-        below = [e["epoch"] for e in history if e["val_r2"] > 2 * ORIGINAL["deconv"]]
-        found[f"{arch}_left_black"] = f"{below[0]:.0f}"
-        found[f"{arch}_first_r2"] = f"{history[0]['val_r2']:.2f}"
-        least = np.min([epoch["val_mean_px"] for epoch in history])
-        found[f"{arch}_least"] = f"{least:.1f} px"
+        found[f"{arch}_least"] = f"{best['val_mean_px']:.1f} px"
+        found[f"{arch}_r2_first"] = f"{history[0]['val_r2']:.2f}"
+        found[f"{arch}_r2_at_best"] = f"{best['val_r2']:.2f}"
+        found[f"{arch}_r2_at_end"] = f"{end['val_r2']:.2f}"
+        if black := history[0]["val_zero_map_loss"]:
+            found[f"{arch}_below_black"] = f"{100 - 100 * history[0]['val_loss'] / black:.1f} %"
+    for arch, history in _longer(results_dir).items():
+        found[f"{arch}_cosine_end"] = f"{history[-1]['val_mean_px']:.1f} px"
     return found
