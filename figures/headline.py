@@ -39,6 +39,10 @@ class Runs:
         rows = self._summary["rows"]
         return [row for row in rows if (row["arch"], row["variant"]) == (arch, variant)]
 
+    def has(self, *groups: tuple[str, str]) -> bool:
+        """Whether there is a run of each of some heads and variants."""
+        return all(self.rows(*group) for group in groups)
+
     def answers(self, arch: str, variant: str, seed: int | None = None) -> list[Answered]:
         """What every seed answered, or one alone."""
         return [
@@ -68,6 +72,8 @@ class Runs:
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """Errors and choices of all heads, scenes with their answers, and what errors are made of."""
     made = Runs(summary, runs, results_dir)
+    if not made.has(*_groups()):
+        return {}
     return {
         "": _draw_errors(made),
         "_scenes": _draw_scenes(made),
@@ -116,12 +122,15 @@ def _draw_errors(made: Runs) -> Figure:
 
 
 def _draw_scenes(made: Runs) -> Figure:
-    answers = {arch: made.answers(arch, "improved", seed=0)[0] for arch in HEADS}
+    answers = {arch: made.answers(arch, "improved")[0] for arch in HEADS}
     anyone = next(iter(answers.values()))
     none_right = np.all([answered.right == 0 for answered in answers.values()], axis=0)
     shown = [*range(TYPICAL), *np.flatnonzero(none_right)[:2]]
     figure = new_figure(style.WIDTH, 5.4)
-    for axis, i in zip(figure.subplots(2, 4).flat, shown, strict=True):
+    axes = figure.subplots(2, 4).flat
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    for axis, i in zip(axes, shown, strict=False):
         for x0, y0, x1, y1 in anyone.rectangles[i]:
             axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=style.GREY, lw=1))
         axis.plot(*centers(anyone.rectangles[i, 0]), "+", color="black", ms=15, mew=1.2)
@@ -167,8 +176,15 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
 
 
 def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
-    """Differences between heads and ways of training, and what errors are made of."""
+    """Differences between heads and ways of training, and what errors are made of.
+
+    Nothing of a study that lacks some of the runs.
+    """
     made = Runs(summary, runs, results_dir)
+    more = [(arch, variant) for arch in ("xy", "deconv") for variant in ("longer", "augmented")]
+    shorts = [(arch, "short") for arch in HEADS]
+    if not made.has(*_groups(), *more, *shorts, ("xy", "centred")):
+        return {}
     found = {}
     for arch, variant in _groups():
         found[f"{variant}_{arch}_median"] = f"{np.median(made.errors(arch, variant)):.2f} px"
@@ -177,9 +193,11 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
     for variant in COMPARED:
         for a, b in PAIRS:
             found |= _differences(f"{variant}_{a}_{b}", made, (a, variant), (b, variant))
-        squares = [made.errors(arch, variant) ** 2 for arch in ("deconv", "xy")]
-        for arch, each in zip(("deconv", "xy"), squares, strict=True):
+        squares = {arch: made.errors(arch, variant) ** 2 for arch in ("deconv", "xy")}
+        for arch, each in squares.items():
             found[f"{variant}_{arch}_rms"] = f"{np.sqrt(each.mean()):.1f} px"
+        more = paired_difference(squares["deconv"], squares["xy"])
+        found[f"{variant}_deconv_xy_square"] = _shown(more, 0, " px²")
     found |= _separated(made) | _centred(made)
     scores = [row["final"]["r2"] for row in made.rows("xy", "plain")]
     found["r2_xy"] = style.spread(scores, 2)
@@ -208,12 +226,20 @@ def _shown(found: Interval, digits: int, unit: str) -> str:
 
 def _separated(made: Runs) -> dict[str, str]:
     """What length and augmentation change, alone: of the seed that all were made of."""
-    found, wanted = {}, ("mean", "median")
+    found = {}
     for arch in ("xy", "deconv"):
         (row,) = made.rows(arch, "longer")
         for a, b in (("longer", "plain"), ("augmented", "plain"), ("improved", "longer")):
-            groups = (arch, a, row["seed"]), (arch, b, row["seed"])
-            found |= _differences(f"{arch}_{a}_{b}", made, *groups, wanted)
+            key, groups = f"{arch}_{a}_{b}", [(arch, v, row["seed"]) for v in (a, b)]
+            found |= _differences(key, made, *groups, ("mean", "median"))
+            if "longer" in (a, b):
+                wrong = (100 * stacked(made.answers(*g), lambda a: a.chosen > 0) for g in groups)
+                found[f"{key}_wrong"] = _shown(paired_difference(*wrong), 1, " points")
+                precise = (
+                    stacked(made.answers(*g), lambda a: a.errors_where_right) for g in groups
+                )
+                difference = paired_difference(*precise, "nanmedian")
+                found[f"{key}_precise"] = _shown(difference, 2, " px")
     return found
 
 

@@ -57,7 +57,8 @@ def share_of(part: np.ndarray, whole: np.ndarray) -> Interval:
     """The interval of sum(part) / sum(whole), both float [S, N], 0 or more."""
 
     def measure(pictures, runs):
-        sums = (((pictures @ values.T) * runs[0]).sum(axis=1) for values in (part, whole))
+        each = (np.einsum("rn,sn->rs", pictures, values) for values in (part, whole))
+        sums = ((values * runs[0]).sum(axis=1) for values in each)
         return np.divide(*sums)
 
     return percentiles(*resample(measure, whole.shape[1], [len(whole)], 10_000, 0))
@@ -98,7 +99,12 @@ def own_domain(results_dir: Path) -> Callable[[str, int], list[Answered]]:
 
 
 def predictions(results_dir: Path, arch: str) -> dict[int, Prediction]:
-    """Wrong shares of networks trained and tested on 2, 4 and 5, by a sigma matched on 3."""
+    """Wrong shares of networks trained and tested on 2, 4 and 5, by a sigma matched on 3.
+
+    None if these networks were not made.
+    """
+    if not (results_dir / "cross_domain.json").exists():
+        return {}
     answers = own_domain(results_dir)
     fit = match_sigma(chosen_of(answers(arch, DOMAIN)))
     return {d: predict_wrong(fit, chosen_of(answers(arch, d))) for d in (2, 4, 5)}
@@ -118,7 +124,9 @@ def numbers(made: "Runs", results_dir: Path) -> dict[str, str]:
             for name, which in (("wrong", chosen > 0), ("nowhere", chosen < 0)):
                 share = share_of(100 * errors * which, errors)
                 found[f"{variant}_{arch}_{name}_share"] = style.interval(share, 0, " %")
-    return found | _domains(results_dir) | _between(made) | _agreement(made) | _confidence(made)
+    if (results_dir / "cross_domain.json").exists():
+        found |= _domains(results_dir)
+    return found | _between(made) | _agreement(made) | _confidence(made)
 
 
 def _domains(results_dir: Path) -> dict[str, str]:

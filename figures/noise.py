@@ -55,7 +55,7 @@ def _counts(answers: Chosen, pictures: np.ndarray, runs: np.ndarray) -> tuple:
 
     Pictures count as [R, N] says and runs as [R, S].
     """
-    counted = pictures * (runs @ (~np.isnan(answers.right)).astype(float))
+    counted = pictures * np.einsum("rs,sn->rn", runs, (~np.isnan(answers.right)).astype(float))
     wrong = np.einsum("rn,sn->rs", pictures, (answers.right == 0).astype(float))
     # Row by row, since the threads of BLAS would only wait for each other.
     expected = (counted[:, None] @ answers.wrong)[:, 0]

@@ -7,17 +7,18 @@ from matplotlib.figure import Figure
 from figures import style
 from figures.answered import Answered
 from rectloc_tf.errors import UserError
-from rectloc_tf.experiments.plan import DOMAIN
+from rectloc_tf.experiments.plan import COMPARED, DOMAIN
 from rectloc_tf.results.drawing import log_pixels, new_figure
 from rectloc_tf.results.intervals import bootstrap
 from rectloc_tf.results.rundir import read_json
 
-ORIGINAL = {"xy": 0.87, "deconv": 0.01}  # R², read off its plots
 LATE = 10  # epochs, the last of the training
 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """Validation by epoch, beside runs of half the size and a falling learning rate."""
+    if len(summary["rows"]) < len(COMPARED):
+        return {}
     longer = _longer(results_dir)
     figure = new_figure(style.WIDTH, 3.6)
     axes = figure.subplots(1, 2, sharey=True)
