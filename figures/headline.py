@@ -1,47 +1,274 @@
-"""Coordinates against heatmap on the same scenes."""
+"""Three heads on the same scenes: coordinates and two kinds of map."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter
 
-from figures import style
+from figures import headline_choice, style
+from figures.answered import Answered, stacked
+from rectloc_tf.experiments.headline import HEADS
+from rectloc_tf.experiments.plan import DOMAIN
+from rectloc_tf.geometry import FRAME, centers
+from rectloc_tf.results.drawing import new_figure
+from rectloc_tf.results.intervals import Interval, bootstrap, paired_difference
+from rectloc_tf.results.metrics import PICK_RADIUS
 
-ORIGINAL = {"xy": 0.87, "deconv": 0.01}  # R², read off its plots
+COMPARED = ("plain", "improved")
+PAIRS = (("deconv", "xy"), ("score_map", "deconv"), ("score_map", "xy"))
+LINES = {"plain": "--", "improved": "-"}
+TYPICAL = 6  # of the scenes shown; then two where no head is right
+
+
+class Runs:
+    """The answers of an experiment's final weights, by head and variant.
+
+    Args:
+        summary, runs, results_dir: as `draw`.
+    """
+
+    def __init__(self, summary: dict, runs: dict, results_dir: Path):
+        self._summary, self._runs, self._results_dir = summary, runs, results_dir
+
+    def rows(self, arch: str, variant: str) -> list[dict]:
+        """The rows of every seed."""
+        rows = self._summary["rows"]
+        return [row for row in rows if (row["arch"], row["variant"]) == (arch, variant)]
+
+    def has(self, *groups: tuple[str, str]) -> bool:
+        """Whether there is a run of each of some heads and variants."""
+        return all(self.rows(*group) for group in groups)
+
+    def answers(self, arch: str, variant: str, seed: int | None = None) -> list[Answered]:
+        """What every seed answered, or one alone."""
+        return [
+            Answered(self._runs[row["run"]], row["run"], DOMAIN, self._results_dir)
+            for row in self.rows(arch, variant)
+            if seed in (None, row["seed"])
+        ]
+
+    def errors(self, arch: str, variant: str, seed: int | None = None) -> np.ndarray:
+        """Errors [S, N] in px."""
+        return stacked(self.answers(arch, variant, seed), lambda a: a.errors)
+
+    def right(self, arch: str, variant: str, seed: int | None = None) -> np.ndarray:
+        """Per cent [S, N]: 100 where the answer is right, else 0."""
+        return 100 * stacked(self.answers(arch, variant, seed), lambda a: a.right)
+
+    def split(self, arch: str, variant: str, name: str) -> list[dict]:
+        """Metrics of every seed on a split, of the weights that did best on validation."""
+        rows = self.rows(arch, variant)
+        return [self._runs[row["run"]]["splits"][name][str(DOMAIN)] for row in rows]
+
+    def history(self, arch: str, variant: str) -> list[list[dict]]:
+        """What every seed's validations found, epoch by epoch."""
+        return [self._runs[row["run"]]["history"] for row in self.rows(arch, variant)]
 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
-    """The same test scenes with both heads' answers, and the heatmaps."""
-    chosen = {}
-    for row in summary["rows"]:
-        # Of the first seed; improved runs come last.
-        if runs[row["run"]]["pictures"] and row["arch"] in style.COMPARED:
-            chosen[row["arch"]] = row["run"]
-    if len(chosen) < len(style.COMPARED):
+    """Errors and choices of all heads, scenes with their answers, and what errors are made of."""
+    made = Runs(summary, runs, results_dir)
+    if not made.has(*_groups()):
         return {}
-    pictures = {arch: next(iter(runs[name]["pictures"].values())) for arch, name in chosen.items()}
-    return {"": style.side_by_side(pictures, results_dir)}
+    return {
+        "": _draw_errors(made),
+        "_scenes": _draw_scenes(made),
+        "_choice": headline_choice.draw(made, results_dir),
+    }
+
+
+def _groups() -> Iterator[tuple[str, str]]:
+    return ((arch, variant) for arch in HEADS for variant in COMPARED)
+
+
+def _draw_errors(made: Runs) -> Figure:
+    figure = new_figure(style.WIDTH, 3.9)
+    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    for arch, variant in _groups():
+        errors = np.sort(made.errors(arch, variant), axis=None)
+        shares = np.arange(1, len(errors) + 1) / len(errors)
+        left.plot(errors, 100 * shares, LINES[variant], color=style.HEADS[arch].color, lw=1.6)
+    left.axvline(PICK_RADIUS, color="black", lw=0.8)
+    left.text(PICK_RADIUS * 1.1, 4, "16 px: right", fontsize=8)
+    left.set(xscale="log", xlim=(0.1, FRAME), ylim=(0, 101))
+    left.set(xlabel="error, px of 224 (logarithmic)", ylabel="images with at most this error, %")
+    left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    left.grid(alpha=0.3)
+    handles = [
+        Line2D([], [], color=style.HEADS[a].color, label=style.HEADS[a].title) for a in HEADS
+    ]
+    handles += [Line2D([], [], color="black", ls=LINES[v], label=v) for v in COMPARED]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+
+    names = []
+    for place, (arch, variant) in enumerate(_groups()):
+        chosen = stacked(made.answers(arch, variant), lambda a: a.chosen)
+        wrong, nowhere = 100 * (chosen > 0).mean(), 100 * (chosen < 0).mean()
+        right.barh(place, wrong, color=style.PURPLE, label="wrong" if not place else None)
+        right.barh(place, nowhere, left=wrong, color=style.GREY,
+                   label="nowhere" if not place else None)  # fmt: skip
+        right.text(wrong + nowhere + 0.2, place, f"right {100 - wrong - nowhere:.1f} %",
+                   va="center", fontsize=9)  # fmt: skip
+        names.append(f"{style.HEADS[arch].title}\n{variant}")
+    right.set_yticks(range(len(names)), names, fontsize=8)
+    right.invert_yaxis()
+    right.set(xlim=(0, 17), xlabel="images not answered right, %")
+    right.legend(loc="lower right", frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_scenes(made: Runs) -> Figure:
+    answers = {arch: made.answers(arch, "improved")[0] for arch in HEADS}
+    anyone = next(iter(answers.values()))
+    none_right = np.all([answered.right == 0 for answered in answers.values()], axis=0)
+    shown = [*range(TYPICAL), *np.flatnonzero(none_right)[:2]]
+    figure = new_figure(style.WIDTH, 5.4)
+    axes = figure.subplots(2, 4).flat
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    for axis, i in zip(axes, shown, strict=False):
+        for x0, y0, x1, y1 in anyone.rectangles[i]:
+            axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=style.GREY, lw=1))
+        axis.plot(*centers(anyone.rectangles[i, 0]), "+", color="black", ms=15, mew=1.2)
+        for arch, answered in answers.items():
+            _, color, marker = style.HEADS[arch]
+            axis.plot(*answered.points[i], marker, color=color, ms=7, mfc="none", mew=1.8)
+        errors = " / ".join(f"{answered.errors[i]:.1f}" for answered in answers.values())
+        axis.set_title(f"{errors} px", fontsize=9)
+        axis.set(xlim=(0, FRAME), ylim=(FRAME, 0), xticks=[], yticks=[], aspect="equal")
+    marks = [Line2D([], [], ls="none", marker="+", color="black", ms=12, label="truth")]
+    for arch in HEADS:
+        title, color, marker = style.HEADS[arch]
+        marks.append(Line2D([], [], ls="none", marker=marker, color=color, ms=7, mfc="none",
+                            mew=1.8, label=title))  # fmt: skip
+    figure.legend(handles=marks, loc="outside lower center", ncols=4, frameon=False)
+    return figure
 
 
 def table(summary: dict, runs: dict, results_dir: Path) -> str:
-    """A line for each head and way of training, the mean over seeds."""
-    head = ["head", "training", "epochs", "seeds", "R²", "R², original", "median px", "mean px"]
-    head += ["right", "wrong", "nowhere"]
-    groups: dict[tuple, list[dict]] = {}
-    for row in summary["rows"]:
-        groups.setdefault((row["variant"], row["arch"], row["epochs"]), []).append(row["test"])
+    """A line for each head, plain and improved."""
+    made = Runs(summary, runs, results_dir)
+    head = ["head", "training", "median px", "mean px", "right %", "wrong %", "nowhere %"]
     lines = []
-    for (variant, arch, epochs), tests in sorted(
-        groups.items(), key=lambda g: (g[0][1], g[0][2], g[0][0])
-    ):
-        errors = [test["center_error_px"] for test in tests]
+    for arch, variant in _groups():
+        if not made.rows(arch, variant):
+            continue
+        errors, right = made.errors(arch, variant), made.right(arch, variant)
+        chosen = stacked(made.answers(arch, variant), lambda a: a.chosen)
+        where_right = stacked(made.answers(arch, variant), lambda a: a.errors_where_right)
         lines.append(
             [
-                style.HEADS[arch].title, variant, epochs, len(tests),
-                style.spread((t["r2"] for t in tests), 3),
-                "" if variant == "improved" else ORIGINAL.get(arch, ""),
-                style.spread((e["median"] for e in errors), 2),
-                style.spread((e["mean"] for e in errors), 2),
-                *style.rates(tests),
+                style.HEADS[arch].title,
+                f"{variant}, {made.rows(arch, variant)[0]['epochs']} epochs",
+                style.interval(bootstrap(errors, "median"), 2),
+                style.interval(bootstrap(errors), 1),
+                style.interval(bootstrap(right), 1),
+                f"{100 * (chosen > 0).mean():.1f}",
+                f"{100 * (chosen < 0).mean():.1f}",
+                f"{np.nanmedian(where_right):.2f}",
             ]
-        )  # fmt: skip
-    return style.markdown(head, lines)
+        )
+    return style.markdown([*head, "median px where right"], lines)
+
+
+def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
+    """Differences between heads and ways of training, and what errors are made of.
+
+    Nothing of a study that lacks some of the runs.
+    """
+    made = Runs(summary, runs, results_dir)
+    more = [(arch, variant) for arch in ("xy", "deconv") for variant in ("longer", "augmented")]
+    shorts = [(arch, "short") for arch in HEADS]
+    if not made.has(*_groups(), *more, *shorts, ("xy", "centred")):
+        return {}
+    found = {}
+    for arch, variant in _groups():
+        found[f"{variant}_{arch}_median"] = f"{np.median(made.errors(arch, variant)):.2f} px"
+        found[f"{variant}_{arch}_mean"] = f"{made.errors(arch, variant).mean():.1f} px"
+        found[f"{variant}_{arch}_right"] = f"{made.right(arch, variant).mean():.1f} %"
+    for variant in COMPARED:
+        for a, b in PAIRS:
+            found |= _differences(f"{variant}_{a}_{b}", made, (a, variant), (b, variant))
+        squares = {arch: made.errors(arch, variant) ** 2 for arch in ("deconv", "xy")}
+        for arch, each in squares.items():
+            found[f"{variant}_{arch}_rms"] = f"{np.sqrt(each.mean()):.1f} px"
+        more = paired_difference(squares["deconv"], squares["xy"])
+        found[f"{variant}_deconv_xy_square"] = _shown(more, 0, " px²")
+    found |= _separated(made) | _centred(made)
+    scores = [row["final"]["r2"] for row in made.rows("xy", "plain")]
+    found["r2_xy"] = style.spread(scores, 2)
+    return found | headline_choice.numbers(made, results_dir)
+
+
+def _differences(
+    key: str, made: Runs, a: tuple, b: tuple, wanted: tuple[str, ...] = ("mean", "median", "right")
+) -> dict[str, str]:
+    """Mean, median and right share of a less b, groups of `Runs`' arguments."""
+    measures = {
+        "mean": (made.errors, "mean", 1, " px"),
+        "median": (made.errors, "median", 2, " px"),
+        "right": (made.right, "mean", 1, " points"),
+    }
+    return {
+        f"{key}_{name}": _shown(paired_difference(of(*a), of(*b), statistic), digits, unit)
+        for name, (of, statistic, digits, unit) in measures.items()
+        if name in wanted
+    }
+
+
+def _shown(found: Interval, digits: int, unit: str) -> str:
+    return style.interval(found, digits, unit, signs=True)
+
+
+def _separated(made: Runs) -> dict[str, str]:
+    """What length and augmentation change, alone: of the seed that all were made of."""
+    found = {}
+    for arch in ("xy", "deconv"):
+        (row,) = made.rows(arch, "longer")
+        for a, b in (("longer", "plain"), ("augmented", "plain"), ("improved", "longer")):
+            key, groups = f"{arch}_{a}_{b}", [(arch, v, row["seed"]) for v in (a, b)]
+            found |= _differences(key, made, *groups, ("mean", "median"))
+            if "longer" in (a, b):
+                wrong = (100 * stacked(made.answers(*g), lambda a: a.chosen > 0) for g in groups)
+                found[f"{key}_wrong"] = _shown(paired_difference(*wrong), 1, " points")
+                precise = (
+                    stacked(made.answers(*g), lambda a: a.errors_where_right) for g in groups
+                )
+                difference = paired_difference(*precise, "nanmedian")
+                found[f"{key}_precise"] = _shown(difference, 2, " px")
+    return found
+
+
+def _centred(made: Runs) -> dict[str, str]:
+    """Coordinates from the middle of the image, against those in pixels."""
+    found = _differences("centred", made, ("xy", "centred"), ("xy", "plain"))
+    for variant in ("plain", "centred"):
+        errors = made.errors("xy", variant)
+        found[f"{variant}_xy_median"] = f"{np.median(errors):.2f} px"
+        train = [test["center_error_px"]["mean"] for test in made.split("xy", variant, "train")]
+        found[f"{variant}_xy_train"] = style.spread(train, 1, " px")
+        validation = [seed[-1]["val_mean_px"] for seed in made.history("xy", variant)]
+        found[f"{variant}_xy_validation"] = style.spread(validation, 1, " px")
+        first = [seed[0]["train_loss"] for seed in made.history("xy", variant)]
+        found[f"{variant}_xy_first_loss"] = f"{np.mean(first):,.0f}"
+    return found
+
+
+def long_table(summary: dict, runs: dict) -> list[list]:
+    """A row for each run and its weights, the best on validation and the last."""
+    names = ("median", "mean", "p95", "rmse")
+    head = ["run", "head", "variant", "epochs", "seed", "weights", *(f"{n}_px" for n in names)]
+    rows = [[*head, "right", "wrong", "nowhere", "median_px_where_right", "r2"]]
+    for row in summary["rows"]:
+        about = [row[key] for key in ("run", "arch", "variant", "epochs", "seed")]
+        for weights, test in (("best", row["test"]), ("final", row["final"])):
+            rates = [test[f"{name}_rate"] for name in ("right", "wrong", "nowhere")]
+            errors = [round(test["center_error_px"][name], 3) for name in names]
+            where_right = round(test["center_error_px_right"]["median"], 3)
+            score = "" if test["r2"] is None else round(test["r2"], 4)
+            rows.append([*about, weights, *errors, *rates, where_right, score])
+    return rows

@@ -13,6 +13,7 @@ which the truth is with probability 1 - 2 / 2^S: 3/4 for three runs.
 resample is how often each picture and each run was drawn, and a mean of it a matrix product.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -56,13 +57,26 @@ def resample(
     draws = [num_pictures, *(runs - 1 for runs in num_runs)]
     generators = np.random.default_rng(seed).spawn(len(sizes))
     (value,) = measure(np.ones((1, num_pictures)), [np.ones((1, runs)) for runs in num_runs])
+    all_pictures = _drawn_pictures(num_pictures, resamples, seed)
     samples = []
     for start in range(0, resamples, CHUNK):
-        rows = min(CHUNK, resamples - start)
-        drawn = zip(generators, sizes, draws, strict=True)
-        pictures, *runs = (_counts(generator, rows, *each) for generator, *each in drawn)
+        pictures = all_pictures[start : start + CHUNK].astype(float)
+        drawn = [*zip(generators, sizes, draws, strict=True)][1:]
+        runs = [_counts(generator, len(pictures), *each) for generator, *each in drawn]
         samples.append(measure(pictures, runs))
     return float(value), np.concatenate(samples)
+
+
+@functools.lru_cache(maxsize=4)  # 20 MB each; drawing them takes longer than most measures
+def _drawn_pictures(num_pictures: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each picture was drawn, uint16 [resamples, N]."""
+    (generator,) = np.random.default_rng(seed).spawn(1)
+    drawn = np.empty((resamples, num_pictures), np.uint16)
+    for start in range(0, resamples, CHUNK):
+        rows = drawn[start : start + CHUNK]
+        rows[:] = _counts(generator, len(rows), num_pictures, num_pictures)
+    drawn.setflags(write=False)
+    return drawn
 
 
 def percentiles(value: float, samples: np.ndarray) -> Interval:
@@ -135,19 +149,47 @@ def paired_difference(
 def _means(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.ndarray:
     """Means [R] of values [S, N], each as often as its run [R, S] times its picture [R, N]."""
     known = ~np.isnan(values)
-    total = ((pictures @ np.where(known, values, 0).T) * runs).sum(axis=1)
-    count = ((pictures @ known.T) * runs).sum(axis=1)
+    total = _total(np.where(known, values, 0), pictures, runs)
+    count = _total(known, pictures, runs)
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
+
+def _total(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """Sums [R] of values [S, N], each as often as its run [R, S] times its picture [R, N]."""
+    # So thin a product that the threads of BLAS would only wait for each other.
+    sums = np.einsum("rn,sn->rs", pictures, values.astype(float))
+    return (sums * runs).sum(axis=1)
 
 
 def _medians(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.ndarray:
     """The same of medians: the middle one of the values in order, or the mean of two."""
-    run, picture = np.divmod(np.argsort(values, axis=None), values.shape[1])
-    ordered = values[run, picture]  # NaN are last, so that they are the middle of nothing
-    ends = np.cumsum(runs[:, run] * pictures[:, picture], axis=1)
-    count = ((runs @ ~np.isnan(values)) * pictures).sum(axis=1, keepdims=True)
+    order = np.argsort(values, axis=None)  # NaN are last, so that they are the middle of nothing
+    middle, reach = (~np.isnan(values)).sum() // 2, 50 + values.size // 12
+    # The median of almost every resample is near that of the data; the rest look at all values.
+    near = slice(max(middle - reach, 0), middle + reach)
+    found, sure = _medians_among(near, order, values, pictures, runs)
+    if not sure.all():
+        rest = pictures[~sure], runs[~sure]
+        found[~sure], _ = _medians_among(slice(0, values.size), order, values, *rest)
+    return found
+
+
+def _medians_among(
+    ranks: slice, order: np.ndarray, values: np.ndarray, pictures: np.ndarray, runs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Medians [R] if they are among these ranks of `order`, and whether they are: bool [R]."""
+    run, picture = np.divmod(order[ranks], values.shape[1])
+    ordered = np.append(values[run, picture], np.nan)
+    is_before = np.zeros(values.size)
+    is_before[order[: ranks.start]] = 1
+    before = _total(is_before.reshape(values.shape), pictures, runs)[:, None]
+    times = np.take(pictures, picture, axis=1)
+    times *= np.take(runs, run, axis=1)
+    ends = before + np.cumsum(times, axis=1, out=times)
+    count = _total(~np.isnan(values), pictures, runs)[:, None]
     lower, upper = ((ends <= middle // 2).sum(axis=1) for middle in (count - 1, count))
-    return (ordered[lower] + ordered[upper]) / 2
+    sure = (before <= (count - 1) // 2) & (ends[:, -1:] > count // 2)
+    return (ordered[lower] + ordered[upper]) / 2, sure[:, 0]
 
 
 STATISTICS = {"mean": _means, "median": _medians, "nanmean": _means, "nanmedian": _medians}
