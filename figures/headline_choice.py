@@ -182,11 +182,15 @@ def _agreement(made: "Runs") -> dict[str, str]:
 
 
 def _confidence(made: "Runs") -> dict[str, str]:
+    def least_certain(answered: Answered) -> np.ndarray:
+        assert answered.confidence is not None  # maps have one
+        return dropped(answered.confidence)
+
     found = {}
     for arch in CONFIDENT:
         for variant in ("plain", "improved"):
             right = made.right(arch, variant)
-            gone = stacked(made.answers(arch, variant), lambda a: dropped(a.confidence))
+            gone = stacked(made.answers(arch, variant), least_certain)
             kept = np.where(gone, np.nan, right)
             gain = paired_difference(kept, right, "nanmean", paired_seeds=True)
             key = f"{variant}_{arch}"
@@ -200,20 +204,13 @@ def _confidence(made: "Runs") -> dict[str, str]:
 def draw(made: "Runs", results_dir: Path) -> Figure:
     """Right answers by area ratio, the model's predictions, and both sides of training."""
     figure = new_figure(style.WIDTH, 7.2)
-    upper, lower = figure.subfigures(2, 1)
+    grid = figure.add_gridspec(2, 1)
+    upper, lower = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     for axis, variant in zip(upper.subplots(1, 2, sharey=True), ("plain", "improved"), strict=True):
         _draw_ratios(axis, made, variant)
     upper.axes[0].set_ylabel("right, % of all answers")
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=style.HEADS[arch].color,
-            marker=style.HEADS[arch].marker,
-            label=style.HEADS[arch].title,
-        )
-        for arch in HEADS
-    ]
+    looks = [style.HEADS[arch] for arch in HEADS]
+    handles = [Line2D([], [], color=h.color, marker=h.marker, label=h.title) for h in looks]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     predicted, sigma, precision = lower.subplots(1, 3)
     _draw_predictions(predicted, results_dir)
