@@ -261,6 +261,10 @@ def _centred(made: Runs) -> dict[str, str]:
         found[f"{variant}_xy_validation"] = style.spread(validation, 1, " px")
         first = [seed[0]["train_loss"] for seed in made.history("xy", variant)]
         found[f"{variant}_xy_first_loss"] = f"{np.mean(first):,.0f}"
+    (train,) = made.split("xy", "longer", "train")
+    found["longer_xy_train"] = f"{train['center_error_px']['mean']:.1f} px"
+    found["longer_xy_mean"] = f"{made.errors('xy', 'longer').mean():.1f} px"
+    found["centred_xy_mean"] = f"{made.errors('xy', 'centred').mean():.1f} px"
     return found
 
 

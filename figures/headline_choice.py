@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 EDGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)  # of area ratios
 NEAR_TIE = 0.95
+CLEAR = 0.5  # area ratios below it leave no doubt
 TRAININGS = {"short": "5", "plain": "12", "augmented": "12 +\naugm.", "longer": "40",
              "improved": "40 +\naugm."}  # fmt: skip
 CONFIDENT = ("deconv", "score_map")
@@ -152,6 +153,10 @@ def _domains(results_dir: Path) -> dict[str, str]:
     likeliest = fit_sigma(log_areas, right)
     found["likeliest_sigma"] = f"{likeliest:.3f}"
     found["likeliest_wrong"] = f"{100 - 100 * expected_right(log_areas, likeliest):.1f} %"
+    clear = area_ratios(answered[0].rectangles) < CLEAR
+    found["clear_wrong"] = str(int((right[:, clear] == 0).sum()))
+    found["all_wrong"] = str(int((right == 0).sum()))
+    found["likeliest_sigma_unclear"] = f"{fit_sigma(log_areas[~clear], right[:, ~clear]):.3f}"
     found["deconv_3_observed"] = f"{100 - 100 * np.nanmean(right):.1f} %"
     return found
 
