@@ -59,6 +59,14 @@ class Runs:
         """Per cent [S, N]: 100 where the answer is right, else 0."""
         return 100 * stacked(self.answers(arch, variant, seed), lambda a: a.right)
 
+    def wrong(self, arch: str, variant: str, seed: int | None = None) -> np.ndarray:
+        """Per cent [S, N]: 100 where another rectangle was answered, else 0."""
+        return 100 * stacked(self.answers(arch, variant, seed), lambda a: a.chosen > 0)
+
+    def errors_where_right(self, arch: str, variant: str, seed: int | None = None) -> np.ndarray:
+        """Errors [S, N] in px where the answer is right, else NaN."""
+        return stacked(self.answers(arch, variant, seed), lambda a: a.errors_where_right)
+
     def split(self, arch: str, variant: str, name: str) -> list[dict]:
         """Metrics of every seed on a split, of the weights that did best on validation."""
         rows = self.rows(arch, variant)
@@ -159,7 +167,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
             continue
         errors, right = made.errors(arch, variant), made.right(arch, variant)
         chosen = stacked(made.answers(arch, variant), lambda a: a.chosen)
-        where_right = stacked(made.answers(arch, variant), lambda a: a.errors_where_right)
+        where_right = made.errors_where_right(arch, variant)
         lines.append(
             [
                 style.HEADS[arch].title,
@@ -230,15 +238,13 @@ def _separated(made: Runs) -> dict[str, str]:
     for arch in ("xy", "deconv"):
         (row,) = made.rows(arch, "longer")
         for a, b in (("longer", "plain"), ("augmented", "plain"), ("improved", "longer")):
-            key, groups = f"{arch}_{a}_{b}", [(arch, v, row["seed"]) for v in (a, b)]
-            found |= _differences(key, made, *groups, ("mean", "median"))
+            key, first, second = f"{arch}_{a}_{b}", (arch, a, row["seed"]), (arch, b, row["seed"])
+            found |= _differences(key, made, first, second, ("mean", "median"))
             if "longer" in (a, b):
-                wrong = (100 * stacked(made.answers(*g), lambda a: a.chosen > 0) for g in groups)
-                found[f"{key}_wrong"] = _shown(paired_difference(*wrong), 1, " points")
-                precise = (
-                    stacked(made.answers(*g), lambda a: a.errors_where_right) for g in groups
-                )
-                difference = paired_difference(*precise, "nanmedian")
+                wrong = paired_difference(made.wrong(*first), made.wrong(*second))
+                found[f"{key}_wrong"] = _shown(wrong, 1, " points")
+                precise = made.errors_where_right(*first), made.errors_where_right(*second)
+                difference = paired_difference(*precise, statistic="nanmedian")
                 found[f"{key}_precise"] = _shown(difference, 2, " px")
     return found
 
@@ -255,6 +261,10 @@ def _centred(made: Runs) -> dict[str, str]:
         found[f"{variant}_xy_validation"] = style.spread(validation, 1, " px")
         first = [seed[0]["train_loss"] for seed in made.history("xy", variant)]
         found[f"{variant}_xy_first_loss"] = f"{np.mean(first):,.0f}"
+    (train,) = made.split("xy", "longer", "train")
+    found["longer_xy_train"] = f"{train['center_error_px']['mean']:.1f} px"
+    found["longer_xy_mean"] = f"{made.errors('xy', 'longer').mean():.1f} px"
+    found["centred_xy_mean"] = f"{made.errors('xy', 'centred').mean():.1f} px"
     return found
 
 

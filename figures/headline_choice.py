@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 EDGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)  # of area ratios
 NEAR_TIE = 0.95
+CLEAR = 0.5  # area ratios below it leave no doubt
 TRAININGS = {"short": "5", "plain": "12", "augmented": "12 +\naugm.", "longer": "40",
              "improved": "40 +\naugm."}  # fmt: skip
 CONFIDENT = ("deconv", "score_map")
@@ -152,6 +153,10 @@ def _domains(results_dir: Path) -> dict[str, str]:
     likeliest = fit_sigma(log_areas, right)
     found["likeliest_sigma"] = f"{likeliest:.3f}"
     found["likeliest_wrong"] = f"{100 - 100 * expected_right(log_areas, likeliest):.1f} %"
+    clear = area_ratios(answered[0].rectangles) < CLEAR
+    found["clear_wrong"] = str(int((right[:, clear] == 0).sum()))
+    found["all_wrong"] = str(int((right == 0).sum()))
+    found["likeliest_sigma_unclear"] = f"{fit_sigma(log_areas[~clear], right[:, ~clear]):.3f}"
     found["deconv_3_observed"] = f"{100 - 100 * np.nanmean(right):.1f} %"
     return found
 
@@ -182,11 +187,15 @@ def _agreement(made: "Runs") -> dict[str, str]:
 
 
 def _confidence(made: "Runs") -> dict[str, str]:
+    def least_certain(answered: Answered) -> np.ndarray:
+        assert answered.confidence is not None  # maps have one
+        return dropped(answered.confidence)
+
     found = {}
     for arch in CONFIDENT:
         for variant in ("plain", "improved"):
             right = made.right(arch, variant)
-            gone = stacked(made.answers(arch, variant), lambda a: dropped(a.confidence))
+            gone = stacked(made.answers(arch, variant), least_certain)
             kept = np.where(gone, np.nan, right)
             gain = paired_difference(kept, right, "nanmean", paired_seeds=True)
             key = f"{variant}_{arch}"
@@ -200,20 +209,13 @@ def _confidence(made: "Runs") -> dict[str, str]:
 def draw(made: "Runs", results_dir: Path) -> Figure:
     """Right answers by area ratio, the model's predictions, and both sides of training."""
     figure = new_figure(style.WIDTH, 7.2)
-    upper, lower = figure.subfigures(2, 1)
+    grid = figure.add_gridspec(2, 1)
+    upper, lower = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     for axis, variant in zip(upper.subplots(1, 2, sharey=True), ("plain", "improved"), strict=True):
         _draw_ratios(axis, made, variant)
     upper.axes[0].set_ylabel("right, % of all answers")
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=style.HEADS[arch].color,
-            marker=style.HEADS[arch].marker,
-            label=style.HEADS[arch].title,
-        )
-        for arch in HEADS
-    ]
+    looks = [style.HEADS[arch] for arch in HEADS]
+    handles = [Line2D([], [], color=h.color, marker=h.marker, label=h.title) for h in looks]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     predicted, sigma, precision = lower.subplots(1, 3)
     _draw_predictions(predicted, results_dir)

@@ -29,16 +29,17 @@ class _Answer:
     confidence: np.ndarray | None = None
 
 
-class _Made:
+class _Made(headline.Runs):
     """As `headline.Runs`, of the same answers whatever the head and variant."""
 
     def __init__(self, answers):
+        super().__init__({"rows": []}, {}, RESULTS)
         self._answers = answers
 
-    def answers(self, arch, variant):
+    def answers(self, arch, variant, seed=None):
         return self._answers
 
-    def right(self, arch, variant):
+    def right(self, arch, variant, seed=None):
         return 100.0 * np.stack([a.chosen == 0 for a in self._answers])
 
 

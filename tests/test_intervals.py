@@ -321,3 +321,16 @@ def test_differences_of_what_does_not_match():
         paired_difference(np.zeros((2, 4)), np.zeros((2, 5)))
     with pytest.raises(ValueError, match="number of paired runs differs: 2, 3"):
         paired_difference(np.zeros((2, 4)), np.zeros((3, 4)), paired_seeds=True)
+
+
+def test_medians_of_runs_far_apart_are_found_beyond_the_middle():
+    # Draws of two of three runs, whose medians are far from that of all: each resample by hand.
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(3, 400)) + np.array([[-50.0], [0.0], [50.0]])
+    values[0, :7] = np.nan
+    pictures = rng.multinomial(400, np.full(400, 1 / 400), size=30).astype(float)
+    runs = rng.multinomial(2, np.full(3, 1 / 3), size=30).astype(float)
+    found = intervals.STATISTICS["nanmedian"](values, pictures, runs)
+    times = (runs[:, :, None] * pictures[:, None]).reshape(30, -1).astype(int)
+    expected = [np.nanmedian(np.repeat(values.ravel(), each)) for each in times]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
