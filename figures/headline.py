@@ -10,9 +10,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
 from figures import headline_choice, style
-from figures.answered import Answered, stacked
+from figures.answered import stacked
+from figures.headline_runs import Runs
 from rectloc_tf.experiments.headline import HEADS
-from rectloc_tf.experiments.plan import DOMAIN
+from rectloc_tf.experiments.plan import COMPARED as ORIGINALS
 from rectloc_tf.geometry import FRAME, centers
 from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.results.intervals import Interval, bootstrap, paired_difference
@@ -22,59 +23,6 @@ COMPARED = ("plain", "improved")
 PAIRS = (("deconv", "xy"), ("score_map", "deconv"), ("score_map", "xy"))
 LINES = {"plain": "--", "improved": "-"}
 TYPICAL = 6  # of the scenes shown; then two where no head is right
-
-
-class Runs:
-    """The answers of an experiment's final weights, by head and variant.
-
-    Args:
-        summary, runs, results_dir: as `draw`.
-    """
-
-    def __init__(self, summary: dict, runs: dict, results_dir: Path):
-        self._summary, self._runs, self._results_dir = summary, runs, results_dir
-
-    def rows(self, arch: str, variant: str) -> list[dict]:
-        """The rows of every seed."""
-        rows = self._summary["rows"]
-        return [row for row in rows if (row["arch"], row["variant"]) == (arch, variant)]
-
-    def has(self, *groups: tuple[str, str]) -> bool:
-        """Whether there is a run of each of some heads and variants."""
-        return all(self.rows(*group) for group in groups)
-
-    def answers(self, arch: str, variant: str, seed: int | None = None) -> list[Answered]:
-        """What every seed answered, or one alone."""
-        return [
-            Answered(self._runs[row["run"]], row["run"], DOMAIN, self._results_dir)
-            for row in self.rows(arch, variant)
-            if seed in (None, row["seed"])
-        ]
-
-    def errors(self, arch: str, variant: str, seed: int | None = None) -> np.ndarray:
-        """Errors [S, N] in px."""
-        return stacked(self.answers(arch, variant, seed), lambda a: a.errors)
-
-    def right(self, arch: str, variant: str, seed: int | None = None) -> np.ndarray:
-        """Per cent [S, N]: 100 where the answer is right, else 0."""
-        return 100 * stacked(self.answers(arch, variant, seed), lambda a: a.right)
-
-    def wrong(self, arch: str, variant: str, seed: int | None = None) -> np.ndarray:
-        """Per cent [S, N]: 100 where another rectangle was answered, else 0."""
-        return 100 * stacked(self.answers(arch, variant, seed), lambda a: a.chosen > 0)
-
-    def errors_where_right(self, arch: str, variant: str, seed: int | None = None) -> np.ndarray:
-        """Errors [S, N] in px where the answer is right, else NaN."""
-        return stacked(self.answers(arch, variant, seed), lambda a: a.errors_where_right)
-
-    def split(self, arch: str, variant: str, name: str) -> list[dict]:
-        """Metrics of every seed on a split, of the weights that did best on validation."""
-        rows = self.rows(arch, variant)
-        return [self._runs[row["run"]]["splits"][name][str(DOMAIN)] for row in rows]
-
-    def history(self, arch: str, variant: str) -> list[list[dict]]:
-        """What every seed's validations found, epoch by epoch."""
-        return [self._runs[row["run"]]["history"] for row in self.rows(arch, variant)]
 
 
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
@@ -189,7 +137,7 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
     Nothing of a study that lacks some of the runs.
     """
     made = Runs(summary, runs, results_dir)
-    more = [(arch, variant) for arch in ("xy", "deconv") for variant in ("longer", "augmented")]
+    more = [(arch, variant) for arch in ORIGINALS for variant in ("longer", "augmented")]
     shorts = [(arch, "short") for arch in HEADS]
     if not made.has(*_groups(), *more, *shorts, ("xy", "centred")):
         return {}
@@ -201,7 +149,7 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
     for variant in COMPARED:
         for a, b in PAIRS:
             found |= _differences(f"{variant}_{a}_{b}", made, (a, variant), (b, variant))
-        squares = {arch: made.errors(arch, variant) ** 2 for arch in ("deconv", "xy")}
+        squares = {arch: made.errors(arch, variant) ** 2 for arch in ORIGINALS}
         for arch, each in squares.items():
             found[f"{variant}_{arch}_rms"] = f"{np.sqrt(each.mean()):.1f} px"
         more = paired_difference(squares["deconv"], squares["xy"])
@@ -235,7 +183,7 @@ def _shown(found: Interval, digits: int, unit: str) -> str:
 def _separated(made: Runs) -> dict[str, str]:
     """What length and augmentation change, alone: of the seed that all were made of."""
     found = {}
-    for arch in ("xy", "deconv"):
+    for arch in ORIGINALS:
         (row,) = made.rows(arch, "longer")
         for a, b in (("longer", "plain"), ("augmented", "plain"), ("improved", "longer")):
             key, first, second = f"{arch}_{a}_{b}", (arch, a, row["seed"]), (arch, b, row["seed"])

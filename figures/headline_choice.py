@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,6 +11,7 @@ from matplotlib.ticker import FuncFormatter
 
 from figures import style
 from figures.answered import Answered, stacked
+from figures.headline_runs import Runs
 from figures.noise import (
     Chosen,
     Prediction,
@@ -36,15 +36,14 @@ from rectloc_tf.results.intervals import (
 from rectloc_tf.results.metrics import PICK_RADIUS
 from rectloc_tf.results.rundir import read_json
 
-if TYPE_CHECKING:
-    from figures.headline import Runs
-
 EDGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)  # of area ratios
 NEAR_TIE = 0.95
 CLEAR = 0.5  # area ratios below it leave no doubt
 TRAININGS = {"short": "5", "plain": "12", "augmented": "12 +\naugm.", "longer": "40",
              "improved": "40 +\naugm."}  # fmt: skip
 CONFIDENT = ("deconv", "score_map")
+MATCHED_ALONE = ("deconv",)  # heads whose sigma is matched on each number of rectangles too
+LABELS = {"xy": (-10, 5), "deconv": (5, -12)}  # places of a point's label, in points
 DROPPED = 0.1  # the least certain share of the answers
 
 
@@ -111,7 +110,7 @@ def predictions(results_dir: Path, arch: str) -> dict[int, Prediction]:
     return {d: predict_wrong(fit, chosen_of(answers(arch, d))) for d in (2, 4, 5)}
 
 
-def numbers(made: "Runs", results_dir: Path) -> dict[str, str]:
+def numbers(made: Runs, results_dir: Path) -> dict[str, str]:
     """Shares of the mean error, sigmas, predictions, and what confidence says."""
     found = {}
     for arch in HEADS:
@@ -141,7 +140,7 @@ def _domains(results_dir: Path) -> dict[str, str]:
         for d in (2, 3, 4, 5):
             chosen = stacked(answers(arch, d), lambda a: a.chosen)
             found[f"{arch}_{d}_nowhere"] = f"{100 * (chosen < 0).mean():.1f} %"
-            if arch == "deconv":
+            if arch in MATCHED_ALONE:
                 sigma = match_sigma(chosen_of(answers(arch, d))).interval
                 found[f"{arch}_{d}_sigma"] = style.interval(sigma, 3)
                 ties = area_ratios(answers(arch, d)[0].rectangles) >= NEAR_TIE
@@ -161,7 +160,7 @@ def _domains(results_dir: Path) -> dict[str, str]:
     return found
 
 
-def _between(made: "Runs") -> dict[str, str]:
+def _between(made: Runs) -> dict[str, str]:
     """How many of coordinates' answers nowhere are between the two largest rectangles."""
     found = {}
     for variant in ("plain", "improved"):
@@ -178,7 +177,7 @@ def _between(made: "Runs") -> dict[str, str]:
     return found
 
 
-def _agreement(made: "Runs") -> dict[str, str]:
+def _agreement(made: Runs) -> dict[str, str]:
     wrong = stacked(made.answers("deconv", "plain"), lambda a: a.chosen) > 0
     return {
         "wrong_by_any": str(int(wrong.any(axis=0).sum())),
@@ -186,7 +185,7 @@ def _agreement(made: "Runs") -> dict[str, str]:
     }
 
 
-def _confidence(made: "Runs") -> dict[str, str]:
+def _confidence(made: Runs) -> dict[str, str]:
     def least_certain(answered: Answered) -> np.ndarray:
         assert answered.confidence is not None  # maps have one
         return dropped(answered.confidence)
@@ -206,7 +205,7 @@ def _confidence(made: "Runs") -> dict[str, str]:
     return found
 
 
-def draw(made: "Runs", results_dir: Path) -> Figure:
+def draw(made: Runs, results_dir: Path) -> Figure:
     """Right answers by area ratio, the model's predictions, and both sides of training."""
     figure = new_figure(style.WIDTH, 7.2)
     grid = figure.add_gridspec(2, 1)
@@ -223,7 +222,7 @@ def draw(made: "Runs", results_dir: Path) -> Figure:
     return figure
 
 
-def _draw_ratios(axis, made: "Runs", variant: str) -> None:
+def _draw_ratios(axis, made: Runs, variant: str) -> None:
     for shift, arch in zip((-0.006, 0, 0.006), HEADS, strict=True):
         _, color, marker = style.HEADS[arch]
         answers = made.answers(arch, variant)
@@ -260,15 +259,16 @@ def _draw_predictions(axis, results_dir: Path) -> None:
                 for value, found in ((x, each.predicted), (y, each.observed))
             ]
             axis.errorbar(x, y, bars[1], bars[0], fmt=marker, color=color, ms=5, lw=1)
-            place = (5, -12) if arch == "deconv" else (-10, 5)
-            axis.annotate(str(d), (x, y), xytext=place, textcoords="offset points", fontsize=9)
+            axis.annotate(
+                str(d), (x, y), xytext=LABELS[arch], textcoords="offset points", fontsize=9
+            )
     axis.plot([0, 15], [0, 15], color="black", lw=0.8)
     axis.set(xlim=(0, 15), ylim=(0, 15), aspect="equal")
     axis.set(xlabel="wrong, predicted, %", ylabel="wrong, observed, %")
     axis.grid(alpha=0.3)
 
 
-def _draw_training(sigma_axis, precision_axis, made: "Runs") -> None:
+def _draw_training(sigma_axis, precision_axis, made: Runs) -> None:
     for shift, arch in zip((-0.12, 0, 0.12), HEADS, strict=True):
         _, color, marker = style.HEADS[arch]
         for place, variant in enumerate(TRAININGS):

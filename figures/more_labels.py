@@ -25,6 +25,7 @@ FAINT, MIN_DISTANCE = 64, 21.0  # of the answer that is shown
 APART = 28  # working px between the centres of what is shown
 # FinalExp3 of the original, tested on one rectangle, as it stands on an axis that says "ln MSE";
 # and its number of test batches, by which such sums are divided (an inference).
+HEATMAPS = ("deconv",)
 ORIGINAL, BATCHES = {"one": 98_000, "both": 35_000}, 500
 # An all-black map's MSE there: against a disc of brightness 255, read off, and of 150.
 BLACK = {"one": 202.0, "both": 202.0 * (150 / 255) ** 2}
@@ -144,7 +145,7 @@ def _draw_differences(found: list[Pairs], differing: dict) -> Figure:
 
 def _draw_ln_mse(found: list[Pairs]) -> Figure:
     """The original's values and ours, each with what an all-black map scores."""
-    heatmaps = [pair for pair in found if pair.arch == "deconv"]
+    heatmaps = [pair for pair in found if pair.arch in HEATMAPS]
     figure = new_figure(style.WIDTH, 3.6)
     axes = figure.subplots(1, 1 + len(heatmaps), sharey=True, squeeze=False)[0]
     places = dict(zip(LABELS, (0, 1), strict=True))

