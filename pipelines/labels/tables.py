@@ -77,5 +77,5 @@ def _align(path: Path, number: int, cells: list[str], width: int, names: int) ->
     lacking = width - len(cells)
     surplus = cells[width:] if lacking < 0 else cells[names:] if lacking else []
     if any(cell.strip() for cell in surplus) or len(cells) < names:
-        raise UserError(f"{path} row {number}: {len(cells)} cells; must be {width}, as in row 1")
+        raise UserError(f"{path} row {number}: {len(cells)} cells; the header has {width}")
     return cells[:width] + [""] * lacking
