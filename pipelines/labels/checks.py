@@ -9,7 +9,7 @@ import numpy as np
 from pipelines.labels.labelled import LabelledImages
 from rectloc_tf.errors import ConfigError
 
-FAR = 6.0  # robust standard deviations: about 1 in 500 million points of a normal distribution
+FAR = 7.0  # robust standard deviations, which normal points never reach
 _TO_SIGMA = 1.4826  # from the median absolute deviation of a normal distribution
 _FEWEST = 8  # images in which a keypoint must be labelled for "usual" to mean something
 _SIDE = 0.3  # sine of the angle from which a point is clearly on one side of a line
