@@ -141,20 +141,18 @@ def _read_image(
     finder: ImageFinder,
 ) -> tuple[_Label | None, list[Entry]]:
     labelled = visibility != NOT_LABELLED
-    absent = _names_where(~labelled, chosen)
+    present, absent = _names_where(labelled, chosen), _names_where(~labelled, chosen)
     entries = [Entry(UNLABELLED, row, absent, name)] if absent else []
     try:
         path = finder.find(name)
     except UserError as error:
         raise UserError(f"{row}, column 1: {error}") from error
-    kind, detail, size = MISSING, name, None
-    if path:
-        try:
-            kind, size = UNREADABLE, image_size(path)
-        except ValueError as error:
-            detail = f"{path}: {error}"
-    if path is None or size is None:
-        return None, [*entries, Entry(kind, row, _names_where(labelled, chosen), detail)]
+    if path is None:
+        return None, [*entries, Entry(MISSING, row, present, name)]
+    try:
+        size = image_size(path)
+    except ValueError as error:
+        return None, [*entries, Entry(UNREADABLE, row, present, f"{path}: {error}")]
     outside = labelled & ((points < 0) | (points > size)).any(-1)
     for k in np.flatnonzero(outside):
         x, y = points[k] - 0.5
