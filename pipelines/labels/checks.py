@@ -125,7 +125,9 @@ def _swapped(data: LabelledImages, pairs: Sequence[tuple[str, str]]):
         left, right = (data.points[:, data.names.index(name)] for name in pair)
         along, middle = right - left, (left + right) / 2
         rest = [k for k, name in enumerate(data.names) if name not in pair]
-        sines = np.stack([_sine(along, data.points[:, k] - middle) for k in rest], 1)
+        sines = np.empty((len(data), len(rest)))
+        for column, k in enumerate(rest):
+            sines[:, column] = _sine(along, data.points[:, k] - middle)
         reliable = [_usual_side(column) for column in sines.T]
         votes = np.nansum(np.sign(sines) * (np.abs(sines) > _SIDE) * reliable, axis=1)
         for i in np.flatnonzero(votes < 0):

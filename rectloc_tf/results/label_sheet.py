@@ -14,7 +14,8 @@ from rectloc_tf.errors import UserError
 from rectloc_tf.results.output_files import SOFTWARE, atomic_path, check_foreign
 
 MOST = 24
-_COLUMNS, _SIDE, _DPI = 6, 2.4, 120  # pictures in a row; inches; pixels an inch
+_COLUMNS, _DPI = 6, 120  # pictures in a row; pixels an inch
+_SIDE, _TITLE, _KEY = 2.4, 0.25, 0.25  # inches: a picture's width, its title, a row of the key
 _SUSPICIOUS = "#c00000"
 
 
@@ -44,9 +45,13 @@ def draw_sheet(
     columns = min(_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     key = _key_rows(data.names)
-    figure = Figure(figsize=(max(columns, 3) * _SIDE, rows * (_SIDE + 0.3) + 0.25 * len(key)))
-    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[*[_SIDE] * rows, 0.25 * len(key)])
-    grid.update(left=0.01, right=0.99, top=0.96, bottom=0.01, wspace=0.04, hspace=0.14)
+    width, height = np.median(data.sizes[list(shown)], axis=0)
+    tall = _SIDE * min(height / width, 1.5) + _TITLE
+    heights = [*[tall] * rows, _KEY * len(key)]
+    figure = Figure(figsize=(max(columns, 3) * _SIDE, sum(heights) + _TITLE))
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=heights)
+    top = 1 - _TITLE / figure.get_figheight()
+    grid.update(left=0.01, right=0.99, top=top, bottom=0.01, wspace=0.04, hspace=_TITLE / tall)
     colors = keypoint_colors(len(data.names))
     for place, index in enumerate(shown):
         axis = figure.add_subplot(grid[place // columns, place % columns])
