@@ -24,11 +24,11 @@ def check_labels() -> int:
     output = cli.path_option("output") or Path("check_labels.png")
     check_writable("output", output)
     check_foreign("output", output)
-    if not cli.option("data"):
+    files, images_root = cli.option("data"), cli.option("images_root")
+    if not files:
         raise ConfigError("--data: left out; name a label file, or a folder with some")
-    data, ledger = read_labels(
-        *(cli.option(name) for name in ("data", "images_root", "individual", "keypoints"))
-    )
+    chosen = cli.option("individual"), cli.option("keypoints")
+    data, ledger = read_labels(files, images_root, *chosen)
     stream = message_stream(output)
     print("\n".join(label_report.ledger_lines(ledger)), file=stream)
     if not len(data):

@@ -87,28 +87,12 @@ flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the 
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
 
 # Labelled images of users.
-flags.DEFINE_string(
-    "data", "",
-    "Label file of DeepLabCut or Lightning Pose (CSV), a folder with several CollectedData*.csv, "
-    "or several with commas.",
-)  # fmt: skip
-flags.DEFINE_string(
-    "images_root", "",
-    "Folder below which the images lie; if left out, the label file's and its parents, up to the "
-    "one that has labeled-data.",
-)  # fmt: skip
+flags.DEFINE_string("data", "", "CSV label file, a folder with some, or several with commas.")
+flags.DEFINE_string("images_root", "", "Folder of the images; if left out, near the label file.")
 flags.DEFINE_string("individual", "", "Whose keypoints, in label files of several animals.")
 flags.DEFINE_string("keypoints", "", "Keypoints to use, with commas; all if left out.")
-flags.DEFINE_string(
-    "swap", "",
-    "Left and right keypoints, as leftear:rightear,lefteye:righteye; if left out, those whose "
-    "names say so.",
-)  # fmt: skip
-flags.DEFINE_string(
-    "split_by", "group",
-    "Splits by group (folder or video), at random as DeepLabCut does, or as a CSV file says: "
-    "image,split.",
-)  # fmt: skip
+flags.DEFINE_string("swap", "", "Left and right, as leftear:rightear; by name if left out.")
+flags.DEFINE_string("split_by", "group", "group (folder or video), random, or a CSV: image,split.")
 flags.DEFINE_string("fold", "", "i/k: the i-th of k parts is tested, groups or blocks of images.")
 
 # experiments.
