@@ -244,6 +244,8 @@ def test_an_image_outranks_one_that_has_less_of_its_path(tmp_path):
         ("C:\\p\\labeled-data\\mouse\\day 1\\i.png", "mouse/day 1"),
         ("labeled-data/i.png", "labeled-data"),
         ("frames/v/i.png", "frames/v"),
+        ("/frames/v/i.png", "frames/v"),
+        ("../v/i.png", "v"),
         ("i.png", "here"),
     ],
 )

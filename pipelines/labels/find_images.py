@@ -62,7 +62,7 @@ class ImageFinder:
         """
         if not os.path.isabs(name) or self._anywhere:
             for root in self._roots:
-                if (root / name).is_file():
+                if os.path.isfile(root / name):
                     return root / name
         return self._longest_match(name)
 
@@ -72,6 +72,7 @@ class ImageFinder:
         common = {parts: _common_end(parts, wanted) for parts in files}
         best = max(common.values(), default=0)
         found = [Path(*parts) for parts, count in common.items() if count == best]
+        found = [path for path in found if path.is_file()]
         if best == 1 and len(wanted) > 1:
             # Cameras number images alike: by its name alone, one of another folder is no match.
             found = [path for path in found if path.parent in self._roots]

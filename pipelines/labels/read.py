@@ -191,7 +191,7 @@ def _names_where(chosen: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
 
 def _group(name: str, path: Path) -> str:
     """The folder of an image as the label file names it, below `labeled-data` if it says so."""
-    folders = PurePosixPath(name).parts[:-1]
+    folders = [part for part in PurePosixPath(name).parts[:-1] if part not in ("/", "..")]
     if _DATA in folders[:-1]:
         folders = folders[folders.index(_DATA) + 1 :]
     return "/".join(folders) or path.parent.name
