@@ -201,13 +201,26 @@ def test_points_are_drawn_where_they_are_in_their_colours(tmp_path):
 
 def test_a_suspicious_image_has_a_red_title_and_names(tmp_path):
     red, white = [], []
-    for suspicious in ({}, {0: ["b"]}):
-        sheet, first, last = sheet_of(tmp_path, PLACES, ("a", "b"), suspicious)
+    for suspicious in ({}, {0: ["HHH"]}):
+        sheet, first, last = sheet_of(tmp_path, PLACES, ("a", "HHH"), suspicious)
         red.append((sheet == [0xC0, 0, 0]).all(-1).sum())
         inside = sheet[first[0] : last[0], first[1] : last[1]]
-        white.append((inside == 255).all(-1).sum())  # the name beside its point
+        white.append((inside > 180).all(-1).sum())  # the name beside its point
     assert red[1] > red[0] == 0
     assert white[1] > white[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("points", "window"),
+    [
+        ([[100, 300], [140, 340]], (54, 254, 187, 387)),  # a third, its middle theirs
+        ([[390, 10], [np.nan, np.nan]], (267, 0, 400, 133)),  # in a corner
+        ([[100, 100], [300, 200]], (50, 0, 350, 300)),  # 1.5 times as wide as they are
+        ([[10, 10], [390, 390]], (0, 0, 400, 400)),
+    ],
+)
+def test_a_suspicious_image_is_shown_around_its_points(points, window):
+    assert label_sheet.window_of(labelled([points], ("a", "b")), 0) == window
 
 
 def test_any_name_can_be_drawn(tmp_path):

@@ -219,7 +219,7 @@ DAMAGED = {
     ),
     "tabs": (bytes_of(b"scorer\tm\tm\nbodyparts\ta\ta\n"), "separated by tabs; must be commas"),
     "xlsx": (bytes_of(b"PK\x03\x04" + bytes(90)), "a spreadsheet (.xlsx, .ods) or ZIP file"),
-    "h5": (bytes_of(b"\x89HDF\r\n\x1a\n" + bytes(90)), "an HDF5 file; DeepLabCut keeps the same"),
+    "h5": (bytes_of(b"\x89HDF\r\n\x1a\n" + bytes(90)), "an HDF5 file; must be CSV (DeepLabCut "),
     "binary": (bytes_of(struct.pack("<9d", *range(9))), "not a CSV file (it holds binary data)"),
     "UTF-16": (text_of([*AB, ROW], encoding="utf-16"), "text in UTF-16; save it as UTF-8"),
     "Latin-1": (
