@@ -10,7 +10,7 @@ from pathlib import Path
 from pipelines.labels import alike, checks
 from pipelines.labels.labelled import LabelledImages
 from pipelines.labels.read import read_labels
-from pipelines.labels.splits import split_images
+from pipelines.labels.splits import parse_fold, split_images
 from rectloc_tf import cli
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.results import label_report
@@ -26,6 +26,8 @@ def check_labels() -> None:
     files, images_root = cli.option("data"), cli.option("images_root")
     if not files:
         raise ConfigError("--data: left out; name a label file, or a folder with some")
+    if cli.option("fold"):
+        parse_fold(cli.option("fold"))  # before anything is read
     chosen = cli.option("individual"), cli.option("keypoints")
     data, ledger = read_labels(files, images_root, *chosen)
     stream = message_stream(output)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipelines.labels import find_images
 from pipelines.labels.labelled import LabelledImages
 from pipelines.labels.ledger import Row
 from pipelines.labels.read import find_label_files, read_labels
@@ -193,6 +194,17 @@ def test_an_image_of_the_same_name_in_another_folder_is_no_match(tmp_path):
     assert len(data) == 0
     assert data.points.shape == (0, 1, 2)
     assert ledger.lines() == [f"{path} row 4, a: image missing (labeled-data/v/img0.png)"]
+
+
+def test_a_tree_is_listed_once_for_all_label_files(tmp_path, monkeypatch):
+    listed = []
+    monkeypatch.setattr(find_images, "folders_below", lambda root: listed.append(root) or [root])
+    for name in ("v", "w"):
+        (tmp_path / "labeled-data" / name).mkdir(parents=True)
+        rows = [[f"labeled-data/{name}/{n}.png", "1", "2"] for n in range(3)]
+        write_csv(tmp_path / "labeled-data" / name / "CollectedData.csv", [*A, *rows])
+    assert counts(read(tmp_path)[1]) == {"image missing": (6, 6)}
+    assert listed == [str(tmp_path)]
 
 
 def test_upper_and_lower_case_differ(tmp_path):
