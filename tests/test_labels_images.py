@@ -472,6 +472,12 @@ def test_the_digest_is_that_of_the_content(paths, tmp_path):
     assert len({digest, *digests}) == len(others) + 1
 
 
+def test_the_digest_tells_names_apart_that_look_alike_in_a_row(paths):
+    assert made(paths=paths, names=("a", "bc")).digest() != (
+        made(paths=paths, names=("ab", "c")).digest()
+    )
+
+
 def test_the_digest_names_an_image_that_has_gone(paths):
     paths[1].unlink()
     with pytest.raises(UserError, match=r"1\.png: cannot be read \(No such file"):
