@@ -1,5 +1,6 @@
 """Files of users: what their headers say, and what is refused."""
 
+import io
 import struct
 import zlib
 
@@ -11,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
+from pipelines.image_headers import JPEG_START, PNG_START, is_whole, read_size
 from rectloc_tf.errors import UserError
 from rectloc_tf.serving import image_files
-from rectloc_tf.serving.image_decoding import JPEG_START, PNG_START
-from rectloc_tf.serving.image_files import image_size_in_header, read_image_bytes
+from rectloc_tf.serving.image_files import read_image_bytes
 from rectloc_tf.serving.prediction import BATCH_SIZE, predict_files
 from tests.training import small_head
 
@@ -44,6 +45,10 @@ def jpeg_that_says(width, height):
 
 
 # Headers.
+
+
+def image_size_in_header(data):
+    return read_size(io.BytesIO(data))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
@@ -88,6 +93,16 @@ def test_any_bytes_have_a_size_or_are_refused(start, rest):
         return
     assert start
     assert min(width, height) >= 0
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_whole_files_end_with_their_mark(suffix):
+    data = encode(suffix)
+    assert is_whole(io.BytesIO(data))
+    for more in (b"", bytes(200_000)):  # as telephones put films behind their pictures
+        assert is_whole(io.BytesIO(data + more))
+    for length in (0, 4, 30, len(data) // 2, len(data) - 13):
+        assert not is_whole(io.BytesIO(data[:length]))
 
 
 # Reading.
