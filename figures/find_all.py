@@ -12,23 +12,30 @@ from rectloc_tf.results.drawing import new_figure
 RADII = {"f1": "F1 within 16 px", "f1_5px": "F1 within 5 px"}
 # What score_map was to reach, set before the runs were made: by metric and rectangles tested on.
 TARGETS = {"f1": {3: 0.98, 5: 0.96}, "f1_5px": {3: 0.95, 5: 0.90}}
-TARGETED = "score_map"
+TARGETED = "score_map, sharper"
+OFFSETS = ("score_map",)  # heads whose offsets move detections off the cells' centres
 MIN_DISTANCE = 10.0  # px of 224 between two detections of one class
 NEAR = 4  # working px around a detection in which its score is read off
 WHITE = {"deconv": 64.0, "score_map": 255.0}  # brightness that is shown white
 
 
-def _values(summary: dict, arch: str, key: str) -> dict[int, list[float]]:
+def _values(summary: dict, who: str, key: str) -> dict[int, list[float]]:
     """Values of every seed by test domain."""
     found: dict[int, list[float]] = {}
     for row in summary["rows"]:
-        if row["arch"] == arch:
+        if row["who"] == who:
             found.setdefault(row["tested"], []).append(row[key])
     return dict(sorted(found.items()))
 
 
-def _heads(summary: dict) -> list[str]:
-    return list(dict.fromkeys(row["arch"] for row in summary["rows"]))
+def _kinds(summary: dict) -> dict[str, tuple[style.Head, str]]:
+    """How each kind of run is shown, its name in the title: by name, and its line."""
+    kinds = {}
+    for row in summary["rows"]:
+        head, (_, _, more) = style.HEADS[row["arch"]], row["who"].partition(", ")
+        title = f"{head.title}, {more}" if more else head.title
+        kinds[row["who"]] = head._replace(title=title), "--" if more else "-"
+    return kinds
 
 
 def reached(summary: dict) -> dict[tuple[str, int], bool]:
@@ -54,12 +61,11 @@ def _draw_scores(summary: dict) -> Figure:
     figure = new_figure(style.WIDTH, 3.5)
     axes = figure.subplots(1, len(panels))
     for axis, (key, title) in zip(axes, panels.items(), strict=True):
-        for arch in _heads(summary):
-            name, color, marker = style.HEADS[arch]
-            values = _values(summary, arch, key)
+        for who, ((name, color, marker), line) in _kinds(summary).items():
+            values = _values(summary, who, key)
             low, high = ([f(v) for v in values.values()] for f in (min, max))
             means = [np.mean(v) for v in values.values()]
-            axis.plot(list(values), means, marker=marker, color=color, label=name)
+            axis.plot(list(values), means, line, marker=marker, color=color, label=name)
             axis.fill_between(list(values), low, high, color=color, alpha=0.2, linewidth=0)
         targets = TARGETS.get(key, {})
         if targets:
@@ -85,19 +91,20 @@ def _draw_scenes(summary: dict, runs: dict, results_dir: Path) -> Figure | None:
     for row in summary["rows"]:
         pictures = runs[row["run"]]["pictures"]
         if all(str(domain) in pictures for domain in summary["domains"]):
-            pictured.setdefault(row["arch"], (pictures, row["threshold"]))
+            pictured.setdefault(row["who"], (pictures, row["threshold"], row["arch"]))
     if not pictured:
         return None
     columns, rows = len(summary["domains"]), len(pictured)
     figure = new_figure(style.WIDTH, rows * style.WIDTH / columns + 0.5)
     axes = figure.subplots(rows, columns, squeeze=False)
-    for i, (arch, (pictures, threshold)) in enumerate(pictured.items()):
-        style.label_row(axes[i, 0], style.HEADS[arch].title)
+    kinds = _kinds(summary)
+    for i, (who, (pictures, threshold, arch)) in enumerate(pictured.items()):
+        style.label_row(axes[i, 0], kinds[who][0].title.replace(", ", ",\n"))
         for axis, domain in zip(axes[i], summary["domains"], strict=True):
             kept = pictures[str(domain)]
             tiles = style.read_sheet(results_dir / "runs" / kept["sheet"], len(kept["points"]))
             peaks = find_peaks(tiles[1, 0], threshold, MIN_DISTANCE)
-            if arch == TARGETED:  # its offsets move detections off the cells' centres
+            if arch in OFFSETS:
                 peaks = scored(tiles[1, 0], kept["detections"][0], threshold)
             show_places(axis, tiles[1, 0], kept["rectangles"][0], peaks, WHITE.get(arch, 255.0))
             if not i:
@@ -119,24 +126,23 @@ def scored(tile: np.ndarray, points: list, threshold: float) -> list[Peak]:
 
 def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """A line for each head and metric, and what was to be reached; the range over seeds."""
-    metrics = {**RADII, "count_error": "count error"}
+    metrics = RADII
     domains, lines = summary["domains"], []
-    for arch in _heads(summary):
+    for who, (kind, _) in _kinds(summary).items():
         for key, name in metrics.items():
-            values = _values(summary, arch, key)
-            digits = 2 if key == "count_error" else 3
-            cells = [style.spread(values.get(d, []), digits) for d in domains]
-            lines.append([style.HEADS[arch].title, name, *cells])
-            if arch == TARGETED and key in TARGETS:
-                targets = [f"≥ {TARGETS[key][d]:.2f}" if d in TARGETS[key] else "" for d in domains]
-                lines.append(["", "target set before", *targets])
+            values = _values(summary, who, key)
+            cells = [style.spread(values.get(d, []), 3) for d in domains]
+            lines.append([kind.title, name, *cells])
+    for key, of_metric in TARGETS.items():
+        targets = [f"≥ {of_metric[d]:.2f}" if d in of_metric else "" for d in domains]
+        lines.append(["set before, for score_map", metrics[key], *targets])
     head = ["head", "metric", *(f"{style.count(d, 'rectangle')}" for d in domains)]
     return style.markdown(head, lines)
 
 
 def long_table(summary: dict, runs: dict) -> list[list]:
     """A row for each run and test domain."""
-    names = ["run", "arch", "trained", "seed", "tested", "threshold", "precision", "recall"]
+    names = ["run", "who", "trained", "seed", "tested", "threshold", "precision", "recall"]
     names += [*RADII, "count_error"]
     return [names, *([row[name] for name in names] for row in summary["rows"])]
 
@@ -144,14 +150,15 @@ def long_table(summary: dict, runs: dict) -> list[list]:
 def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
     """Every metric by head and domain: mean and range over seeds."""
     made = {}
-    for arch in _heads(summary):
+    for who in _kinds(summary):
+        arch = who.replace(", ", "_")
         for key in ("precision", "recall"):
-            for tested, values in _values(summary, arch, key).items():
+            for tested, values in _values(summary, who, key).items():
                 made[f"{arch}_{key}_{tested}"] = style.percent(values, 0)
         for key in (*RADII, "count_error"):
-            for tested, values in _values(summary, arch, key).items():
+            for tested, values in _values(summary, who, key).items():
                 made[f"{arch}_{key}_{tested}"] = style.spread(values, 2)
-        thresholds = [v for values in _values(summary, arch, "threshold").values() for v in values]
+        thresholds = [v for values in _values(summary, who, "threshold").values() for v in values]
         made[f"{arch}_threshold"] = style.spread(sorted(set(thresholds)), 0)
     every = reached(summary)
     made["targets"], made["reached"] = str(len(every)), str(sum(every.values()))

@@ -298,28 +298,33 @@ def test_experiments_name_the_heads_that_they_compare(monkeypatch):
 def test_find_all_trains_on_points_of_one_class_and_looks_for_them_in_every_domain():
     tasks = find_all.EXPERIMENT.plan(SETTINGS)
     described = [(t.run.arch, t.run.domain, t.run.seed) for t in tasks]
-    assert described == [(a, 3, s) for s in (0, 1) for a in ("deconv", "score_map")]
+    heads = ("deconv", "score_map", "score_map")
+    assert described == [(a, 3, s) for s in (0, 1) for a in heads]
     assert {(t.run.labels, t.run.augment, t.run.epochs) for t in tasks} == {("unordered", True, 5)}
+    settings = [(t.run.batch_size, t.run.positive_weight) for t in tasks[:3]]
+    assert settings == [(64, 20.0), (64, 20.0), (16, 1.0)]
     assert {t.detected for t in tasks} == {(1, 2, 3, 4, 5)}
-    assert [t.pictured for t in tasks] == [(1, 2, 3, 4, 5)] * 2 + [()] * 2
+    assert [t.pictured for t in tasks] == [(1, 2, 3, 4, 5)] * 3 + [()] * 3
 
 
 def test_detections_are_summed_up_by_head_trained_and_tested():
-    summaries, scores = {}, iter((0.5, 0.6, 0.7, 0.9))
+    summaries, scores = {}, iter((0.5, 0.6, 0.1, 0.7, 0.9, 0.3))
     for _, run in find_all.runs(SETTINGS):
         score = next(scores)
         found = dict.fromkeys(("precision", "recall", "f1", "f1_5px", "count_error"), score)
         detections = {"threshold": 100.0, "domains": {"3": found}}
         summaries[Task(run).name] = {"detections": detections}
     summary = find_all.EXPERIMENT.summarise(SETTINGS, summaries)
-    assert len(summary["rows"]) == 4
+    assert len(summary["rows"]) == 6
     assert summary["rows"][0]["threshold"] == 100
-    deconv = summary["deconv"]["3"]["3"]  # seeds 0 and 1: the first and third run
+    deconv = summary["deconv"]["3"]["3"]  # seeds 0 and 1: the first and fourth run
     assert deconv["recall"] == pytest.approx(0.6)
     assert deconv["f1"] == pytest.approx({"mean": 0.6, "min": 0.5, "max": 0.7})
     score_map = summary["score_map"]["3"]["3"]
     assert score_map["f1_5px"] == pytest.approx({"mean": 0.75, "min": 0.6, "max": 0.9})
     assert summary["score_map"]["3"].keys() == {"3"}
+    sharper = summary["score_map, sharper"]["3"]["3"]
+    assert sharper["f1"] == pytest.approx({"mean": 0.2, "min": 0.1, "max": 0.3})
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ Networks trained on three rectangles, all labelled alike (`--labels=unordered`) 
 tested on other numbers of them. A detection counts from a threshold on, which is chosen on
 validation scenes of the number trained on. Final weights.
 
-Runs see as many images as short ones, in smaller batches: it is updates that sharpen a map. The
-score map's cells weigh alike: with positive cells weighing more, discs grow, and those of
-neighbours into each other (chosen on validation scenes; REPORT.md has the numbers).
+Both heads have short runs. A sharper score map sees as many images in smaller batches, since it
+is updates that sharpen a map, and its cells weigh alike: where positive cells weigh more, discs
+grow, and those of neighbours into each other. That was chosen on validation scenes.
 """
 
 import statistics
@@ -19,20 +19,23 @@ from rectloc_tf.experiments.plan import Experiment, Settings, Task, finished
 
 HEADS = ("deconv", "score_map")
 TRAINED = (3,)
-BATCHES = 4  # of a run, for one of a short run
-OWN = {"score_map": {"positive_weight": 1.0}}  # settings of a head
+SHARP = "score_map, sharper"
+BATCHES = 4  # of its run, for one of a short run
 SHARES = ("f1", "f1_5px", "count_error")  # whose spread over seeds is kept beside their mean
 
 
 def runs(settings: Settings):
-    """A run of each head and number of rectangles, seed by seed."""
+    """A short run of each head and a sharper one of the last, seed by seed."""
     for seed in settings.seeds:
         for trained in TRAINED:
             for arch in HEADS:
-                fields = {"arch": arch, "domain": trained, "seed": seed, **OWN.get(arch, {})}
-                run = settings.short(labels="unordered", augment=True, **fields)
-                about = {"arch": arch, "trained": trained, "seed": seed}
-                yield about, run.changed(batch_size=max(1, run.batch_size // BATCHES))
+                fields = {"arch": arch, "domain": trained, "seed": seed, "augment": True}
+                about = {"who": arch, "arch": arch, "trained": trained, "seed": seed}
+                run = settings.short(labels="unordered", **fields)
+                yield about, run
+            batch_size = max(1, run.batch_size // BATCHES)
+            sharper = run.changed(positive_weight=1.0, batch_size=batch_size)
+            yield {**about, "who": SHARP}, sharper
 
 
 def plan(settings: Settings) -> list[Task]:
@@ -45,7 +48,7 @@ def plan(settings: Settings) -> list[Task]:
 
 
 def summarise(settings: Settings, summaries) -> dict:
-    """A row for each run and domain; and by head, trained and tested the mean over seeds."""
+    """A row for each run and domain; and by kind, trained and tested the mean over seeds."""
     rows = []
     for about, _, summary in finished(runs(settings), summaries):
         found = summary["detections"]
@@ -53,9 +56,9 @@ def summarise(settings: Settings, summaries) -> dict:
             if str(tested) in found["domains"]:
                 measured = {"threshold": found["threshold"], **found["domains"][str(tested)]}
                 rows.append({**about, "tested": tested, **measured})
-    means: dict[str, Any] = {arch: {} for arch in HEADS}
+    means: dict[str, Any] = {who: {} for who in (*HEADS, SHARP)}
     for row in rows:
-        tested = means[row["arch"]].setdefault(str(row["trained"]), {})
+        tested = means[row["who"]].setdefault(str(row["trained"]), {})
         tested.setdefault(str(row["tested"]), []).append(row)
     for by_trained in means.values():
         for by_tested in by_trained.values():
