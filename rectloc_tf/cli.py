@@ -130,7 +130,7 @@ def execution_config() -> config.ExecutionConfig:
 
 
 def _from_flags(cls: type) -> Any:
-    return cls(**{name: option(name) for name in settings_of(cls)})
+    return cls(**config.implied({name: option(name) for name in settings_of(cls)}))
 
 
 def option(name: str) -> Any:
