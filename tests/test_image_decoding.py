@@ -1,5 +1,6 @@
 """Decoding: as people see the picture, whatever the file's EXIF data, depth and transparency."""
 
+import io
 import struct
 import zlib
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.image_headers import read_orientation
 from rectloc_tf.serving.image_decoding import (
     PNG_START,
     decode_image,
@@ -89,7 +91,7 @@ def seen_by_opencv(data):
 def test_pictures_come_out_as_people_see_them(kind, order, orientation):
     data = with_exif(kind, tiff(orientation, order))
     decoded = decode(tf.constant(data))
-    assert int(decoded.orientation) == orientation
+    assert int(decoded.orientation) == read_orientation(io.BytesIO(data)) == orientation
     tolerance = 6 if kind == "jpeg" else 0  # two decoders of JPEG
     expected = seen_by_opencv(data).astype(int)
     np.testing.assert_allclose(decoded.image.numpy().astype(int), expected, atol=tolerance)
@@ -125,7 +127,7 @@ def test_a_corner_is_where_people_see_it():
     ids=["jpeg segments", "png chunks", "odd directory", "many entries"],
 )  # fmt: skip
 def test_the_block_is_found_behind_others(data):
-    assert int(find_orientation(tf.constant(data))) == 6
+    assert int(find_orientation(tf.constant(data))) == read_orientation(io.BytesIO(data)) == 6
 
 
 CUT = [tiff(6)[:length] for length in (0, 1, 3, 7, 9, 12, 35, 43)]
@@ -151,7 +153,7 @@ def test_a_malformed_block_means_not_turned(kind, case):
     suffix = PUT[kind][0]
     data = encode(smooth_picture(), suffix) if exif == 0 else with_exif(kind, exif)
     decoded = decode(tf.constant(data))
-    assert int(decoded.orientation) == 1
+    assert int(decoded.orientation) == read_orientation(io.BytesIO(data)) == 1
     plain = tf.io.decode_image(encode(smooth_picture(), suffix), channels=3)
     np.testing.assert_array_equal(decoded.image, plain)
 
@@ -162,7 +164,9 @@ def test_a_malformed_block_means_not_turned(kind, case):
     rest=st.binary(max_size=80),
 )
 def test_any_bytes_have_an_orientation(start, rest):
-    assert 1 <= int(find_orientation(tf.constant(start + rest))) <= 8
+    found = int(find_orientation(tf.constant(start + rest)))
+    assert 1 <= found <= 8
+    assert read_orientation(io.BytesIO(start + rest)) == found
 
 
 @settings(deadline=None, max_examples=100)
@@ -172,7 +176,9 @@ def test_damaged_blocks_have_an_orientation(data):
     damaged = bytearray(whole[: data.draw(st.integers(2, len(whole)))])
     for _ in range(data.draw(st.integers(0, 5))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    assert 1 <= int(find_orientation(tf.constant(bytes(damaged)))) <= 8
+    found = int(find_orientation(tf.constant(bytes(damaged))))
+    assert 1 <= found <= 8
+    assert read_orientation(io.BytesIO(damaged)) == found
 
 
 # Depth.

@@ -1,5 +1,6 @@
 """Files of users: what their headers say, and what is refused."""
 
+import io
 import struct
 import zlib
 
@@ -11,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
+from pipelines.image_headers import JPEG_START, PNG_START, read_size
 from rectloc_tf.errors import UserError
 from rectloc_tf.serving import image_files
-from rectloc_tf.serving.image_decoding import JPEG_START, PNG_START
-from rectloc_tf.serving.image_files import image_size_in_header, read_image_bytes
+from rectloc_tf.serving.image_files import read_image_bytes
 from rectloc_tf.serving.prediction import BATCH_SIZE, predict_files
 from tests.training import small_head
 
@@ -44,6 +45,10 @@ def jpeg_that_says(width, height):
 
 
 # Headers.
+
+
+def image_size_in_header(data):
+    return read_size(io.BytesIO(data))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-PNG_START = b"\x89PNG\r\n\x1a\n"
-JPEG_START = b"\xff\xd8\xff"
+from pipelines.image_headers import JPEG_START, PNG_START
 
 _MAX_EXIF_BYTES = 65_535  # what a JPEG segment can hold
 _ORIENTATION_TAG, _SHORT = 0x0112, 3

@@ -1,34 +1,12 @@
 """Image files of users: checked by their header, and read as bytes."""
 
-import struct
+import io
 from pathlib import Path
 
-import tensorflow as tf
-
+from pipelines.image_headers import MAX_PIXELS, read_size
 from rectloc_tf.errors import UserError, reason
-from rectloc_tf.serving.image_decoding import JPEG_START, PNG_START
 
-MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 2**20
-
-
-def image_size_in_header(data: bytes) -> tuple[int, int]:
-    """Width and height as the header of a PNG or JPEG says, without decoding it.
-
-    Raises:
-        ValueError: if it is neither, or the header is cut off.
-    """
-    if data.startswith(PNG_START):
-        if len(data) < 24 or data[12:16] != b"IHDR":
-            raise ValueError("truncated or damaged PNG")
-        return struct.unpack(">II", data[16:24])
-    if data.startswith(JPEG_START):
-        try:
-            height, width, _ = tf.io.extract_jpeg_shape(data).numpy().tolist()
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError("truncated or damaged JPEG") from error
-        return width, height
-    raise ValueError("not a PNG or JPEG file")
 
 
 def read_image_bytes(path: Path) -> bytes:
@@ -47,7 +25,7 @@ def read_image_bytes(path: Path) -> bytes:
     if not data:
         raise UserError(f"{path}: empty file")
     try:
-        width, height = image_size_in_header(data)
+        width, height = read_size(io.BytesIO(data))
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
     if width * height > MAX_PIXELS:

@@ -4,9 +4,9 @@ import glob
 import itertools
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.folders import folders_below
 from rectloc_tf.errors import ConfigError, UserError, reason
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -125,26 +125,9 @@ def _glob(pattern: str) -> list[str]:
 
 def _glob_in(folder: str, part: str) -> list[str]:
     if part == "**":
-        return list(_folders_below(folder))
+        return list(folders_below(folder))
     if part == "" or os.path.lexists(os.path.join(folder, part)):
         names = [part]
     else:
         names = glob.glob(part, root_dir=folder or None)
     return [os.path.join(folder, name) for name in names]
-
-
-def _folders_below(root: str) -> Iterator[str]:
-    """`root` and all folders below it, links followed, each real folder once; hidden ones not."""
-    seen, waiting = set(), [root]
-    for folder in waiting:
-        real = os.path.realpath(folder)
-        if real in seen:
-            continue
-        seen.add(real)
-        yield folder
-        try:
-            names = sorted(os.listdir(folder or "."))
-        except OSError:  # not ours to read: glob passes over it too
-            continue
-        below = (os.path.join(folder, name) for name in names if not name.startswith("."))
-        waiting += (path for path in below if os.path.isdir(path))

@@ -1,0 +1,121 @@
+"""Where the images of a label file lie, on whatever computer it was written.
+
+A path of a label file is tried below each root as it is. Otherwise it is the file whose own path
+has the longest end in common with it. Upper and lower case differ; accents may be written in
+either of Unicode's ways, since macOS and Windows choose different ones.
+"""
+
+import os
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.folders import folders_below
+from rectloc_tf.errors import ConfigError, UserError
+
+_DATA = "labeled-data"  # DeepLabCut's and Lightning Pose's folder of images
+
+
+def default_roots(label_file: Path) -> tuple[Path, ...]:
+    """Where images are looked for: the label file's folder and its parents, the nearest first.
+
+    They end where `labeled-data` lies; the folder alone if none of them has it.
+    """
+    folder = Path(os.path.abspath(label_file)).parent
+    for number, parent in enumerate((folder, *folder.parents)):
+        if parent.name != _DATA and (parent / _DATA).is_dir():
+            return (folder, *folder.parents)[: number + 1]
+    return (folder,)
+
+
+def chosen_root(images_root: str) -> tuple[Path, ...]:
+    """The folder of --images_root.
+
+    Raises:
+        ConfigError: if there is no such folder.
+    """
+    root = Path(os.path.abspath(os.path.expanduser(images_root)))
+    if not root.is_dir():
+        raise ConfigError(f"--images_root={images_root}: no such folder")
+    return (root,)
+
+
+class ImageFinder:
+    """Finds images below some roots; the files there are listed once, and only where needed."""
+
+    def __init__(self, roots: Sequence[Path], may_be_elsewhere: bool = True):
+        """Looks below the last of `roots`, which holds the others.
+
+        Args:
+            roots: absolute folders.
+            may_be_elsewhere: whether an absolute path in a label file is taken as it is.
+        """
+        self._roots = tuple(roots)
+        self._anywhere = may_be_elsewhere
+        self._files: dict[str, list[tuple[str, ...]]] | None = None
+
+    def find(self, name: str) -> Path | None:
+        """The file that a label file calls `name`, with slashes; None if there is none.
+
+        Raises:
+            UserError: if two files suit equally well, naming both.
+        """
+        if not os.path.isabs(name) or self._anywhere:
+            for root in self._roots:
+                if (root / name).is_file():
+                    return root / name
+        return self._longest_match(name)
+
+    def _longest_match(self, name: str) -> Path | None:
+        wanted = _normal_parts(name)
+        files = self._list_files().get(wanted[-1], []) if wanted else []
+        common = {parts: _common_end(parts, wanted) for parts in files}
+        best = max(common.values(), default=0)
+        found = [Path(*parts) for parts, count in common.items() if count == best]
+        if best == 1 and len(wanted) > 1:
+            # Cameras number images alike: by its name alone, one of another folder is no match.
+            found = [path for path in found if path.parent in self._roots]
+        real = {os.path.realpath(path): path for path in reversed(found)}
+        if len(real) > 1:
+            first, second, *_ = sorted(real.values())
+            raise UserError(
+                f"{name}: {first} and {second} suit equally well; name their folder by "
+                "--images_root"
+            )
+        return found[0] if found else None
+
+    def _list_files(self) -> dict[str, list[tuple[str, ...]]]:
+        """Name -> the parts of the paths of the files that have it."""
+        if self._files is None:
+            self._files = {}
+            for folder in folders_below(str(self._roots[-1])):
+                for name in _names_in(folder):
+                    path = Path(folder, name)
+                    self._files.setdefault(_normal(name), []).append(path.parts)
+        return self._files
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError:  # not ours to read: what lies there is missing
+        return []
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _normal_parts(name: str) -> list[str]:
+    parts = os.path.normpath(_normal(name)).split("/")
+    return [part for part in parts if part not in ("", ".", "..")]
+
+
+def _common_end(parts: Sequence[str], wanted: Sequence[str]) -> int:
+    """How many of the last parts of two paths are the same."""
+    count = 0
+    for part, other in zip(reversed(parts), reversed(wanted), strict=False):
+        if _normal(part) != other:
+            break
+        count += 1
+    return count

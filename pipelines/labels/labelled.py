@@ -1,0 +1,113 @@
+"""What label files of every format become."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.labels.ledger import Row
+from rectloc_tf.errors import ConfigError, UserError, reason
+
+NOT_LABELLED, OCCLUDED, VISIBLE = 0, 1, 2
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """N images with K keypoints each.
+
+    Attributes:
+        paths: N files.
+        sizes: int64 [N, 2], width and height as people see the image, after EXIF.
+        points: float64 [N, K, 2], (x, y) in pixels of that, origin at the top-left corner: the
+            first pixel's centre is (0.5, 0.5). NaN where there is no label.
+        visibility: uint8 [N, K]; NOT_LABELLED, OCCLUDED or VISIBLE.
+        names: of the K keypoints.
+        groups: N, the folder or video that each image belongs to, as the label file names it.
+        rows: N, where the labels stand.
+    """
+
+    paths: tuple[Path, ...]
+    sizes: np.ndarray
+    points: np.ndarray
+    visibility: np.ndarray
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def __len__(self):
+        return len(self.paths)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What each image is called, wherever its folder lies: as 'video/img001.png'."""
+        return tuple(f"{g}/{p.name}" for g, p in zip(self.groups, self.paths, strict=True))
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> "LabelledImages":
+        """Some of the images, in the order of `indices`."""
+        chosen = [int(index) for index in indices]
+
+        def of(values: tuple) -> tuple:
+            return tuple(values[index] for index in chosen)
+
+        return replace(
+            self,
+            paths=of(self.paths),
+            sizes=self.sizes[chosen],
+            points=self.points[chosen],
+            visibility=self.visibility[chosen],
+            groups=of(self.groups),
+            rows=of(self.rows),
+        )
+
+    def with_keypoints(self, names: Sequence[str]) -> "LabelledImages":
+        """Some of the keypoints, in the order of `names`; images without any of them stay.
+
+        Raises:
+            ConfigError: if there is no such keypoint.
+        """
+        places = keypoint_places(names, self.names)
+        points, visibility = self.points[:, places], self.visibility[:, places]
+        return replace(self, points=points, visibility=visibility, names=tuple(names))
+
+    def digest(self) -> str:
+        """SHA-256 of what the labels and images are, in hex; where the files lie does not count.
+
+        Raises:
+            UserError: if an image can no longer be read.
+        """
+        found = hashlib.sha256()
+
+        def add(*parts: bytes) -> None:
+            for part in parts:  # with lengths, so that no two lists of parts look alike
+                found.update(len(part).to_bytes(8, "big") + part)
+
+        add(*(name.encode() for name in (str(len(self)), *self.names, *self.groups)))
+        # What stands under a missing label does not count.
+        points = np.where(self.visibility[..., None] == NOT_LABELLED, 0.0, self.points)
+        add(points.astype("<f8").tobytes(), self.visibility.tobytes())
+        for path in self.paths:
+            try:
+                with open(path, "rb") as file:
+                    add(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise UserError(f"{path}: cannot be read ({reason(error)})") from error
+        return found.hexdigest()
+
+
+def keypoint_places(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Where each of the `chosen` keypoints stands among `names`.
+
+    Raises:
+        ConfigError: if it does not, or is chosen twice.
+    """
+    flag = f"--keypoints={','.join(chosen)}"
+    for number, name in enumerate(chosen):
+        if name not in names:
+            raise ConfigError(f"{flag}: no keypoint {name!r}; there are {', '.join(names)}")
+        if name in chosen[:number]:
+            raise ConfigError(f"{flag}: {name} stands there twice")
+    if not chosen:
+        raise ConfigError(f"{flag}: empty; there are {', '.join(names)}")
+    return [names.index(name) for name in chosen]

@@ -1,0 +1,247 @@
+"""Label files and the images that they name, as one set: `read_labels`."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from pipelines.image_headers import MAX_PIXELS, is_whole, read_orientation, read_size
+from pipelines.labels.csv_labels import LabelFile, read_label_file
+from pipelines.labels.data_files import find_label_files, split_at_commas
+from pipelines.labels.find_images import ImageFinder, chosen_root, default_roots
+from pipelines.labels.labelled import NOT_LABELLED, LabelledImages, keypoint_places
+from pipelines.labels.ledger import (
+    CONFLICT,
+    DUPLICATE,
+    MISSING,
+    NOT_CHOSEN,
+    OUTSIDE,
+    READ,
+    UNLABELLED,
+    UNREADABLE,
+    Entry,
+    Ledger,
+    Row,
+)
+from rectloc_tf.errors import UserError, reason
+
+_DATA = "labeled-data"
+
+
+@dataclass(frozen=True, eq=False)
+class _Label:
+    """A row whose image was found: its keypoints after those outside the image are left out."""
+
+    row: Row
+    path: Path
+    group: str
+    size: tuple[int, int]
+    points: np.ndarray
+    visibility: np.ndarray
+
+
+def read_labels(
+    data: str,
+    images_root: str | None = None,
+    individual: str | None = None,
+    keypoints: Sequence[str] | str | None = None,
+) -> tuple[LabelledImages, Ledger]:
+    """Reads label files and looks at the headers of their images.
+
+    Args:
+        data: a label file, a folder with several (CollectedData*.csv, at any depth), or several
+            of these with commas.
+        images_root: folder below which the images lie; by default the label file's own, and its
+            parents up to the one that holds `labeled-data`.
+        individual: whose keypoints, where a file has several animals.
+        keypoints: the names of those to use, in this order, also with commas; by default all.
+
+    Returns:
+        the images that have a label, in the order of the files; and what became of every label.
+        Both are empty of images if none can be used.
+
+    Raises:
+        UserError: if a file is not as it must be, naming it, the row and the column; if the
+            files differ in their keypoints; or if an image may be either of two.
+        ConfigError: if an argument names what is not there.
+    """
+    paths, notes = find_label_files(data)
+    files = [read_label_file(path, individual) for path in paths]
+    names = _common_names(files)
+    chosen = [names[k] for k in keypoint_places(_as_names(keypoints, names), names)]
+    entries, labels = [], []
+    for file in files:
+        roots = chosen_root(images_root) if images_root else default_roots(file.path)
+        finder = ImageFinder(roots, may_be_elsewhere=not images_root)
+        found = _read_images(file, chosen, finder)
+        for label, accounts in found:
+            entries += accounts
+            labels += [label] if label else []
+        if file.has_likelihood:
+            notes.append(f"{file.path}: columns of likelihoods are not used")
+    kept, accounts = _without_duplicates(labels, chosen)
+    entries = sorted([*entries, *accounts], key=_place(files))
+    return _join(kept, chosen), Ledger(tuple(entries), tuple(notes))
+
+
+def _as_names(keypoints: Sequence[str] | str | None, names: Sequence[str]) -> Sequence[str]:
+    if keypoints is None:
+        return names
+    if isinstance(keypoints, str):
+        return split_at_commas(keypoints, lambda name: name in names)
+    return keypoints
+
+
+def _common_names(files: Sequence[LabelFile]) -> tuple[str, ...]:
+    """The keypoints of all files, in the order of the first.
+
+    Raises:
+        UserError: if one of them has others, naming the difference.
+    """
+    first = files[0]
+    for file in files[1:]:
+        lacking = [name for name in first.names if name not in file.names]
+        more = [name for name in file.names if name not in first.names]
+        if lacking or more:
+            parts = [f"without {', '.join(lacking)}"] * bool(lacking)
+            parts += [f"with {', '.join(more)}"] * bool(more)
+            raise UserError(
+                f"{file.path}: other keypoints than in {first.path}: {' and '.join(parts)}; "
+                "all files must have the same"
+            )
+    return first.names
+
+
+def _read_images(
+    file: LabelFile, chosen: Sequence[str], finder: ImageFinder
+) -> list[tuple[_Label | None, list[Entry]]]:
+    """For each row of a file what is left of it, and what became of the rest of its labels."""
+    places = [file.names.index(name) for name in chosen]
+    others = tuple(name for name in file.names if name not in chosen) + file.not_chosen
+    found = []
+    for number, name, points, visibility in zip(
+        file.numbers, file.images, file.points[:, places], file.visibility[:, places], strict=True
+    ):
+        row = Row(file.path, number)
+        label, entries = _read_image(row, name, points, visibility, chosen, finder)
+        if others:
+            entries.append(Entry(NOT_CHOSEN, row, others))
+        found.append((label, entries))
+    return found
+
+
+def _read_image(
+    row: Row,
+    name: str,
+    points: np.ndarray,
+    visibility: np.ndarray,
+    chosen: Sequence[str],
+    finder: ImageFinder,
+) -> tuple[_Label | None, list[Entry]]:
+    labelled = visibility != NOT_LABELLED
+    absent = _names_where(~labelled, chosen)
+    entries = [Entry(UNLABELLED, row, absent, name)] if absent else []
+    try:
+        path = finder.find(name)
+    except UserError as error:
+        raise UserError(f"{row}, column 1: {error}") from error
+    kind, detail, size = MISSING, name, None
+    if path:
+        try:
+            kind, size = UNREADABLE, image_size(path)
+        except ValueError as error:
+            detail = f"{path}: {error}"
+    if path is None or size is None:
+        return None, [*entries, Entry(kind, row, _names_where(labelled, chosen), detail)]
+    outside = labelled & ((points < 0) | (points > size)).any(-1)
+    for k in np.flatnonzero(outside):
+        x, y = points[k] - 0.5
+        where = f"x {x:g}, y {y:g}; the image is {size[0]} x {size[1]}"
+        entries.append(Entry(OUTSIDE, row, (chosen[k],), where))
+    kept = labelled & ~outside
+    if not kept.any():
+        return None, entries
+    points = np.where(kept[:, None], points, np.nan)
+    visibility = np.where(kept, visibility, NOT_LABELLED).astype(np.uint8)
+    return _Label(row, path, _group(name, path), size, points, visibility), entries
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of a PNG or JPEG as people see it, from its header.
+
+    Raises:
+        ValueError: saying why it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            width, height = read_size(file)
+            if not is_whole(file):
+                raise ValueError("cut off before its end")
+            turned = read_orientation(file) >= 5
+    except OSError as error:
+        raise ValueError(reason(error)) from error
+    if not 0 < width * height <= MAX_PIXELS:
+        raise ValueError(f"{width} x {height} pixels; the limit is {MAX_PIXELS:,}")
+    return (height, width) if turned else (width, height)
+
+
+def _names_where(chosen: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name, is_chosen in zip(names, chosen, strict=True) if is_chosen)
+
+
+def _group(name: str, path: Path) -> str:
+    """The folder of an image as the label file names it, below `labeled-data` if it says so."""
+    folders = PurePosixPath(name).parts[:-1]
+    if _DATA in folders[:-1]:
+        folders = folders[folders.index(_DATA) + 1 :]
+    return "/".join(folders) or path.parent.name
+
+
+def _without_duplicates(
+    labels: Sequence[_Label], chosen: Sequence[str]
+) -> tuple[list[_Label], list[Entry]]:
+    """One label for each image; none for those that are labelled in different ways."""
+    by_image: dict[str, list[_Label]] = {}
+    for label in labels:
+        by_image.setdefault(os.path.realpath(label.path), []).append(label)
+    kept, entries = [], []
+    for first, *others in by_image.values():
+        differ = [other for other in others if not _same(first, other)]
+        if not differ:
+            kept.append(first)
+        for label in (first, *others):
+            names = _names_where(label.visibility != NOT_LABELLED, chosen)
+            if differ:
+                other = differ[0].row if label is first else first.row
+                entries.append(Entry(CONFLICT, label.row, names, f"{label.path.name}; {other}"))
+            elif label is first:
+                entries.append(Entry(READ, label.row, names))
+            else:
+                entries.append(Entry(DUPLICATE, label.row, names, f"{first.row}"))
+    return kept, entries
+
+
+def _same(label: _Label, other: _Label) -> bool:
+    return np.array_equal(label.points, other.points, equal_nan=True) and np.array_equal(
+        label.visibility, other.visibility
+    )
+
+
+def _place(files: Sequence[LabelFile]) -> Callable[[Entry], tuple[int, int]]:
+    order = {file.path: number for number, file in enumerate(files)}
+    return lambda entry: (order[entry.row.file], entry.row.number)
+
+
+def _join(labels: Sequence[_Label], names: Sequence[str]) -> LabelledImages:
+    count = len(names)
+    return LabelledImages(
+        tuple(label.path for label in labels),
+        np.array([label.size for label in labels], np.int64).reshape(-1, 2),
+        np.array([label.points for label in labels], np.float64).reshape(-1, count, 2),
+        np.array([label.visibility for label in labels], np.uint8).reshape(-1, count),
+        tuple(names),
+        tuple(label.group for label in labels),
+        tuple(label.row for label in labels),
+    )
