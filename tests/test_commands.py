@@ -207,22 +207,14 @@ def test_a_typed_setting_that_the_head_uses_is_not_refused(name):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (
-            {"rotate": 5.0},
-            "--rotate: --source=scenes does not use it; leave it out (--source=images",
-        ),
-        (
-            {"epochs": 3, "steps": 9, "data": "a"},
-            "--epochs: --steps=9 does not use it; leave it out",
-        ),
-        ({"num_images": 9, "data": "a"}, "--num_images: --source=images does not use it; leave it"),
+        ({"fold": "1/3"}, "--fold: --source=scenes does not use it; leave it out (--source="),
+        ({"rotate": 5.0}, "--rotate: --source=scenes --noaugment does not use it; leave it out ("),
+        ({"epochs": 3, "steps": 9, "data": "a"}, "--epochs: --steps=9 does not use it; leave "),
+        ({"num_images": 9, "data": "a"}, "--num_images: --source=images does not use it; leave "),
         ({"domain": 2, "data": "a"}, "--domain: --source=images does not use it; leave it out ("),
-        (
-            {"zoom": 0.1, "augment": False, "data": "a"},
-            "--zoom: --noaugment does not use it; leave",
-        ),
+        ({"zoom": 0.1, "augment": False, "data": "a"}, "--zoom: --noaugment does not use it; "),
     ],
-)
+)  # fmt: skip
 def test_a_setting_of_labelled_images_is_refused_where_it_has_no_use(given, message):
     assert unused_setting("train", [*given], given).startswith(message)
 
@@ -386,7 +378,7 @@ def test_help_shows_the_defaults_of_each_head():
 @pytest.mark.usefixtures("two_heads")
 def test_help_shows_which_heads_and_sources_use_a_setting(monkeypatch):
     assert " deconv: sigma of the Gaussian" in entries("train")["sigma"]  # with one target
-    for flag in ("arch", "loss", "depth", "epochs", "image_size", "strategy"):
+    for flag in ("arch", "loss", "depth", "schedule", "image_size", "strategy"):
         assert "deconv:" not in entries("train")[flag]
         assert "scenes:" not in entries("train")[flag]
     monkeypatch.setitem(SOURCES, "files", SourceSpec("", lambda run: "files", ("data_seed",)))

@@ -11,16 +11,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.image_decoding import PNG_START, decode_with_details, is_drawn_in_alpha
+from pipelines.resampling import Affine, preprocess
 from pipelines.source import Source
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.heads.head import Head
 from rectloc_tf.results.output_files import atomic_path
 from rectloc_tf.results.pictures import SHOWN, predict_scenes
-from rectloc_tf.serving.image_decoding import PNG_START, decode_with_details, is_drawn_in_alpha
 from rectloc_tf.serving.image_files import read_image_bytes
-from rectloc_tf.serving.inference import make_answer_images, preprocess
+from rectloc_tf.serving.inference import make_answer_images
 from rectloc_tf.serving.overlays import write_overlay
-from rectloc_tf.serving.resampling import Affine
 
 BATCH_SIZE = 32
 MAX_GROUP_PIXELS = 16_000_000
