@@ -70,7 +70,9 @@ flags.DEFINE_list(
     "evaluate: domains to test on, the run's own if left out; cross_domain: 1 to 5 if left out.",
 )  # fmt: skip
 flags.DEFINE_enum("split", "test", config.SPLITS, "evaluate, predict: the split of the scenes.")
-flags.DEFINE_string("output", None, "evaluate, benchmark: JSON file; predict: CSV file.")
+flags.DEFINE_string(
+    "output", None, "evaluate, benchmark: JSON file; predict: CSV file; check_labels: PNG file."
+)
 flags.DEFINE_string(
     "images", None,
     "predict: PNG and JPEG files: a file, a folder, a pattern (quote it), or several with commas.",
@@ -83,6 +85,31 @@ flags.DEFINE_float(
 flags.DEFINE_integer("num", 16, "predict: number of the source's images.", lower_bound=1)
 flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the answers.")
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
+
+# Labelled images of users.
+flags.DEFINE_string(
+    "data", "",
+    "Label file of DeepLabCut or Lightning Pose (CSV), a folder with several CollectedData*.csv, "
+    "or several with commas.",
+)  # fmt: skip
+flags.DEFINE_string(
+    "images_root", "",
+    "Folder below which the images lie; if left out, the label file's and its parents, up to the "
+    "one that has labeled-data.",
+)  # fmt: skip
+flags.DEFINE_string("individual", "", "Whose keypoints, in label files of several animals.")
+flags.DEFINE_string("keypoints", "", "Keypoints to use, with commas; all if left out.")
+flags.DEFINE_string(
+    "swap", "",
+    "Left and right keypoints, as leftear:rightear,lefteye:righteye; if left out, those whose "
+    "names say so.",
+)  # fmt: skip
+flags.DEFINE_string(
+    "split_by", "group",
+    "Splits by group (folder or video), at random as DeepLabCut does, or as a CSV file says: "
+    "image,split.",
+)  # fmt: skip
+flags.DEFINE_string("fold", "", "i/k: the i-th of k parts is tested, groups or blocks of images.")
 
 # experiments.
 flags.DEFINE_list("seeds", "0,1", "experiments: seeds of the runs that are repeated.")

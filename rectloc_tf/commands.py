@@ -67,6 +67,9 @@ COMMANDS = {
         idle=((("images",), ("num", "split")), (("images", "run_dir"), ("domain",))),
     ),
     "export": _on_a_run("export_dir"),
+    "check_labels": Command(
+        ("data", "images_root", "individual", "keypoints", "swap", "split_by", "fold", "output")
+    ),
     "benchmark": Command(("suite", "rounds", "output")),
     **{
         f"experiments.{name}": Command((*own, *_STUDY), chosen=_CHOSEN)

@@ -37,15 +37,15 @@ def find_copies(data: LabelledImages) -> list[Mistake]:
 
 
 def _difference(data: LabelledImages, index: int, other: int) -> str:
-    apart = _distances(data, index, [other])[0]
+    apart = _distances(data, index, np.array([other]))[0]
     if np.array_equal(np.isnan(data.points[index]), np.isnan(data.points[other])):
         return f"labels up to {np.nanmax(apart):.1f} px apart"
     return "with other keypoints labelled"
 
 
-def _distances(data: LabelledImages, index: int, others: Sequence[int]) -> np.ndarray:
+def _distances(data: LabelledImages, index: int, others: np.ndarray) -> np.ndarray:
     """[n, K]: from the points of an image to those of others, NaN where one is not labelled."""
-    return np.linalg.norm(data.points[list(others)] - data.points[index], axis=-1)
+    return np.linalg.norm(data.points[others] - data.points[index], axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Thumbnails:
     """What images look like from far away.
 
     Attributes:
-        hashes: uint64 [N], dHash of 9 x 8 grey pixels; bits say where it gets brighter to the right.
+        hashes: uint64 [N], dHash of 9 x 8 grey pixels: where it gets brighter to the right.
         damaged: indices of images that cannot be decoded.
     """
 

@@ -9,7 +9,7 @@ import numpy as np
 from pipelines.labels.labelled import LabelledImages
 from rectloc_tf.errors import ConfigError
 
-FAR = 6.0  # robust standard deviations: about 1 in 500 million points of a normal distribution
+FAR = 7.0  # robust standard deviations, which normal points never reach
 _TO_SIGMA = 1.4826  # from the median absolute deviation of a normal distribution
 _FEWEST = 8  # images in which a keypoint must be labelled for "usual" to mean something
 _SIDE = 0.3  # sine of the angle from which a point is clearly on one side of a line
@@ -125,7 +125,9 @@ def _swapped(data: LabelledImages, pairs: Sequence[tuple[str, str]]):
         left, right = (data.points[:, data.names.index(name)] for name in pair)
         along, middle = right - left, (left + right) / 2
         rest = [k for k, name in enumerate(data.names) if name not in pair]
-        sines = np.stack([_sine(along, data.points[:, k] - middle) for k in rest], 1)
+        sines = np.empty((len(data), len(rest)))
+        for column, k in enumerate(rest):
+            sines[:, column] = _sine(along, data.points[:, k] - middle)
         reliable = [_usual_side(column) for column in sines.T]
         votes = np.nansum(np.sign(sines) * (np.abs(sines) > _SIDE) * reliable, axis=1)
         for i in np.flatnonzero(votes < 0):

@@ -49,13 +49,13 @@ class LabelFile:
     has_likelihood: bool = False
 
 
-def read_label_file(path: Path, individual: str | None = None) -> LabelFile:
+def read_label_file(path: Path, individual: str = "") -> LabelFile:
     """Reads a file of either format.
 
     Args:
         path: the CSV file.
         individual: whose keypoints, in a file of several animals; `single` has those that are
-            there once.
+            there once. Nothing: of the only one.
 
     Raises:
         UserError: naming the file, the row, the column and what would be right.
@@ -154,14 +154,14 @@ def _columns(path: Path, header: Rows, width: int) -> dict[str, Columns]:
     return found
 
 
-def _choose(path: Path, everyone: dict[str, Columns], individual: str | None) -> str:
+def _choose(path: Path, everyone: dict[str, Columns], individual: str) -> str:
     if [*everyone] == [""]:
-        if individual is not None:
+        if individual:
             raise ConfigError(
                 f"--individual={individual}: {path} names no individuals; leave the flag out"
             )
         return ""
-    if individual is None and len(everyone) == 1:
+    if not individual and len(everyone) == 1:
         return next(iter(everyone))
     if individual not in everyone:
         start = f"--individual={individual}: {path}: no such animal" if individual else (

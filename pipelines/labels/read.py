@@ -44,9 +44,9 @@ class _Label:
 
 def read_labels(
     data: str,
-    images_root: str | None = None,
-    individual: str | None = None,
-    keypoints: Sequence[str] | str | None = None,
+    images_root: str = "",
+    individual: str = "",
+    keypoints: Sequence[str] | str = "",
 ) -> tuple[LabelledImages, Ledger]:
     """Reads label files and looks at the headers of their images.
 
@@ -86,8 +86,8 @@ def read_labels(
     return _join(kept, chosen), Ledger(tuple(entries), tuple(notes))
 
 
-def _as_names(keypoints: Sequence[str] | str | None, names: Sequence[str]) -> Sequence[str]:
-    if keypoints is None:
+def _as_names(keypoints: Sequence[str] | str, names: Sequence[str]) -> Sequence[str]:
+    if not keypoints:
         return names
     if isinstance(keypoints, str):
         return split_at_commas(keypoints, lambda name: name in names)
@@ -141,25 +141,23 @@ def _read_image(
     finder: ImageFinder,
 ) -> tuple[_Label | None, list[Entry]]:
     labelled = visibility != NOT_LABELLED
-    absent = _names_where(~labelled, chosen)
+    present, absent = _names_where(labelled, chosen), _names_where(~labelled, chosen)
     entries = [Entry(UNLABELLED, row, absent, name)] if absent else []
     try:
         path = finder.find(name)
     except UserError as error:
         raise UserError(f"{row}, column 1: {error}") from error
-    kind, detail, size = MISSING, name, None
-    if path:
-        try:
-            kind, size = UNREADABLE, image_size(path)
-        except ValueError as error:
-            detail = f"{path}: {error}"
-    if path is None or size is None:
-        return None, [*entries, Entry(kind, row, _names_where(labelled, chosen), detail)]
+    if path is None:
+        return None, [*entries, Entry(MISSING, row, present, name)]
+    try:
+        size = image_size(path)
+    except ValueError as error:
+        return None, [*entries, Entry(UNREADABLE, row, present, f"{path}: {error}")]
     outside = labelled & ((points < 0) | (points > size)).any(-1)
     for k in np.flatnonzero(outside):
         x, y = points[k] - 0.5
         where = f"x {x:g}, y {y:g}; the image is {size[0]} x {size[1]}"
-        entries.append(Entry(OUTSIDE, row, (chosen[k],), where))
+        entries.append(Entry(OUTSIDE, row, (chosen[int(k)],), where))
     kept = labelled & ~outside
     if not kept.any():
         return None, entries

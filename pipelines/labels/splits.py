@@ -236,7 +236,8 @@ def _make(splits: Sequence[str] | np.ndarray, how: str) -> Split:
         if not (splits == name).any():
             raise UserError(f"no images for {name} ({len(splits)} images; {how}): label more")
     left_out = np.flatnonzero(~np.isin(splits.astype(str), names))
-    return Split(*(np.flatnonzero(splits == name) for name in names), left_out, how)
+    train, validation, test = (np.flatnonzero(splits == name) for name in names)
+    return Split(train, validation, test, left_out, how)
 
 
 def _in_words(groups: int) -> str:

@@ -21,6 +21,7 @@ from typing import TextIO
 
 from rectloc_tf.errors import ConfigError, UserError, reason
 
+SOFTWARE = "rectloc_tf"  # in the PNG data of pictures, so that we know our own
 MAX_NAME = 255  # bytes of a file's name, on Linux and macOS
 _TEMPORARY = re.compile(r"\.tmp-(\d{1,9})-([0-9a-f]{8})-")
 
@@ -107,6 +108,29 @@ def check_not_input(flag: str, path: Path, inputs: Iterable[Path]) -> None:
                 raise ConfigError(
                     f"--{flag}={path}: this is one of the inputs ({source}); name another file"
                 )
+
+
+def check_foreign(flag: str, path: Path) -> None:
+    """Refuses to replace a file that is no picture of ours.
+
+    Raises:
+        ConfigError: naming the flag.
+    """
+    if is_foreign(path):
+        raise ConfigError(f"--{flag}={path}: is there and is no picture of ours; name another file")
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether there is a file that is no picture of ours, as far as its PNG data says."""
+    if is_special(path):
+        return False
+    try:
+        with open(path, "rb") as handle:
+            return f"tEXtSoftware\0{SOFTWARE}".encode() not in handle.read(4096)
+    except FileNotFoundError:
+        return False
+    except OSError:  # a folder, or not ours to read; a name too long shows when it is written
+        return os.path.lexists(path)
 
 
 def is_special(path: Path) -> bool:

@@ -9,9 +9,7 @@ from matplotlib.figure import Figure
 
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.results.drawing import show_scene
-from rectloc_tf.results.output_files import atomic_path, fit_name
-
-SOFTWARE = "rectloc_tf"  # in each overlay's PNG data, so that we know our own
+from rectloc_tf.results.output_files import SOFTWARE, atomic_path, fit_name, is_foreign
 
 
 def overlay_paths(folder: Path, names: Sequence[str]) -> dict[str, Path]:
@@ -43,7 +41,7 @@ def check_overlays(folder: Path, overlays: Iterable[Path], pictures: Iterable[Pa
     if taken & {os.path.realpath(overlay.parent) for overlay in overlays}:
         raise ConfigError(f"--overlay_dir={folder}: holds the pictures themselves; name another")
     for overlay in overlays:
-        if _is_foreign(overlay):
+        if is_foreign(overlay):
             message = f"{overlay} is there and was not made by predict; name another folder"
             raise ConfigError(f"--overlay_dir={folder}: {message}")
 
@@ -88,7 +86,7 @@ def write_overlay(
     Raises:
         UserError: if it cannot be drawn or written, or would replace a file that is not ours.
     """
-    if _is_foreign(path):
+    if is_foreign(path):
         raise UserError(f"{path}: is there and was not made by predict")
     with atomic_path(path) as temporary:
         try:
@@ -96,14 +94,3 @@ def write_overlay(
             figure.savefig(temporary, dpi=100, metadata={"Software": SOFTWARE})
         except (ValueError, MemoryError) as error:  # as of pictures of 1 x 60,000 pixels
             raise UserError(f"{path}: cannot be drawn ({error})") from error
-
-
-def _is_foreign(path: Path) -> bool:
-    """Whether there is a file that we did not make."""
-    try:
-        with open(path, "rb") as handle:
-            return f"tEXtSoftware\0{SOFTWARE}".encode() not in handle.read(4096)
-    except FileNotFoundError:
-        return False
-    except OSError:  # a folder, or not ours to read; a name too long shows when it is written
-        return os.path.lexists(path)

@@ -1,0 +1,138 @@
+"""A picture of labelled images with their keypoints, the suspicious ones first."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from pipelines.labels.labelled import OCCLUDED, LabelledImages
+from rectloc_tf.errors import UserError
+from rectloc_tf.results.output_files import SOFTWARE, atomic_path, check_foreign
+
+MOST = 24
+_COLUMNS, _DPI = 6, 120  # pictures in a row; pixels an inch
+_SIDE, _TITLE, _KEY = 2.4, 0.25, 0.25  # inches: a picture's width, its title, a row of the key
+_SUSPICIOUS = "#c00000"
+
+
+def choose_images(count: int, suspicious: Sequence[int], most: int = MOST) -> list[int]:
+    """Indices of images to show: the suspicious first, then others from everywhere.
+
+    Args:
+        count: N images there are.
+        suspicious: indices, the worst first; some may be there twice.
+    """
+    chosen = [*dict.fromkeys(suspicious)][:most]
+    others = [index for index in range(count) if index not in chosen]
+    number = min(most - len(chosen), len(others))
+    return chosen + [others[place * len(others) // number] for place in range(number)]
+
+
+def draw_sheet(
+    data: LabelledImages, shown: Sequence[int], suspicious: Mapping[int, Sequence[str]]
+) -> Figure:
+    """The images `shown`, six in a row, and a key of the keypoints' colours below.
+
+    Args:
+        data: labels; of `shown`, each image can be decoded.
+        shown: indices, at least one.
+        suspicious: index -> the keypoints that are named beside their points.
+    """
+    columns = min(_COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
+    key = _key_rows(data.names)
+    width, height = np.median(data.sizes[list(shown)], axis=0)
+    tall = _SIDE * min(height / width, 1.5) + _TITLE
+    heights = [*[tall] * rows, _KEY * len(key)]
+    figure = Figure(figsize=(max(columns, 3) * _SIDE, sum(heights) + _TITLE))
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=heights)
+    top = 1 - _TITLE / figure.get_figheight()
+    grid.update(left=0.01, right=0.99, top=top, bottom=0.01, wspace=0.04, hspace=_TITLE / tall)
+    colors = keypoint_colors(len(data.names))
+    for place, index in enumerate(shown):
+        axis = figure.add_subplot(grid[place // columns, place % columns])
+        _draw_image(axis, data, index, colors, suspicious.get(index))
+    axis = figure.add_subplot(grid[rows, :])
+    axis.set(xlim=(0, 1), ylim=(len(key), 0))
+    axis.set_axis_off()
+    for row, names in enumerate(key):
+        for place, k in enumerate(names):
+            x = 0.01 + place / len(key[0])
+            axis.plot(x, row + 0.5, "o", color=colors[k])
+            axis.text(x + 0.01, row + 0.5, data.names[k], va="center", fontsize=8, parse_math=False)
+    return figure
+
+
+def write_sheet(
+    path: Path,
+    data: LabelledImages,
+    shown: Sequence[int],
+    suspicious: Mapping[int, Sequence[str]],
+) -> None:
+    """Writes a PNG; the arguments are those of `draw_sheet`.
+
+    Raises:
+        UserError: if it cannot be written, or would replace a file that is no picture of ours.
+    """
+    check_foreign("output", path)
+    figure = draw_sheet(data, shown, suspicious)
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name that the font has no letters for
+        figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": SOFTWARE})
+
+
+def keypoint_colors(count: int) -> np.ndarray:
+    """A colour for each keypoint, [count, 4]."""
+    return matplotlib.colormaps["hsv"](np.arange(count) / max(count, 1))
+
+
+def _key_rows(names: Sequence[str]) -> list[range]:
+    """Which keypoints stand in each row of the key: as many as fit beside each other."""
+    fitting = max(1, min(6, 90 // (max(map(len, names)) + 4)))
+    return [
+        range(first, min(first + fitting, len(names))) for first in range(0, len(names), fitting)
+    ]
+
+
+def _draw_image(axis, data: LabelledImages, index: int, colors, named: Sequence[str] | None):
+    width, height = data.sizes[index]
+    image = read_picture(data.paths[index])
+    scale = _SIDE * _DPI / max(image.shape[:2])
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    axis.imshow(image, extent=(0, width, height, 0))
+    for k, (x, y) in enumerate(data.points[index]):
+        hollow = data.visibility[index, k] == OCCLUDED
+        face = "none" if hollow else colors[k]
+        axis.plot(x, y, "o", color=colors[k], markerfacecolor=face, markersize=3.5)
+        if named is not None and (data.names[k] in named) and not np.isnan(x):
+            text = {"color": "white", "fontsize": 6, "parse_math": False}
+            axis.annotate(data.names[k], (x, y), (3, 3), textcoords="offset points", **text)
+    axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
+    title = f"row {data.rows[index].number} {data.paths[index].name}"
+    color = "black" if named is None else _SUSPICIOUS
+    axis.set_title(_shorten(title), fontsize=7, color=color, parse_math=False, pad=2)
+
+
+def _shorten(text: str, most: int = 44) -> str:
+    return text if len(text) <= most else f"{text[: most - 16]}…{text[-15:]}"
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """The image as people see it, uint8 [H, W, 3]; 16 bits are stretched to their brightest.
+
+    Raises:
+        UserError: if it cannot be decoded.
+    """
+    # Not imread: it cannot open every path on every system.
+    data = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+    if image is None:
+        raise UserError(f"{path}: cannot be decoded")
+    if image.dtype != np.uint8:
+        image = (image * (255 / max(image.max(), 1))).astype(np.uint8)
+    return image[..., ::-1]
