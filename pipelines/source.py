@@ -77,12 +77,12 @@ class Source(abc.ABC):
         """
 
 
-def read_files(run: RunConfig, images_root: str | None = None) -> tuple[RunConfig, Any]:
+def read_files(run: RunConfig, images_root: str = "") -> tuple[RunConfig, Any]:
     """Reads the files of a run, where its source has some.
 
     Args:
         run: what it is; it may name files by paths.
-        images_root: folder below which the images lie, if that is not beside the labels.
+        images_root: folder below which the images lie, if they are not beside the labels.
 
     Returns:
         The run with digests instead of paths, and what was read, for `make_source`; None where

@@ -88,28 +88,10 @@ flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered 
 
 # Labelled images of users.
 flags.DEFINE_string(
-    "data", "",
-    "Label file of DeepLabCut or Lightning Pose (CSV), a folder with several CollectedData*.csv, "
-    "or several with commas.",
-)  # fmt: skip
-flags.DEFINE_string(
     "images_root", "",
     "Folder below which the images lie; if left out, the label file's and its parents, up to the "
     "one that has labeled-data.",
 )  # fmt: skip
-flags.DEFINE_string("individual", "", "Whose keypoints, in label files of several animals.")
-flags.DEFINE_string("keypoints", "", "Keypoints to use, with commas; all if left out.")
-flags.DEFINE_string(
-    "swap", "",
-    "Left and right keypoints, as leftear:rightear,lefteye:righteye; if left out, those whose "
-    "names say so.",
-)  # fmt: skip
-flags.DEFINE_string(
-    "split_by", "group",
-    "Splits by group (folder or video), at random as DeepLabCut does, or as a CSV file says: "
-    "image,split.",
-)  # fmt: skip
-flags.DEFINE_string("fold", "", "i/k: the i-th of k parts is tested, groups or blocks of images.")
 
 # experiments.
 flags.DEFINE_list("seeds", "0,1", "experiments: seeds of the runs that are repeated.")
@@ -207,10 +189,12 @@ def open_run() -> tuple[RunFolder, config.RunConfig]:
     asked, execution = run_config(), execution_config()
     initial_weights.check(asked, option("weights"))
     load_tensorflow()
+    from pipelines.source import read_files
     from rectloc_tf.training import runtime
 
     run, _ = runtime.resolve(asked, execution)
     run, _ = initial_weights.resolve(run, option("weights"))
+    run, _ = read_files(run, option("images_root"))
     folder = locate(asked, run, None)
     if not folder.path.is_dir():
         raise UserError(f"no run with these flags ({folder.path} is missing); give --run_dir")

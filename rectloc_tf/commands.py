@@ -27,7 +27,7 @@ _BY_STEPS = {"epochs": "steps", "validate_every": "validate_steps"}
 _MEANS = {"domains": "domain"}  # flags that are other values of a setting
 RUN, EXECUTION = tuple(settings_of(RunConfig)), tuple(settings_of(ExecutionConfig))
 # Where --run_dir is left out; --precision=auto depends on the strategy.
-_FIND = (*RUN, "strategy")
+_FIND = (*RUN, "images_root", "strategy")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def _on_a_run(*own: str, idle: tuple = ()) -> Command:
     return Command(("run_dir", "weights", *own, *find), ((("run_dir",), find), *idle))
 
 
-_CHOSEN = ("arch", "domain", "augment", "init_from", "run_dir")
+_CHOSEN = ("arch", "domain", "augment", "init_from", "source", "data", "run_dir")
 _STUDY = (
     *(name for name in RUN if name not in (*_CHOSEN, "seed")), *EXECUTION, "seeds",
     "plain_epochs", "short_epochs", "runs_root", "results_dir", "figures_dir", "dry_run",
@@ -60,10 +60,10 @@ _STUDY = (
 _ALL = tuple(dict.fromkeys(name for own in EXPERIMENTS.values() for name in own))
 
 COMMANDS = {
-    "train": Command((*RUN, *EXECUTION, "run_dir", "weights")),
-    "evaluate": _on_a_run("labels", "domains", "split", "output"),
+    "train": Command((*RUN, *EXECUTION, "run_dir", "weights", "images_root")),
+    "evaluate": _on_a_run("data", "images_root", "labels", "domains", "split", "output"),
     "predict": _on_a_run(
-        "domain", "images", "ignore_exif", "num", "split", "threshold", "output", "overlay_dir",
+        "data", "images_root", "domain", "images", "ignore_exif", "num", "split", "threshold", "output", "overlay_dir",
         idle=((("images",), ("num", "split")), (("images", "run_dir"), ("domain",))),
     ),
     "export": _on_a_run("export_dir"),

@@ -75,7 +75,8 @@ class SourceSpec:
         keypoints: a run -> what its points are (`config.Keypoints`), so that networks can be
             built without the images; None: the source itself knows.
         reader: "module:function" that reads the files of a run before it starts, see
-            `pipelines.source.read_files`; empty for sources without files.
+            `pipelines.source.read_files`; empty for sources without files. What it returns has
+            `contents()`, JSON values, `difference(contents)` to earlier ones, and `about()`.
         defaults: of the settings whose default is the source's own.
         ignores: other settings of a run that have no effect on this source.
     """

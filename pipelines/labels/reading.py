@@ -20,8 +20,9 @@ from pipelines.labels.ledger import Ledger
 from pipelines.labels.read import read_labels
 from pipelines.labels.splits import AT_RANDOM, BY_GROUP, split_images
 from rectloc_tf.config import SPLITS, RunConfig
-from rectloc_tf.errors import UserError, reason
+from rectloc_tf.errors import ConfigError, UserError, reason
 
+MOST_LINES = 5  # on labels that are not used
 _PREFIX = "sha256:"
 
 
@@ -80,6 +81,16 @@ class RunImages:
         text = json.dumps(contents, sort_keys=True)
         return f"{_PREFIX}{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
+    def difference(self, before: Mapping[str, Any]) -> str:
+        """The first difference to what `contents` was before, for people; '' if there is none."""
+        return what_changed(before, self.contents())
+
+    def about(self) -> list[str]:
+        """Lines for people: how many images, how they are split, and what was left out."""
+        parts = ", ".join(f"{n} {s}" for n, s in zip(self.sizes, SPLITS, strict=True))
+        lines = [f"{len(self.labels)} labelled images: {parts} ({self.how})"]
+        return lines + [f"not used: {line}" for line in self.ledger.lines(MOST_LINES)]
+
 
 def is_digest(data: str) -> bool:
     """Whether this is what `RunImages.digest` makes, and no path."""
@@ -92,7 +103,7 @@ def split_expected(data: str) -> tuple[str, str]:
     return (path, _PREFIX + digest) if mark else (data, "")
 
 
-def read_run(run: RunConfig, images_root: str | None = None) -> tuple[RunConfig, RunImages | None]:
+def read_run(run: RunConfig, images_root: str = "") -> tuple[RunConfig, RunImages | None]:
     """Reads the labels and the images that a run names by paths.
 
     Args:
@@ -111,7 +122,7 @@ def read_run(run: RunConfig, images_root: str | None = None) -> tuple[RunConfig,
     if is_digest(run.data):
         return run, None
     path, _ = split_expected(run.data)
-    labels, ledger = read_labels(path, images_root, run.individual or None, run.keypoints or None)
+    labels, ledger = read_labels(path, images_root, run.individual, run.keypoints)
     if not len(labels):
         raise UserError(f"--data={path}: no labelled image ({(ledger.lines() or ['empty'])[0]})")
     for name in labels.names:
@@ -125,12 +136,17 @@ def read_run(run: RunConfig, images_root: str | None = None) -> tuple[RunConfig,
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         known = [*pool.map(_look_at, chosen.paths)]
     found = RunImages(chosen, sizes, tuple(digest for digest, _ in known), split.how, ledger)
+    counts = ",".join(map(str, sizes))
+    if run.split_sizes not in ("", counts) and path == run.data:
+        raise ConfigError(
+            f"--split_sizes={run.split_sizes}: these labels give {counts}; leave it out"
+        )
     resolved = dataclasses.replace(
         run,
         data=found.digest(),
         keypoints=",".join(labels.names),
         split_by=run.split_by if run.split_by in (BY_GROUP, AT_RANDOM) else "file",
-        split_sizes=",".join(map(str, sizes)),
+        split_sizes=counts,
         channels=run.channels or max(channels for _, channels in known),
     )
     return resolved, found
@@ -181,19 +197,3 @@ def _image_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 def _as_labelled(point: list[float] | None) -> str:
     """A point as DeepLabCut's files have it, whose pixels have whole numbers at their centres."""
     return "no label" if point is None else f"x {point[0] - 0.5:g}, y {point[1] - 0.5:g}"
-
-
-def require_same(where: Path, before: Mapping[str, Any], found: RunImages, path: str) -> None:
-    """Refuses labels that are not those that a run was made with.
-
-    Args:
-        where: the run's folder.
-        before: what `RunImages.contents` was then.
-        found: what it is now.
-        path: where the labels were read from.
-
-    Raises:
-        UserError: naming the first difference.
-    """
-    if difference := what_changed(before, found.contents()):
-        raise UserError(f"--data={path}: labels have changed since {where} was made: {difference}")

@@ -21,23 +21,25 @@ class ImagesConfig:
 
     data: str = setting(
         Text("a label file, or a folder with label files"), "",
-        "Label file, or folder with label files; training is then on its images.", later=True,
+        "Label file of DeepLabCut or Lightning Pose (CSV), a folder with several "
+        "CollectedData*.csv, or several with commas.", later=True,
     )  # fmt: skip
     keypoints: str = setting(
-        Text("names with commas"), "", "Keypoints to learn, with commas; all if left out.",
+        Text("names with commas"), "", "Keypoints to use, with commas; all if left out.",
         later=True,
     )  # fmt: skip
     individual: str = setting(
-        Text("a name"), "", "Which animal, where the labels are of several.", later=True
+        Text("a name"), "", "Whose keypoints, in label files of several animals.", later=True
     )
     split_by: str = setting(
         Text("group, random or the path of a split file"), "group",
-        "How images are split: group (whole videos or folders), random, or a split file.",
+        "Splits by group (folder or video), at random as DeepLabCut does, or as a CSV file says: "
+        "image,split.",
         later=True,
     )  # fmt: skip
     fold: str = setting(
         Text("as 1/5: the first of five"), "",
-        "As 1/5: another part of the images is tested on, the first of five.", later=True,
+        "i/k: the i-th of k parts is tested, groups or blocks of images.", later=True,
     )  # fmt: skip
     split_sizes: str = setting(
         Text("three whole numbers with commas"), "",
@@ -48,7 +50,8 @@ class ImagesConfig:
     )
     swap: str = setting(
         Text("pairs with commas, as leftear:rightear"), "",
-        "Mirror images at random; the pairs, as leftear:rightear, are then exchanged.", later=True,
+        "Left and right keypoints, as leftear:rightear,lefteye:righteye. Training images are "
+        "mirrored at random only where they are named; check_labels goes by names.", later=True,
     )  # fmt: skip
     rotate: float = setting(
         Number(0, 180, "degrees"), 25.0, "Turned by up to so many degrees either way.", later=True
