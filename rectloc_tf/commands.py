@@ -63,7 +63,8 @@ COMMANDS = {
     "train": Command((*RUN, *EXECUTION, "run_dir", "weights", "images_root")),
     "evaluate": _on_a_run("data", "images_root", "labels", "domains", "split", "output"),
     "predict": _on_a_run(
-        "data", "images_root", "domain", "images", "ignore_exif", "num", "split", "threshold", "output", "overlay_dir",
+        "data", "images_root", "domain", "images", "ignore_exif", "num", "split", "threshold",
+        "output", "overlay_dir",
         idle=((("images",), ("num", "split")), (("images", "run_dir"), ("domain",))),
     ),
     "export": _on_a_run("export_dir"),

@@ -16,7 +16,7 @@ import numpy as np
 from pipelines.image_headers import read_channels
 from pipelines.labels.checks import parse_swap
 from pipelines.labels.labelled import LabelledImages
-from pipelines.labels.ledger import Ledger
+from pipelines.labels.ledger import EXPECTED, UNLABELLED, Ledger, first_of
 from pipelines.labels.read import read_labels
 from pipelines.labels.splits import AT_RANDOM, BY_GROUP, split_images
 from rectloc_tf.config import SPLITS, RunConfig
@@ -89,7 +89,8 @@ class RunImages:
         """Lines for people: how many images, how they are split, and what was left out."""
         parts = ", ".join(f"{n} {s}" for n, s in zip(self.sizes, SPLITS, strict=True))
         lines = [f"{len(self.labels)} labelled images: {parts} ({self.how})"]
-        return lines + [f"not used: {line}" for line in self.ledger.lines(MOST_LINES)]
+        lost = (e for e in self.ledger.entries if e.kind not in (*EXPECTED, UNLABELLED))
+        return lines + [f"not used: {line}" for line in first_of(map(str, lost), MOST_LINES)]
 
 
 def is_digest(data: str) -> bool:
@@ -139,7 +140,7 @@ def read_run(run: RunConfig, images_root: str = "") -> tuple[RunConfig, RunImage
     counts = ",".join(map(str, sizes))
     if run.split_sizes not in ("", counts) and path == run.data:
         raise ConfigError(
-            f"--split_sizes={run.split_sizes}: these labels give {counts}; leave it out"
+            f"--split_sizes={run.split_sizes}: the labels give {counts}; leave it out"
         )
     resolved = dataclasses.replace(
         run,

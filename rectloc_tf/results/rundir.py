@@ -179,8 +179,7 @@ class RunFolder:
         if not self._flags.exists():
             return {}
         lines = self._flags.read_text(encoding="utf-8").splitlines()
-        pairs = (line.removeprefix("--").split("=", 1) for line in lines if "=" in line)
-        return {name: value for name, value in pairs}
+        return dict(line.removeprefix("--").partition("=")[::2] for line in lines)
 
     def has_contents(self) -> bool:
         """Whether it is known what the run's files held."""
