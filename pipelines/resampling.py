@@ -45,6 +45,9 @@ def letterbox(height: tf.Tensor, width: tf.Tensor, size: int) -> Affine:
     return Affine(scale, (size - scale * image) / 2)
 
 
+PLACES: dict[str, Place] = {"stretch": stretch, "letterbox": letterbox}
+
+
 def triangle_weights(length: tf.Tensor, size: int, scale: tf.Tensor, offset: tf.Tensor):
     """What each of `length` pixels in a row contributes to each of `size` working pixels.
 

@@ -31,6 +31,7 @@ def predict() -> int:
     check_writable("output", output)
     folder, run = cli.open_run()
     check_not_input("output", output, folder.files())
+    from pipelines.resampling import PLACES
     from pipelines.source import make_source
     from rectloc_tf.models import load_model, run_head
     from rectloc_tf.serving import prediction
@@ -63,7 +64,7 @@ def predict() -> int:
     if source:
         predictions = prediction.predict_source(model, head, source, indices, threshold)
     else:
-        how = cli.option("ignore_exif"), threshold
+        how = cli.option("ignore_exif"), threshold, PLACES[SOURCES[run.source].place]
         predictions = prediction.predict_files(model, head, paths, report, warn, *how)
     count, rows, turned = prediction.write_answers(predictions, output, overlays, report)
     text = f"{output}: {rows} predictions"

@@ -79,6 +79,7 @@ class SourceSpec:
             `contents()`, JSON values, `difference(contents)` to earlier ones, and `about()`.
         defaults: of the settings whose default is the source's own.
         ignores: other settings of a run that have no effect on this source.
+        place: how files are brought to the working size, a name in `pipelines.resampling.PLACES`.
     """
 
     implementation: str
@@ -90,6 +91,7 @@ class SourceSpec:
     reader: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     ignores: tuple[str, ...] = ()
+    place: str = "stretch"
 
 
 def _disc_holds_a_cell(run: Any) -> None:
@@ -177,6 +179,7 @@ SOURCES: dict[str, SourceSpec] = {
         "pipelines.labels.reading:read_run",
         {"augment": True, "batch_size": 16, "steps": 1500, "validate_steps": 250},
         ("num_images",),
+        "letterbox",
     ),
 }  # fmt: skip
 

@@ -54,8 +54,8 @@ def train() -> None:
             progress.print(line)
         if run.init_from:
             progress.print(f"starting weights {run.init_from}")
-        how = run, execution, folder, session, stop, progress
-        print(format_result(training.train(*how, weights, source)))
+        what = run, execution, folder, session, stop, progress, weights, source
+        print(format_result(training.train(*what)))
         print(f"pictures: {folder.path}/predictions.png, epochs.png, history.png")
 
 

@@ -87,7 +87,8 @@ def test_a_run_is_trained_measured_and_pictured(trained):
     assert sizes == {"train": 32, "validation": 20, "test": 13}
     metrics = result["splits"]["test"]["dots"]
     assert set(metrics["keypoint_error_px"]) == {"bright", "dim"}
-    assert metrics["wrong_rate"] == 0  # there is nothing else
+    assert metrics["wrong_rate"] is None  # there is nothing else
+    assert metrics["pck"]["n"] == 2 * metrics["keypoint_labels"]["dim"]  # images with both
     assert metrics["mse"] is None  # not a value that this head has
     rows = RunFolder(path).read_history()
     losses = [row["train_loss"] for row in rows]
@@ -97,7 +98,9 @@ def test_a_run_is_trained_measured_and_pictured(trained):
     snapshot = RunFolder(path).read_snapshots()[3]
     assert snapshot["points"].shape == (8, 2, 2)
     assert snapshot["heatmaps"].shape == (8, 64, 64)
-    assert "errors in px; right: within 16 px of the true point" in said
+    assert (
+        "errors in px (DeepLabCut calls the mean RMSE); PCK: within 0.1 of the longer side" in said
+    )
     assert not [word for word in ("centre", "domain", "scene", "224", "rectangle") if word in said]
 
 

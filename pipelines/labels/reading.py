@@ -39,7 +39,7 @@ class RunImages:
     """
 
     labels: LabelledImages
-    sizes: tuple[int, int, int]
+    sizes: tuple[int, ...]
     pixels: tuple[str, ...]
     how: str
     ledger: Ledger

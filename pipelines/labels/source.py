@@ -100,9 +100,9 @@ class LabelledSource(Source):
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 for _ in pool.map(keep, range(len(labels))):
                     pass
-            present = ~np.isnan(labels.points).any(axis=-1)
+            present = np.isfinite(labels.points).all(axis=-1)
             points = labels.points * scale[:, None].astype(np.float64) + offset[:, None]
-            points = np.where(present[..., None], points, 0.0).astype(np.float32)
+            points = np.where(np.expand_dims(present, -1), points, 0.0).astype(np.float32)
             corners = np.concatenate([offset, offset + scale * labels.sizes], axis=1)
             return _Kept(
                 tf.constant(images),

@@ -179,7 +179,8 @@ class RunFolder:
         if not self._flags.exists():
             return {}
         lines = self._flags.read_text(encoding="utf-8").splitlines()
-        return dict(line.removeprefix("--").partition("=")[::2] for line in lines)
+        parts = (line.removeprefix("--").partition("=") for line in lines)
+        return {name: value for name, _, value in parts}
 
     def has_contents(self) -> bool:
         """Whether it is known what the run's files held."""

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.image_decoding import decode_image
-from pipelines.resampling import Affine, preprocess
+from pipelines.resampling import Affine, Place, preprocess, stretch
 from rectloc_tf.heads.head import Head
 
 Answers = dict[str, tf.Tensor]
@@ -115,7 +115,9 @@ def _answer(head: Head, outputs: Any, affine: Affine) -> Answers:
     return answers
 
 
-def make_answer_images(model: keras.Model, head: Head) -> Callable[[tf.Tensor], Answers]:
+def make_answer_images(
+    model: keras.Model, head: Head, place: Place = stretch
+) -> Callable[[tf.Tensor], Answers]:
     """The function behind `serving_default`: images uint8 [N, H, W, C] -> answers.
 
     Answers, float32: points_xy [N, K, 2] in input pixels and, for heads that have them,
@@ -123,7 +125,7 @@ def make_answer_images(model: keras.Model, head: Head) -> Callable[[tf.Tensor], 
     is also center_xy [N, 2] with confidence [N], and a single map heatmap [N, S, S] instead.
     Points of one class are also detections_xy [N, P, 2] with detection_confidence [N, P].
     """
-    return make_answers(model, head)[0]
+    return make_answers(model, head, place)[0]
 
 
 def make_answer_encoded(model: keras.Model, head: Head) -> Callable[[tf.Tensor], Answers]:
@@ -131,17 +133,19 @@ def make_answer_encoded(model: keras.Model, head: Head) -> Callable[[tf.Tensor],
     return make_answers(model, head)[1]
 
 
-def make_answers(model: keras.Model, head: Head) -> tuple[Callable[[tf.Tensor], Answers], ...]:
-    """Both functions, on one network."""
+def make_answers(
+    model: keras.Model, head: Head, place: Place = stretch
+) -> tuple[Callable[[tf.Tensor], Answers], ...]:
+    """Both functions, on one network; `place` says how images lie in the working size."""
     _, size, _, channels = model.input_shape
     network = make_network(model)
 
     def answer_images(images):
-        prepared, affine = preprocess(images, size, channels)
+        prepared, affine = preprocess(images, size, channels, place)
         return _answer(head, network(prepared), affine)
 
     def prepare(image_bytes):
-        prepared, affine = preprocess(decode_image(image_bytes)[None], size, channels)
+        prepared, affine = preprocess(decode_image(image_bytes)[None], size, channels, place)
         return prepared[0], *affine
 
     def answer_encoded(image_bytes):

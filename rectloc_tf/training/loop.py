@@ -263,9 +263,9 @@ class Trainer:
         folder, pictured = self.folder, self.predict(model, NUM_PICTURED_SCENES)
         folder.save_figure("predictions", plots.prediction_grid(pictured, words=self.words))
         folder.save_figure("history", plots.history_curves(self.history, self.words))
-        few = (pictured[name][:NUM_STRIP_SCENES] for name in ("images", "truths"))
+        images, truths = (pictured[name][:NUM_STRIP_SCENES] for name in ("images", "truths"))
         unit = self.run.unit
-        strip = plots.epoch_strip(*few, folder.read_snapshots(unit), self.words, unit)
+        strip = plots.epoch_strip(images, truths, folder.read_snapshots(unit), self.words, unit)
         folder.save_figure("epochs", strip)
 
     def draw_worst(self, model: keras.Model, indices: range, answers: Answers) -> None:
