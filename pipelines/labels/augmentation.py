@@ -4,25 +4,29 @@ import math
 
 import tensorflow as tf
 
-from pipelines.shuffling import index_shuffle
 from rectloc_tf.config import ImagesConfig
 
 _NUMBERS = 8  # random ones for each image
-_RANGE = 2**24  # whole numbers that float32 tells apart
 _GREY = 127.5
 
 
 def draw_uniforms(places: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
-    """Numbers in [0, 1) for each image, float32 [B, 8]: no two of an epoch are the same.
+    """Independent numbers in [0, 1) for each image, float32 [B, 8].
+
+    They are a Philox draw keyed by the epoch's words and the image's place in it. (One shuffle of
+    whole numbers, as `index_shuffle` makes it, leaves neighbours correlated.)
 
     Args:
         places: int64 [B], the images' places in their epoch.
         words: uint32 [B, 3], the epoch's random words.
     """
-    indices = places[:, None] * _NUMBERS + tf.range(_NUMBERS, dtype=tf.int64)
-    keys = tf.repeat(words, _NUMBERS, axis=0)
-    shuffled = index_shuffle(tf.reshape(indices, [-1]) % _RANGE, keys, _RANGE)
-    return tf.reshape(tf.cast(shuffled, tf.float32) / _RANGE, [-1, _NUMBERS])
+    first, second, third = tf.unstack(tf.cast(words, tf.int64), axis=1)
+    keys = tf.stack([first * 2**31 + second, third * 2**31 + places], axis=1)
+    return tf.map_fn(
+        lambda key: tf.random.stateless_uniform([_NUMBERS], key, alg="philox"),
+        keys,
+        fn_output_signature=tf.TensorSpec([_NUMBERS], tf.float32),
+    )
 
 
 def draw_affines(config: ImagesConfig, uniforms: tf.Tensor, size: int) -> tuple[tf.Tensor, ...]:

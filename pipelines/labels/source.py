@@ -89,7 +89,8 @@ class LabelledSource(Source):
     @functools.cached_property
     def _kept(self) -> _Kept:
         labels, size = self.files.labels, self.image_size
-        with tf.device("CPU"):
+        # Eagerly and on the host, also when a graph is being traced.
+        with tf.init_scope(), tf.device("CPU"):
             images = np.empty([len(labels), size, size, self.channels], np.uint8)
             scale, offset = (np.empty([len(labels), 2], np.float32) for _ in range(2))
             prepare = self._make_prepare()
