@@ -17,7 +17,7 @@ HANGS = 1800  # seconds; ends a test that hangs, and is no measure of speed
 LONG = (
     "test_train", "test_experiments", "test_entry_points", "test_strategies", "test_models",
     "test_initial_weights", "test_serving", "test_keras_settings", "test_inference",
-    "test_plugins", "test_old_runs", "test_golden_training",
+    "test_plugins", "test_train_images", "test_old_runs", "test_golden_training",
 )  # fmt: skip
 TINY = ("--image_size=64", "--num_images=40", "--batch_size=8", "--epochs=3", "--deterministic")
 
