@@ -15,7 +15,7 @@ _EXIF, _SHORT, _ORIENTATION_TAG = b"Exif\0\0", 3, 0x0112
 _START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xFFDA, 0xFFD9, 0xFFE1
 # Frames, baseline and others; C4, C8 and CC are tables.
 _FRAMES = {0xFFC0 + number for number in range(16)} - {0xFFC4, 0xFFC8, 0xFFCC}
-_TAIL = 1 << 16  # bytes at a JPEG's end in which its last marker must be
+_TAIL = 1 << 16  # bytes at a JPEG's end in which its last marker usually is
 
 
 def read_size(file: BinaryIO) -> tuple[int, int]:
@@ -76,9 +76,13 @@ def is_whole(file: BinaryIO) -> bool:
     if _bytes_at(file, 0, 8).startswith(PNG_START):
         return any(name == b"IEND" for name, _, _ in _chunks(file))
     scans = [place for marker, place in _segments(file) if marker == _START_OF_SCAN]
+    if not scans:
+        return False
+    # Inside a scan no FF is followed by D9, so the mark cannot be there by chance. Most files end
+    # with it; telephones put films behind it.
     length = file.seek(0, 2)
-    # Inside a scan each FF is followed by 00, so the mark cannot be there by chance.
-    return bool(scans) and b"\xff\xd9" in _bytes_at(file, max(scans[0], length - _TAIL), _TAIL)
+    starts = (max(scans[0], length - _TAIL), scans[0])
+    return any(b"\xff\xd9" in _bytes_at(file, start, length) for start in starts)
 
 
 def _bytes_at(file: BinaryIO, place: int, count: int) -> bytes:

@@ -5,35 +5,35 @@ which labels look wrong; --output (check_labels.png) shows some of them, the sus
 code 1 if no image can be used.
 """
 
-import sys
 from pathlib import Path
 
 from pipelines.labels import alike, checks
 from pipelines.labels.labelled import LabelledImages
 from pipelines.labels.read import read_labels
-from pipelines.labels.splits import split_images
+from pipelines.labels.splits import parse_fold, split_images
 from rectloc_tf import cli
-from rectloc_tf.errors import EXIT_ERROR, ConfigError, UserError
+from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.results import label_report
 from rectloc_tf.results.label_sheet import choose_images, write_sheet
 from rectloc_tf.results.output_files import check_foreign, check_writable, message_stream
 
 
-def check_labels() -> int:
-    """Prints what there is to say of the labels, and writes the sheet; returns the exit code."""
+def check_labels() -> None:
+    """Prints what there is to say of the labels, and writes the sheet."""
     output = cli.path_option("output") or Path("check_labels.png")
     check_writable("output", output)
     check_foreign("output", output)
-    if not cli.option("data"):
+    files, images_root = cli.option("data"), cli.option("images_root")
+    if not files:
         raise ConfigError("--data: left out; name a label file, or a folder with some")
-    data, ledger = read_labels(
-        *(cli.option(name) for name in ("data", "images_root", "individual", "keypoints"))
-    )
+    if cli.option("fold"):
+        parse_fold(cli.option("fold"))  # before anything is read
+    chosen = cli.option("individual"), cli.option("keypoints")
+    data, ledger = read_labels(files, images_root, *chosen)
     stream = message_stream(output)
     print("\n".join(label_report.ledger_lines(ledger)), file=stream)
     if not len(data):
-        sys.stderr.write("error: no image with a label can be used\n")
-        return EXIT_ERROR
+        raise UserError(f"--data={files}: no image with a label can be used; see the list above")
     print("\n".join(["", *label_report.statistics_lines(data), ""]), file=stream)
     mistakes, damaged, lines = _look_for_mistakes(data)
     print("\n".join([*lines, *label_report.mistake_lines(data, mistakes)]), file=stream)
@@ -44,7 +44,6 @@ def check_labels() -> int:
     if shown:
         write_sheet(output, data, shown, suspicious)
         print(f"\n{output}: {len(shown)} of {len(data)} images", file=stream)
-    return 0
 
 
 def _look_for_mistakes(data: LabelledImages) -> tuple[list[checks.Mistake], set[int], list[str]]:

@@ -87,11 +87,7 @@ flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the 
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
 
 # Labelled images of users.
-flags.DEFINE_string(
-    "images_root", "",
-    "Folder below which the images lie; if left out, the label file's and its parents, up to the "
-    "one that has labeled-data.",
-)  # fmt: skip
+flags.DEFINE_string("images_root", "", "Folder of the images; if left out, near the label file.")
 
 # experiments.
 flags.DEFINE_list("seeds", "0,1", "experiments: seeds of the runs that are repeated.")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from pipelines.image_headers import JPEG_START, PNG_START, read_size
+from pipelines.image_headers import JPEG_START, PNG_START, is_whole, read_size
 from rectloc_tf.errors import UserError
 from rectloc_tf.serving import image_files
 from rectloc_tf.serving.image_files import read_image_bytes
@@ -93,6 +93,16 @@ def test_any_bytes_have_a_size_or_are_refused(start, rest):
         return
     assert start
     assert min(width, height) >= 0
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_whole_files_end_with_their_mark(suffix):
+    data = encode(suffix)
+    assert is_whole(io.BytesIO(data))
+    for more in (b"", bytes(200_000)):  # as telephones put films behind their pictures
+        assert is_whole(io.BytesIO(data + more))
+    for length in (0, 4, 30, len(data) // 2, len(data) - 13):
+        assert not is_whole(io.BytesIO(data[:length]))
 
 
 # Reading.

@@ -219,7 +219,7 @@ DAMAGED = {
     ),
     "tabs": (bytes_of(b"scorer\tm\tm\nbodyparts\ta\ta\n"), "separated by tabs; must be commas"),
     "xlsx": (bytes_of(b"PK\x03\x04" + bytes(90)), "a spreadsheet (.xlsx, .ods) or ZIP file"),
-    "h5": (bytes_of(b"\x89HDF\r\n\x1a\n" + bytes(90)), "an HDF5 file; DeepLabCut keeps the same"),
+    "h5": (bytes_of(b"\x89HDF\r\n\x1a\n" + bytes(90)), "an HDF5 file; must be CSV (DeepLabCut "),
     "binary": (bytes_of(struct.pack("<9d", *range(9))), "not a CSV file (it holds binary data)"),
     "UTF-16": (text_of([*AB, ROW], encoding="utf-16"), "text in UTF-16; save it as UTF-8"),
     "Latin-1": (
@@ -233,6 +233,14 @@ DAMAGED = {
     "a nameless keypoint": (
         text_of([*header(["a", ""]), ROW]),
         "row 2, column 4: no name among the bodyparts",
+    ),
+    "a line break": (
+        text_of([*header(["a", "b\nc"]), ROW]),
+        "row 2, column 4: 'b\\nc' has a line break; a name must have none",
+    ),
+    "a line break in a path": (
+        text_of([*AB, ["i\nj.png", *ROW[1:]]]),
+        "row 4, column 1: 'i\\nj.png' has a line break",
     ),
     "z": (
         text_of([*header(["a"], coords=("x", "z")), ROW[:3]]),
@@ -288,3 +296,45 @@ def test_another_animal_is_refused(tmp_path, rows, individual, message):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r"none\.csv: cannot be read \(No such file"):
         read_label_file(tmp_path / "none.csv")
+
+
+WHOLE = (
+    b'scorer,,me,me,"m,e",\r\nindividuals,,a,a,b,b\r\nbodyparts,,"n 1","n 1",c,c\r\n'
+    b"coords,,x,y,x,y\r\nv,i.png,1,2.5,,\r\nv,j.png,,,-3,4e1\r\n"
+).replace(b'"m,e",', b'"m,e","m,e"')
+
+
+def labels_or_message(path):
+    try:
+        return read_label_file(path, "a"), ""
+    except UserError as error:
+        return None, str(error)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_any_damage_ends_in_one_line_or_in_labels(tmp_path_factory, data):
+    text = bytearray(WHOLE[: data.draw(st.integers(0, len(WHOLE)))])
+    for _ in range(data.draw(st.integers(0, 4))):
+        place = data.draw(st.integers(0, len(text)))
+        piece = data.draw(
+            st.sampled_from([b",", b'"', b"\n", b"\xff", b"\0", b"x", b"7", b";", b""])
+        )
+        text[place : place + data.draw(st.integers(0, 3))] = piece
+    path = tmp_path_factory.getbasetemp() / "damaged.csv"
+    path.write_bytes(text)
+    found, message = labels_or_message(path)
+    assert ("damaged.csv" in message) == (found is None)
+    assert len(message.splitlines()) == (found is None)
+    if found:
+        rows, keypoints = len(found.images), len(found.names)
+        assert found.points.shape == (rows, keypoints, 2)
+        assert (np.isnan(found.points).all(-1) == (found.visibility == 0)).all()
+        assert min(rows, keypoints) > 0
+
+
+def test_the_whole_of_it_is_read(tmp_path):
+    (tmp_path / "whole.csv").write_bytes(WHOLE)
+    found = read_label_file(tmp_path / "whole.csv", "b")
+    assert found.images == ("v/i.png", "v/j.png")
+    np.testing.assert_array_equal(found.points, [[[NAN, NAN]], [[-2.5, 40.5]]])

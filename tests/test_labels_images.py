@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipelines.labels import find_images
 from pipelines.labels.labelled import LabelledImages
 from pipelines.labels.ledger import Row
 from pipelines.labels.read import find_label_files, read_labels
@@ -195,6 +196,17 @@ def test_an_image_of_the_same_name_in_another_folder_is_no_match(tmp_path):
     assert ledger.lines() == [f"{path} row 4, a: image missing (labeled-data/v/img0.png)"]
 
 
+def test_a_tree_is_listed_once_for_all_label_files(tmp_path, monkeypatch):
+    listed = []
+    monkeypatch.setattr(find_images, "folders_below", lambda root: listed.append(root) or [root])
+    for name in ("v", "w"):
+        (tmp_path / "labeled-data" / name).mkdir(parents=True)
+        rows = [[f"labeled-data/{name}/{n}.png", "1", "2"] for n in range(3)]
+        write_csv(tmp_path / "labeled-data" / name / "CollectedData.csv", [*A, *rows])
+    assert counts(read(tmp_path)[1]) == {"image missing": (6, 6)}
+    assert listed == [str(tmp_path)]
+
+
 def test_upper_and_lower_case_differ(tmp_path):
     write_picture(tmp_path / "v" / "Img.png")
     path = write_csv(tmp_path / "v" / "labels.csv", [*A, ["labeled-data/v/img.png", "1", "2"]])
@@ -244,6 +256,8 @@ def test_an_image_outranks_one_that_has_less_of_its_path(tmp_path):
         ("C:\\p\\labeled-data\\mouse\\day 1\\i.png", "mouse/day 1"),
         ("labeled-data/i.png", "labeled-data"),
         ("frames/v/i.png", "frames/v"),
+        ("/frames/v/i.png", "frames/v"),
+        ("../v/i.png", "v"),
         ("i.png", "here"),
     ],
 )
@@ -456,6 +470,12 @@ def test_the_digest_is_that_of_the_content(paths, tmp_path):
     others.append(made(paths=moved))
     digests = [other.digest() for other in others]
     assert len({digest, *digests}) == len(others) + 1
+
+
+def test_the_digest_tells_names_apart_that_look_alike_in_a_row(paths):
+    assert made(paths=paths, names=("a", "bc")).digest() != (
+        made(paths=paths, names=("ab", "c")).digest()
+    )
 
 
 def test_the_digest_names_an_image_that_has_gone(paths):

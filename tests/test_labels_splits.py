@@ -194,6 +194,14 @@ def test_groups_are_dealt_with_as_many_images_each():
     )
 
 
+def test_a_tenth_of_the_other_groups_validates():
+    groups, keys = images({f"video{number}": 10 for number in range(20)})
+    for part in range(1, 5):
+        split = split_images(groups, keys, fold=f"{part}/4")
+        assert [len(split.train), len(split.validation), len(split.test)] == [130, 20, 50]
+        assert len({groups[index] for index in split.validation}) == 2  # 15 images are one tenth
+
+
 @pytest.mark.parametrize("fold", ["0/3", "4/3", "1/1", "1", "a/b", "1/3/2", "-1/3", " 1/3", "٣/٣"])
 def test_a_fold_that_is_none(fold):
     with pytest.raises(ConfigError) as caught:

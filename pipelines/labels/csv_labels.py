@@ -135,6 +135,9 @@ def _columns(path: Path, header: Rows, width: int) -> dict[str, Columns]:
         if not name or (len(lines) == 4 and not who):
             number, row = (numbers[-2], "bodyparts") if not name else (numbers[1], "individuals")
             raise UserError(f"{path} row {number}, column {column + 1}: no name among the {row}")
+        if len((who + name).splitlines()) > 1:
+            where = f"{path} row {numbers[-2]}, column {column + 1}"
+            raise UserError(f"{where}: {name!r} has a line break; a name must have none")
         if coord not in _COORDS:
             where = f"{path} row {numbers[-1]}, column {column + 1} ({name})"
             raise UserError(f"{where}: {coords[column]!r} must be one of {', '.join(_COORDS)}")
@@ -215,6 +218,8 @@ def _image(path: Path, number: int, cells: list[str]) -> str:
     name = "/".join(_parts(cells))
     if not name:
         raise UserError(f"{path} row {number}, column 1: no image; must be the path of one")
+    if len(name.splitlines()) > 1:
+        raise UserError(f"{path} row {number}, column 1: {name[:40]!r} has a line break")
     if name.isdecimal():
         hint = "these look like predictions on a video, which are no labels"
         raise UserError(f"{path} row {number}, column 1: {name} is no path of an image; {hint}")

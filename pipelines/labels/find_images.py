@@ -40,19 +40,40 @@ def chosen_root(images_root: str) -> tuple[Path, ...]:
     return (root,)
 
 
-class ImageFinder:
-    """Finds images below some roots; the files there are listed once, and only where needed."""
+Listing = dict[str, list[tuple[str, ...]]]  # name -> the parts of the paths of files that have it
 
-    def __init__(self, roots: Sequence[Path], may_be_elsewhere: bool = True):
+
+class Listings:
+    """All files below some folders, each folder listed once and only where it is needed."""
+
+    def __init__(self):
+        self._below: dict[Path, Listing] = {}
+
+    def below(self, root: Path) -> Listing:
+        """The files below an absolute folder; their names are in Unicode's normal form."""
+        if root not in self._below:
+            files: Listing = {}
+            for folder in folders_below(str(root)):
+                for name in _names_in(folder):
+                    files.setdefault(_normal(name), []).append(Path(folder, name).parts)
+            self._below[root] = files
+        return self._below[root]
+
+
+class ImageFinder:
+    """Finds images below some roots."""
+
+    def __init__(self, roots: Sequence[Path], listings: Listings, may_be_elsewhere: bool = True):
         """Looks below the last of `roots`, which holds the others.
 
         Args:
             roots: absolute folders.
+            listings: shared by the finders of several label files.
             may_be_elsewhere: whether an absolute path in a label file is taken as it is.
         """
         self._roots = tuple(roots)
+        self._listings = listings
         self._anywhere = may_be_elsewhere
-        self._files: dict[str, list[tuple[str, ...]]] | None = None
 
     def find(self, name: str) -> Path | None:
         """The file that a label file calls `name`, with slashes; None if there is none.
@@ -62,16 +83,17 @@ class ImageFinder:
         """
         if not os.path.isabs(name) or self._anywhere:
             for root in self._roots:
-                if (root / name).is_file():
+                if os.path.isfile(root / name):
                     return root / name
         return self._longest_match(name)
 
     def _longest_match(self, name: str) -> Path | None:
         wanted = _normal_parts(name)
-        files = self._list_files().get(wanted[-1], []) if wanted else []
+        files = self._listings.below(self._roots[-1]).get(wanted[-1], []) if wanted else []
         common = {parts: _common_end(parts, wanted) for parts in files}
         best = max(common.values(), default=0)
         found = [Path(*parts) for parts, count in common.items() if count == best]
+        found = [path for path in found if path.is_file()]
         if best == 1 and len(wanted) > 1:
             # Cameras number images alike: by its name alone, one of another folder is no match.
             found = [path for path in found if path.parent in self._roots]
@@ -83,16 +105,6 @@ class ImageFinder:
                 "--images_root"
             )
         return found[0] if found else None
-
-    def _list_files(self) -> dict[str, list[tuple[str, ...]]]:
-        """Name -> the parts of the paths of the files that have it."""
-        if self._files is None:
-            self._files = {}
-            for folder in folders_below(str(self._roots[-1])):
-                for name in _names_in(folder):
-                    path = Path(folder, name)
-                    self._files.setdefault(_normal(name), []).append(path.parts)
-        return self._files
 
 
 def _names_in(folder: str) -> list[str]:

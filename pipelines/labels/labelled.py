@@ -74,6 +74,8 @@ class LabelledImages:
     def digest(self) -> str:
         """SHA-256 of what the labels and images are, in hex; where the files lie does not count.
 
+        Groups do, since splits go by their names.
+
         Raises:
             UserError: if an image can no longer be read.
         """

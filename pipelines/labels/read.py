@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.image_headers import MAX_PIXELS, is_whole, read_orientation, read_size
 from pipelines.labels.csv_labels import LabelFile, read_label_file
 from pipelines.labels.data_files import find_label_files, split_at_commas
-from pipelines.labels.find_images import ImageFinder, chosen_root, default_roots
+from pipelines.labels.find_images import ImageFinder, Listings, chosen_root, default_roots
 from pipelines.labels.labelled import NOT_LABELLED, LabelledImages, keypoint_places
 from pipelines.labels.ledger import (
     CONFLICT,
@@ -71,10 +71,10 @@ def read_labels(
     files = [read_label_file(path, individual) for path in paths]
     names = _common_names(files)
     chosen = [names[k] for k in keypoint_places(_as_names(keypoints, names), names)]
-    entries, labels = [], []
+    entries, labels, listings = [], [], Listings()
     for file in files:
         roots = chosen_root(images_root) if images_root else default_roots(file.path)
-        finder = ImageFinder(roots, may_be_elsewhere=not images_root)
+        finder = ImageFinder(roots, listings, may_be_elsewhere=not images_root)
         found = _read_images(file, chosen, finder)
         for label, accounts in found:
             entries += accounts
@@ -191,7 +191,7 @@ def _names_where(chosen: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
 
 def _group(name: str, path: Path) -> str:
     """The folder of an image as the label file names it, below `labeled-data` if it says so."""
-    folders = PurePosixPath(name).parts[:-1]
+    folders = [part for part in PurePosixPath(name).parts[:-1] if part not in ("/", "..")]
     if _DATA in folders[:-1]:
         folders = folders[folders.index(_DATA) + 1 :]
     return "/".join(folders) or path.parent.name

@@ -63,7 +63,7 @@ def split_images(
     if split_by == AT_RANDOM:
         return _split_at_random(keys)
     if split_by != BY_GROUP:
-        return _make(read_split_file(Path(split_by), keys), f"as {split_by} says")
+        return _make(read_split_file(Path(split_by).expanduser(), keys), f"as {split_by} says")
     number = len(set(groups))
     if number < _FEWEST_GROUPS:
         how = f"blocks of neighbouring images, with gaps: only {_in_words(number)}"

@@ -11,7 +11,7 @@ Rows = list[tuple[int, list[str]]]
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BINARY = {
     b"PK\x03\x04": "a spreadsheet (.xlsx, .ods) or ZIP file; export it as CSV",
-    b"\x89HDF": "an HDF5 file; DeepLabCut keeps the same labels in a CollectedData*.csv beside it",
+    b"\x89HDF": "an HDF5 file; must be CSV (DeepLabCut keeps labels as CollectedData*.csv too)",
     b"\xd0\xcf\x11\xe0": "a spreadsheet (.xls); export it as CSV",
 }
 

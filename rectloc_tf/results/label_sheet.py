@@ -99,12 +99,13 @@ def _key_rows(names: Sequence[str]) -> list[range]:
 
 
 def _draw_image(axis, data: LabelledImages, index: int, colors, named: Sequence[str] | None):
-    width, height = data.sizes[index]
-    image = read_picture(data.paths[index])
+    whole = 0, 0, *data.sizes[index].tolist()
+    left, top, right, bottom = whole if named is None else window_of(data, index)
+    image = read_picture(data.paths[index])[top:bottom, left:right]
     scale = _SIDE * _DPI / max(image.shape[:2])
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    axis.imshow(image, extent=(0, width, height, 0))
+    axis.imshow(image, extent=(left, right, bottom, top))
     for k, (x, y) in enumerate(data.points[index]):
         hollow = data.visibility[index, k] == OCCLUDED
         face = "none" if hollow else colors[k]
@@ -112,10 +113,26 @@ def _draw_image(axis, data: LabelledImages, index: int, colors, named: Sequence[
         if named is not None and (data.names[k] in named) and not np.isnan(x):
             text = {"color": "white", "fontsize": 6, "parse_math": False}
             axis.annotate(data.names[k], (x, y), (3, 3), textcoords="offset points", **text)
-    axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
-    title = f"row {data.rows[index].number} {data.paths[index].name}"
+    axis.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
+    several = len({row.file for row in data.rows}) > 1
+    name = data.keys[index] if several else data.paths[index].name
+    title = f"row {data.rows[index].number} {name}"
     color = "black" if named is None else _SUSPICIOUS
     axis.set_title(_shorten(title), fontsize=7, color=color, parse_math=False, pad=2)
+
+
+def window_of(data: LabelledImages, index: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the part of an image that its points are in, with a margin.
+
+    It has the shape of the image, and at least a third of its width.
+    """
+    size, points = data.sizes[index], data.points[index]
+    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
+    share = min(1.0, max(1 / 3, 1.5 * float(((high - low) / size).max())))
+    part = np.maximum(np.round(share * size), 1)
+    first = np.clip(np.round((low + high - part) / 2), 0, size - part).astype(int)
+    left, top, right, bottom = (*first, *(first + part.astype(int)))
+    return int(left), int(top), int(right), int(bottom)
 
 
 def _shorten(text: str, most: int = 44) -> str:
