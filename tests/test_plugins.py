@@ -179,7 +179,7 @@ def test_what_it_has_no_use_for_is_refused_by_name(trained, tmp_path, flags, mes
 def test_help_names_both(tmp_path):
     said = " ".join(run_ok("train", "--help").split())
     assert f"--arch={'|'.join([*BUILT_IN, 'toy'])}" in said
-    assert "--source=scenes|dots" in said
+    assert "--source=scenes|images|dots" in said
     assert "scenes: rectangles in each picture" in said
 
 
