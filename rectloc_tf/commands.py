@@ -65,7 +65,10 @@ COMMANDS = {
     "predict": _on_a_run(
         "data", "images_root", "domain", "images", "ignore_exif", "num", "split", "threshold",
         "output", "overlay_dir",
-        idle=((("images",), ("num", "split")), (("images", "run_dir"), ("domain",))),
+        idle=(
+            (("images",), ("num", "split")),
+            (("images", "run_dir"), ("domain", "data", "images_root")),
+        ),
     ),
     "export": _on_a_run("export_dir"),
     "check_labels": Command(

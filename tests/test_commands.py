@@ -54,7 +54,8 @@ def test_a_command_uses_the_flags_that_its_code_reads(name):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in readers
     }
     assert read <= set(COMMANDS[name].flags)
-    assert set(COMMANDS[name].flags) - {*RUN, *EXECUTION, "run_dir"} <= read
+    to_find = {*RUN, *EXECUTION, "run_dir", "images_root"}  # read by `cli.open_run`
+    assert set(COMMANDS[name].flags) - to_find <= read
     if name in ON_A_RUN:
         (given, without_effect), *_ = COMMANDS[name].idle
         assert given == ("run_dir",)
@@ -105,7 +106,7 @@ def test_used_flags_are_not_refused(name):
 
 @pytest.mark.parametrize("name", ON_A_RUN)
 def test_with_a_run_folder_the_flags_of_the_run_have_no_effect(name):
-    used = {"evaluate": {"labels"}, "predict": {"domain"}, "export": set()}[name]
+    used = {"evaluate": {"labels", "data"}, "predict": {"domain", "data"}, "export": set()}[name]
     for flag in (*RUN, "strategy"):
         message = refusal(name, [flag, "run_dir"], [flag, "run_dir"])
         if flag in used:

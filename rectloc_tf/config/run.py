@@ -71,10 +71,10 @@ class RunConfig(ImagesConfig, SceneConfig, HeadConfig):
     epochs: int = setting(_COUNT, FILLED_IN, "Passes over the training images.", by_head=40)
     validate_every: int = setting(_COUNT, 1, "Epochs between validations.")
     steps: int = setting(
-        _STEPS, FILLED_IN, "Length in optimiser steps; 0: by --epochs.", by_head=0, later=True
+        _STEPS, FILLED_IN, "Length in optimiser steps; 0: in epochs.", by_head=0, later=True
     )
     validate_steps: int = setting(
-        _STEPS, FILLED_IN, "Steps between validations; 0: by --validate_every.", by_head=0,
+        _STEPS, FILLED_IN, "Steps between validations; 0: counted in epochs.", by_head=0,
         later=True,
     )  # fmt: skip
     seed: int = setting(SEED, 0, "Seed of the weights and of the order of images.")
