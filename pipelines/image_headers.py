@@ -40,10 +40,28 @@ def read_size(file: BinaryIO) -> tuple[int, int]:
     raise ValueError("not a PNG or JPEG file")
 
 
+def read_channels(file: BinaryIO) -> int:
+    """1 if the pixels are grey, 3 if they have colours; transparency does not count.
+
+    Raises:
+        ValueError: if it is neither PNG nor JPEG, or has the four colours of print.
+    """
+    start = _bytes_at(file, 0, 26)
+    if start.startswith(PNG_START):
+        return 1 if start[25:] in (b"\0", b"\4") else 3
+    for marker, place in _segments(file) if start.startswith(JPEG_START) else ():
+        if marker in _FRAMES:
+            components = _bytes_at(file, place + 9, 1)
+            if components == b"\4":
+                raise ValueError("a JPEG in CMYK; save it in RGB or grey")
+            return 1 if components == b"\1" else 3
+    raise ValueError("not a PNG or JPEG file")
+
+
 def read_orientation(file: BinaryIO) -> int:
     """The EXIF orientation, 1 to 8; 1 if there is none or it is not valid.
 
-    The same as `rectloc_tf.serving.image_decoding.exif_orientation`, which is graph ops.
+    The same as `pipelines.image_decoding.exif_orientation`, which is graph ops.
     """
     start = _bytes_at(file, 0, 8)
     if start.startswith(PNG_START):

@@ -1,6 +1,7 @@
 """What a source of images is. `registry.SOURCES` lists those there are."""
 
 import abc
+from typing import Any
 
 import tensorflow as tf
 
@@ -76,11 +77,35 @@ class Source(abc.ABC):
         """
 
 
-def make_source(run: RunConfig, renderer: str = "graph") -> Source:
+def read_files(run: RunConfig, images_root: str = "") -> tuple[RunConfig, Any]:
+    """Reads the files of a run, where its source has some.
+
+    Args:
+        run: what it is; it may name files by paths.
+        images_root: folder below which the images lie, if they are not beside the labels.
+
+    Returns:
+        The run with digests instead of paths, and what was read, for `make_source`; None where
+        there is nothing to read or only digests are known.
+
+    Raises:
+        UserError: if the files cannot be used.
+    """
+    reader = SOURCES[run.source].reader
+    return load(reader)(run, images_root) if reader else (run, None)
+
+
+def make_source(run: RunConfig, renderer: str = "graph", files: Any = None) -> Source:
     """The source that a run trains on.
 
     Args:
         run: what it is.
         renderer: as in `ExecutionConfig`.
+        files: what `read_files` read.
+
+    Raises:
+        UserError: if it needs files and there are none.
     """
-    return load(SOURCES[run.source].implementation)(run, renderer)
+    spec = SOURCES[run.source]
+    make = load(spec.implementation)
+    return make(run, renderer, files) if spec.reader else make(run, renderer)

@@ -87,13 +87,7 @@ flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the 
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
 
 # Labelled images of users.
-flags.DEFINE_string("data", "", "CSV label file, a folder with some, or several with commas.")
 flags.DEFINE_string("images_root", "", "Folder of the images; if left out, near the label file.")
-flags.DEFINE_string("individual", "", "Whose keypoints, in label files of several animals.")
-flags.DEFINE_string("keypoints", "", "Keypoints to use, with commas; all if left out.")
-flags.DEFINE_string("swap", "", "Left and right, as leftear:rightear; by name if left out.")
-flags.DEFINE_string("split_by", "group", "group (folder or video), random, or a CSV: image,split.")
-flags.DEFINE_string("fold", "", "i/k: the i-th of k parts is tested, groups or blocks of images.")
 
 # experiments.
 flags.DEFINE_list("seeds", "0,1", "experiments: seeds of the runs that are repeated.")
@@ -141,7 +135,7 @@ def execution_config() -> config.ExecutionConfig:
 
 
 def _from_flags(cls: type) -> Any:
-    return cls(**{name: option(name) for name in settings_of(cls)})
+    return cls(**config.implied({name: option(name) for name in settings_of(cls)}))
 
 
 def option(name: str) -> Any:
@@ -191,10 +185,12 @@ def open_run() -> tuple[RunFolder, config.RunConfig]:
     asked, execution = run_config(), execution_config()
     initial_weights.check(asked, option("weights"))
     load_tensorflow()
+    from pipelines.source import read_files
     from rectloc_tf.training import runtime
 
     run, _ = runtime.resolve(asked, execution)
     run, _ = initial_weights.resolve(run, option("weights"))
+    run, _ = read_files(run, option("images_root"))
     folder = locate(asked, run, None)
     if not folder.path.is_dir():
         raise UserError(f"no run with these flags ({folder.path} is missing); give --run_dir")

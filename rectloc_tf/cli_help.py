@@ -5,8 +5,15 @@ from typing import Any
 
 from absl import flags
 
-from rectloc_tf.commands import COMMANDS, EXECUTION, RUN, choices_that_use, docstring
-from rectloc_tf.config import RunConfig, SceneConfig
+from rectloc_tf.commands import (
+    COMMANDS,
+    EXECUTION,
+    RUN,
+    choices_that_use,
+    docstring,
+    sources_that_use,
+)
+from rectloc_tf.config import RunConfig
 from rectloc_tf.registry import HEADS, SOURCES
 from rectloc_tf.settings import settings_of
 
@@ -67,9 +74,11 @@ def _entry(flag: flags.Flag) -> str:
 
 def _users(name: str) -> list[str]:
     """The heads, or the sources, that use a setting; none if all of them do."""
-    key, every = ("source", SOURCES) if name in settings_of(SceneConfig) else ("arch", HEADS)
-    users = [*dict.fromkeys(choice[key] for choice in choices_that_use(name))]
-    return users if len(users) < len(every) else []
+    if sources := sources_that_use(name):
+        return sources
+    heads = (choice.get("arch") for choice in choices_that_use(name))
+    users = [*dict.fromkeys(head for head in heads if head)]
+    return users if len(users) < len(HEADS) else []
 
 
 def _default(flag: flags.Flag) -> str:
@@ -80,5 +89,9 @@ def _default(flag: flags.Flag) -> str:
     own: dict[Any, list[str]] = {found.by_head: []}
     for head in HEADS:
         own.setdefault(getattr(RunConfig(arch=head), flag.name), []).append(head)
-    others = [f"{', '.join(heads)}: {value}" for value, heads in [*own.items()][1:]]
-    return "; ".join([str(found.by_head), *others])
+    for name, spec in SOURCES.items():
+        if flag.name in spec.defaults:
+            own.setdefault(spec.defaults[flag.name], []).append(name)
+    written = [str(value).lower() if isinstance(value, bool) else str(value) for value in own]
+    others = zip(written[1:], [*own.values()][1:], strict=True)
+    return "; ".join([written[0], *(f"{', '.join(users)}: {value}" for value, users in others)])

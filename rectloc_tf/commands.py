@@ -11,14 +11,23 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rectloc_tf.config import ExecutionConfig, HeadConfig, RunConfig, SceneConfig
+from rectloc_tf.config import (
+    DISTORTIONS,
+    SOURCE_SETTINGS,
+    ExecutionConfig,
+    HeadConfig,
+    RunConfig,
+    implied,
+)
 from rectloc_tf.registry import EXPERIMENTS, SOURCES
 from rectloc_tf.settings import OneOf, settings_of
 
+# Settings without effect while the other is not 0.
+_BY_STEPS = {"epochs": "steps", "validate_every": "validate_steps"}
 _MEANS = {"domains": "domain"}  # flags that are other values of a setting
 RUN, EXECUTION = tuple(settings_of(RunConfig)), tuple(settings_of(ExecutionConfig))
 # Where --run_dir is left out; --precision=auto depends on the strategy.
-_FIND = (*RUN, "strategy")
+_FIND = (*RUN, "images_root", "strategy")
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ def _on_a_run(*own: str, idle: tuple = ()) -> Command:
     return Command(("run_dir", "weights", *own, *find), ((("run_dir",), find), *idle))
 
 
-_CHOSEN = ("arch", "domain", "augment", "init_from", "run_dir")
+_CHOSEN = ("arch", "domain", "augment", "init_from", "source", "data", "run_dir")
 _STUDY = (
     *(name for name in RUN if name not in (*_CHOSEN, "seed")), *EXECUTION, "seeds",
     "plain_epochs", "short_epochs", "runs_root", "results_dir", "figures_dir", "dry_run",
@@ -51,11 +60,15 @@ _STUDY = (
 _ALL = tuple(dict.fromkeys(name for own in EXPERIMENTS.values() for name in own))
 
 COMMANDS = {
-    "train": Command((*RUN, *EXECUTION, "run_dir", "weights")),
-    "evaluate": _on_a_run("labels", "domains", "split", "output"),
+    "train": Command((*RUN, *EXECUTION, "run_dir", "weights", "images_root")),
+    "evaluate": _on_a_run("data", "images_root", "labels", "domains", "split", "output"),
     "predict": _on_a_run(
-        "domain", "images", "ignore_exif", "num", "split", "threshold", "output", "overlay_dir",
-        idle=((("images",), ("num", "split")), (("images", "run_dir"), ("domain",))),
+        "data", "images_root", "domain", "images", "ignore_exif", "num", "split", "threshold",
+        "output", "overlay_dir",
+        idle=(
+            (("images",), ("num", "split")),
+            (("images", "run_dir"), ("domain", "data", "images_root")),
+        ),
     ),
     "export": _on_a_run("export_dir"),
     "check_labels": Command(
@@ -149,7 +162,7 @@ def unused_setting(name: str, typed: Iterable[str], given: Mapping[str, Any]) ->
     idle = any("arch" in flags for deciding, flags in command.idle if set(deciding) <= set(given))
     if idle or "arch" not in command.flags:
         return None
-    run = RunConfig(**{flag: value for flag, value in given.items() if flag in RUN})
+    run = RunConfig(**implied({flag: value for flag, value in given.items() if flag in RUN}))
     return unused_by(run, typed)
 
 
@@ -179,8 +192,12 @@ def _without_use(run: RunConfig, flag: str, setting: str) -> str:
 
 def choices_that_use(setting: str) -> list[dict[str, Any]]:
     """The choices of a source, or of a head and what it can be set to, that use a setting."""
-    if setting in settings_of(SceneConfig):
-        return [{"source": name} for name, spec in SOURCES.items() if setting in spec.uses]
+    if setting in _BY_STEPS:
+        return [{_BY_STEPS[setting]: 0}]
+    if setting in DISTORTIONS:
+        return [{"source": name, "augment": True} for name in sources_that_use(setting)]
+    if users := sources_that_use(setting):
+        return [{"source": name} for name in users]
     options = {
         name: found.kind.values
         for name, found in settings_of(HeadConfig).items()
@@ -191,8 +208,19 @@ def choices_that_use(setting: str) -> list[dict[str, Any]]:
     return [choice for choice in choices if setting not in HeadConfig(**choice).unused]
 
 
+def sources_that_use(setting: str) -> list[str]:
+    """The sources that use a setting which not all of them do; none if all do."""
+    if setting in SOURCE_SETTINGS:
+        return [name for name, spec in SOURCES.items() if setting in spec.uses]
+    users = [name for name, spec in SOURCES.items() if setting not in spec.ignores]
+    return users if len(users) < len(SOURCES) else []
+
+
 def _as_flags(values: Mapping[str, Any]) -> str:
-    return " ".join(f"--{name}={value}" for name, value in values.items())
+    return " ".join(
+        f"--{'' if value else 'no'}{name}" if isinstance(value, bool) else f"--{name}={value}"
+        for name, value in values.items()
+    )
 
 
 def _in_words(names: list[str]) -> str:

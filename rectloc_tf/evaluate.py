@@ -25,6 +25,7 @@ def evaluate() -> None:
     from rectloc_tf.models import load_model, run_head
     from rectloc_tf.results.evaluation import Evaluator, make_report
     from rectloc_tf.training.progress import ProgressLine
+    from rectloc_tf.training.run_files import open_files
 
     split, labels = cli.option("split"), run.labels
     if cli.is_given("run_dir") and cli.is_given("labels"):
@@ -36,7 +37,7 @@ def evaluate() -> None:
             progress.update(f"measured {done} of {total} images of {split}")
 
     trained = folder.read_result() if folder.is_finished() else {}
-    names = ("epochs", "seconds", "images_per_second")
+    names = ("epochs", "steps", "seconds", "images_per_second")
     about = {"weights": cli.option("weights"), "labels": labels}
     about |= {name: trained.get(name) for name in names}
     model = load_model(folder.model_path(cli.option("weights")))
@@ -44,7 +45,9 @@ def evaluate() -> None:
     asked = dataclasses.replace(run, labels=labels)
     if "domain" in run.unused:
         domains = []  # from a flagfile, which serves all sources
-    sources = [make_source(dataclasses.replace(asked, domain=n)) for n in domains or [run.domain]]
+    files = open_files(run, folder, cli.option("data"), cli.option("images_root"))
+    runs = [dataclasses.replace(asked, domain=n) for n in domains or [run.domain]]
+    sources = [make_source(other, files=files) for other in runs]
     for source in sources:  # refuse what cannot be measured before anything is
         source.check()
         head.of(source.keypoints)

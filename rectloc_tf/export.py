@@ -5,6 +5,7 @@ Without --run_dir, the flags that describe the run find it.
 
 from rectloc_tf import cli
 from rectloc_tf.errors import ConfigError
+from rectloc_tf.registry import SOURCES
 from rectloc_tf.results.output_files import check_folder
 
 
@@ -15,12 +16,14 @@ def export() -> None:
         raise ConfigError("--export_dir: name the folder that holds the numbered versions")
     check_folder("export_dir", export_dir)
     folder, run = cli.open_run()
+    from pipelines.resampling import PLACES
     from rectloc_tf.models import load_model, run_head
     from rectloc_tf.serving.saved_model import export_model
 
     model = load_model(folder.model_path(cli.option("weights")))
     head = run_head(run)
-    print(f"exported {export_model(model, head, export_dir)}")
+    place = PLACES[SOURCES[run.source].place]
+    print(f"exported {export_model(model, head, export_dir, place)}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from rectloc_tf.config import HeadConfig, Keypoints, ModelConfig, RunConfig
 from rectloc_tf.errors import ConfigError, UserError, reason
 from rectloc_tf.heads.head import Head
 from rectloc_tf.network.backbones import resnet_features
-from rectloc_tf.registry import HEADS, load
+from rectloc_tf.registry import HEADS, SOURCES, load
 
 
 def make_head(config: HeadConfig, image_size: int, keypoints: Keypoints) -> Head:
@@ -34,8 +34,16 @@ def make_head(config: HeadConfig, image_size: int, keypoints: Keypoints) -> Head
 
 
 def run_head(run: RunConfig) -> Head:
-    """The head of a run, for the keypoints of its source."""
-    return make_head(run, run.image_size, make_source(run).keypoints)
+    """The head of a run, for the keypoints of its source; needs no files."""
+    keypoints = SOURCES[run.source].keypoints
+    return make_head(
+        run, run.image_size, keypoints(run) if keypoints else make_source(run).keypoints
+    )
+
+
+def run_channels(run: RunConfig) -> int:
+    """The channels of a run's images; needs no files."""
+    return run.channels or make_source(run).channels
 
 
 def build_model(config: ModelConfig, head: Head) -> keras.Model:

@@ -31,15 +31,20 @@ def predict() -> int:
     check_writable("output", output)
     folder, run = cli.open_run()
     check_not_input("output", output, folder.files())
+    from pipelines.resampling import PLACES
     from pipelines.source import make_source
     from rectloc_tf.models import load_model, run_head
     from rectloc_tf.serving import prediction
     from rectloc_tf.serving.overlays import check_overlays, overlay_paths
+    from rectloc_tf.training.run_files import open_files
 
     domain = cli.option("domain") if cli.is_given("domain") else run.domain
-    source = make_source(dataclasses.replace(run, domain=domain))
-    indices = range(0) if paths else _first(source.indices(cli.option("split")), run)
-    names = [str(path) for path in paths] or [source.label(index) for index in indices]
+    source, indices = None, range(0)
+    if not paths:
+        files = open_files(run, folder, cli.option("data"), cli.option("images_root"))
+        source = make_source(dataclasses.replace(run, domain=domain), files=files)
+        indices = _first(source.indices(cli.option("split")), run)
+    names = [source.label(index) for index in indices] if source else [*map(str, paths)]
     overlays = overlay_paths(overlay_dir, names) if overlay_dir else {}
     if overlay_dir:
         check_overlays(overlay_dir, overlays.values(), paths)
@@ -56,11 +61,11 @@ def predict() -> int:
     model = load_model(folder.model_path(cli.option("weights")))
     head = run_head(run)
     threshold = cli.option("threshold")
-    if paths:
-        how = cli.option("ignore_exif"), threshold
-        predictions = prediction.predict_files(model, head, paths, report, warn, *how)
-    else:
+    if source:
         predictions = prediction.predict_source(model, head, source, indices, threshold)
+    else:
+        how = cli.option("ignore_exif"), threshold, PLACES[SOURCES[run.source].place]
+        predictions = prediction.predict_files(model, head, paths, report, warn, *how)
     count, rows, turned = prediction.write_answers(predictions, output, overlays, report)
     text = f"{output}: {rows} predictions"
     if rows != count:

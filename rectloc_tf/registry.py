@@ -7,7 +7,7 @@ A module outside this package adds its own in the same way, before configs are m
 import importlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rectloc_tf.errors import ConfigError
@@ -69,9 +69,17 @@ class SourceSpec:
     Attributes:
         implementation: "module:class" of a `pipelines.source.Source`.
         label: a run -> the middle part of its folder's name.
-        uses: the settings of `config.SceneConfig` that a run on this source depends on.
+        uses: the settings of `config.SOURCE_SETTINGS` that a run on this source depends on.
         words: for people.
         check: refuses a run whose settings do not go together, by a ConfigError.
+        keypoints: a run -> what its points are (`config.Keypoints`), so that networks can be
+            built without the images; None: the source itself knows.
+        reader: "module:function" that reads the files of a run before it starts, see
+            `pipelines.source.read_files`; empty for sources without files. What it returns has
+            `contents()`, JSON values, `difference(contents)` to earlier ones, and `about()`.
+        defaults: of the settings whose default is the source's own.
+        ignores: other settings of a run that have no effect on this source.
+        place: how files are brought to the working size, a name in `pipelines.resampling.PLACES`.
     """
 
     implementation: str
@@ -79,6 +87,11 @@ class SourceSpec:
     uses: tuple[str, ...] = ()
     words: Words = Words()
     check: Callable[[Any], None] = lambda run: None
+    keypoints: Callable[[Any], Any] | None = None
+    reader: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    ignores: tuple[str, ...] = ()
+    place: str = "stretch"
 
 
 def _disc_holds_a_cell(run: Any) -> None:
@@ -98,6 +111,14 @@ def _can_be_drawn_and_answered(run: Any) -> None:
         able = " or ".join(f"--arch={n}" for n, spec in HEADS.items() if UNORDERED in spec.points)
         why = f"--arch={run.arch} cannot answer points without an order"
         raise ConfigError(f"--labels=unordered: {why}; use {able}")
+
+
+def _has_labels(run: Any) -> None:
+    """Refuses images without labels, and heads that cannot answer named keypoints."""
+    if not run.data:
+        raise ConfigError("--source=images: name the label file or its folder, --data=PATH")
+    if NAMED not in HEADS[run.arch].points:
+        raise ConfigError(f"--arch={run.arch}: cannot answer {NAMED} points")
 
 
 HEADS: dict[str, HeadSpec] = {
@@ -143,8 +164,24 @@ SOURCES: dict[str, SourceSpec] = {
             other="another rectangle",
         ),
         _can_be_drawn_and_answered,
+        lambda run: run.scene_keypoints,
     ),
-}
+    "images": SourceSpec(
+        "pipelines.labels.source:LabelledSource",
+        lambda run: "images",
+        (
+            "data", "keypoints", "individual", "split_by", "fold", "split_sizes", "channels",
+            "swap", "rotate", "zoom", "shift", "brightness", "contrast",
+        ),
+        Words(unit="px of the file"),
+        _has_labels,
+        lambda run: run.image_keypoints,
+        "pipelines.labels.reading:read_run",
+        {"augment": True, "batch_size": 16, "steps": 1500, "validate_steps": 250},
+        ("num_images",),
+        "letterbox",
+    ),
+}  # fmt: skip
 
 LOSSES: dict[str, str] = {
     "squared_error": "rectloc_tf.heads.losses:squared_error",

@@ -100,8 +100,8 @@ class Setting:
     Attributes:
         kind: what it accepts.
         help: what it means, for people.
-        by_head: the default of heads that have none of their own; None: the field's default
-            holds for all heads.
+        by_head: the default of heads and sources that have none of their own; None: the field's
+            default holds for all.
         later: it came after the first runs, and is part of what a run is only where it is not at
             its default, so that older runs keep their names.
     """

@@ -22,9 +22,10 @@ from tests.forks import HANGS
 ROOT = Path(__file__).resolve().parents[1]
 # Files that take minutes, the longest first: begun last, one of them would run alone at the end.
 LONG = (
-    "test_experiments", "test_train", "test_inference", "test_strategies", "test_plugins",
-    "test_serving", "test_entry_points", "test_old_runs", "test_benchmark", "test_keras_settings",
-    "test_initial_weights", "test_models", "test_heads", "test_memory",
+    "test_experiments", "test_train", "test_train_images", "test_inference", "test_strategies",
+    "test_plugins", "test_figures", "test_serving", "test_entry_points", "test_old_runs",
+    "test_labelled_source", "test_benchmark", "test_keras_settings", "test_initial_weights",
+    "test_models", "test_heads", "test_memory",
 )  # fmt: skip
 TINY = ("--image_size=64", "--num_images=40", "--batch_size=8", "--epochs=3", "--deterministic")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rectloc_tf import cli, commands
 from rectloc_tf.cli_help import help_text
 from rectloc_tf.commands import COMMANDS, EXECUTION, RUN, did_you_mean, refusal, unused_setting
-from rectloc_tf.config import HeadConfig, RunConfig
+from rectloc_tf.config import HeadConfig, ImagesConfig, RunConfig
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.experiments.all import EXPERIMENTS
 from rectloc_tf.registry import HEADS, SOURCES, HeadSpec, SourceSpec
@@ -54,7 +54,8 @@ def test_a_command_uses_the_flags_that_its_code_reads(name):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in readers
     }
     assert read <= set(COMMANDS[name].flags)
-    assert set(COMMANDS[name].flags) - {*RUN, *EXECUTION, "run_dir"} <= read
+    to_find = {*RUN, *EXECUTION, "run_dir", "images_root"}  # read by `cli.open_run`
+    assert set(COMMANDS[name].flags) - to_find <= read
     if name in ON_A_RUN:
         (given, without_effect), *_ = COMMANDS[name].idle
         assert given == ("run_dir",)
@@ -105,7 +106,7 @@ def test_used_flags_are_not_refused(name):
 
 @pytest.mark.parametrize("name", ON_A_RUN)
 def test_with_a_run_folder_the_flags_of_the_run_have_no_effect(name):
-    used = {"evaluate": {"labels"}, "predict": {"domain"}, "export": set()}[name]
+    used = {"evaluate": {"labels", "data"}, "predict": {"domain", "data"}, "export": set()}[name]
     for flag in (*RUN, "strategy"):
         message = refusal(name, [flag, "run_dir"], [flag, "run_dir"])
         if flag in used:
@@ -197,11 +198,31 @@ def test_a_typed_setting_that_the_head_uses_is_not_refused(name):
         "cells": ["loss", "stride"],
         "dots": ["loss", "sigma"],
     }
-    others = {*RUN} - {*settings_of(HeadConfig)} | {"arch"}
+    others = {*RUN} - {*settings_of(HeadConfig)} - {*settings_of(ImagesConfig)} | {"arch"}
     for arch, settings in used.items():
         given = RunConfig(arch=arch).to_json()
         typed = [flag for flag in (*others, *settings) if flag in COMMANDS[name].flags]
         assert unused_setting(name, typed, given) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"fold": "1/3"}, "--fold: --source=scenes does not use it; leave it out (--source="),
+        ({"rotate": 5.0}, "--rotate: --source=scenes --noaugment does not use it; leave it out ("),
+        ({"epochs": 3, "steps": 9, "data": "a"}, "--epochs: --steps=9 does not use it; leave "),
+        ({"num_images": 9, "data": "a"}, "--num_images: --source=images does not use it; leave "),
+        ({"domain": 2, "data": "a"}, "--domain: --source=images does not use it; leave it out ("),
+        ({"zoom": 0.1, "augment": False, "data": "a"}, "--zoom: --noaugment does not use it; "),
+    ],
+)  # fmt: skip
+def test_a_setting_of_labelled_images_is_refused_where_it_has_no_use(given, message):
+    assert unused_setting("train", [*given], given).startswith(message)
+
+
+def test_a_label_file_and_epochs_are_enough_for_a_run_on_images():
+    given = {"data": "a.csv", "epochs": 3, "swap": "a:b", "rotate": 9.0}
+    assert unused_setting("train", [*given], given) is None
 
 
 def test_a_typed_setting_that_the_source_does_not_use_is_refused(monkeypatch):
@@ -327,7 +348,7 @@ def test_help_shows_kinds_and_defaults():
     arch = f"arch={'|'.join(HEADS)} Head: what the network answers with. [xy]"
     assert entries("train")["arch"] == arch  # too long for one line
     assert "--depth=N ResNet depth: 18, 34 or 50. [18]" in lines
-    assert "--[no]solid Fill the rectangles. [false]" in lines
+    assert "--[no]solid scenes: fill the rectangles. [false]" in lines
     assert "--learning_rate=X Adam's learning rate, at its peak. [0.001]" in lines
     assert "--init_from=... Run folder whose weights (see --weights) training starts from." in lines
 
@@ -358,12 +379,15 @@ def test_help_shows_the_defaults_of_each_head():
 @pytest.mark.usefixtures("two_heads")
 def test_help_shows_which_heads_and_sources_use_a_setting(monkeypatch):
     assert " deconv: sigma of the Gaussian" in entries("train")["sigma"]  # with one target
-    for flag in ("arch", "loss", "depth", "domain", "image_size", "strategy"):
+    for flag in ("arch", "loss", "depth", "schedule", "image_size", "strategy"):
         assert "deconv:" not in entries("train")[flag]
         assert "scenes:" not in entries("train")[flag]
     monkeypatch.setitem(SOURCES, "files", SourceSpec("", lambda run: "files", ("data_seed",)))
     assert " scenes: rectangles in each picture" in entries("train")["domain"]
-    assert " Seed of the scenes" in entries("train")["data_seed"]
+    assert " scenes, files: seed of the scenes" in entries("train")["data_seed"]
+    assert " images: label file" in entries("train")["data"]
+    assert entries("train")["augment"].endswith(" [false; images: true]")
+    assert entries("train")["steps"].endswith(" [0; images: 1500]")
     assert " Working size" in entries("train")["image_size"]
 
 

@@ -15,10 +15,12 @@ from rectloc_tf.config import (
     SPLITS,
     ExecutionConfig,
     HeadConfig,
+    ImagesConfig,
     Keypoints,
     ModelConfig,
     RunConfig,
     SceneConfig,
+    implied,
 )
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.registry import HEADS, LOSSES, SOURCES, HeadSpec, SourceSpec
@@ -109,6 +111,32 @@ REFUSED_RUNS = [
     ("precision", "float16"),
     ("augment", 1),
     ("init_from", None),
+    ("data", None),
+    ("fold", "3"),
+    ("fold", "0/3"),
+    ("fold", "4/3"),
+    ("fold", "1/1"),
+    ("fold", "a/b"),
+    ("split_sizes", "9,3"),
+    ("split_sizes", "a,b,c"),
+    ("keypoints", "nose,"),
+    ("keypoints", "nose,nose"),
+    ("swap", "left"),
+    ("swap", "left:"),
+    ("swap", "left:left"),
+    ("swap", "a:b,b:c"),
+    ("swap", "a:b:c"),
+    ("channels", 2),
+    ("channels", True),
+    ("rotate", 181),
+    ("rotate", NAN),
+    ("zoom", -0.1),
+    ("shift", 0.6),
+    ("brightness", 1.1),
+    ("contrast", INF),
+    ("steps", -1),
+    ("steps", 1.5),
+    ("validate_steps", -1),
 ]
 REFUSED_MODELS = [
     ("depth", 101),
@@ -166,6 +194,21 @@ RELEASED_FOR_ALL = {
     "seed": 0,
     "precision": "auto",
     "init_from": "",
+    "data": "",
+    "keypoints": "",
+    "individual": "",
+    "split_by": "group",
+    "fold": "",
+    "split_sizes": "",
+    "channels": 0,
+    "swap": "",
+    "rotate": 25.0,
+    "zoom": 0.25,
+    "shift": 0.1,
+    "brightness": 0.2,
+    "contrast": 0.25,
+    "steps": 0,
+    "validate_steps": 0,
 }
 RELEASED = {
     "xy": {**RELEASED_FOR_ALL, "arch": "xy", "loss": "squared_error", "epochs": 40},
@@ -210,10 +253,10 @@ OTHER = {
     "solid": True,
     "labels": "all",
     "data_seed": 1,
-    "source": {"scenes": "elsewhere", "elsewhere": "nowhere"},
+    "source": {"scenes": "elsewhere", "elsewhere": "nowhere", "images": "elsewhere"},
     "depth": 34,
     "num_images": 1000,
-    "augment": True,
+    "augment": {False: True, True: False},
     "batch_size": 32,
     "learning_rate": 1e-4,
     "schedule": "cosine",
@@ -222,22 +265,48 @@ OTHER = {
     "seed": 1,
     "precision": "float32",
     "init_from": "sha256:0123",
+    "data": "sha256:0123",
+    "keypoints": "nose,tail",
+    "individual": "mouse1",
+    "split_by": "random",
+    "fold": "2/3",
+    "split_sizes": "9,3,2",
+    "channels": 3,
+    "swap": "left:right",
+    "rotate": 10.0,
+    "zoom": 0.5,
+    "shift": 0.2,
+    "brightness": 0.0,
+    "contrast": 0.5,
+    "steps": 50,
+    "validate_steps": 20,
 }
 FIELDS = settings_of(RunConfig)
 LATER = [name for name, found in FIELDS.items() if found.later]
 SCENES = {"domain", "min_side", "max_side", "solid", "labels", "data_seed"}
+IMAGES = {
+    "data", "keypoints", "individual", "split_by", "fold", "split_sizes", "channels", "swap",
+    "rotate", "zoom", "shift", "brightness", "contrast",
+}  # fmt: skip
 CELLS = {"stride", "positive_weight", "offset_weight"}
 # What a run depends on, and the settings that it does not use.
 RUNS = {
-    "xy": ({"arch": "xy"}, {"target", "radius", "sigma", "peak", *CELLS}),
-    "disc": ({"arch": "deconv", "target": "disc"}, {"units", "sigma", *CELLS}),
-    "gaussian": ({"arch": "deconv", "target": "gaussian"}, {"units", "radius", *CELLS}),
-    "cells": ({"arch": "cells"}, {"units", "target", "sigma", "peak"}),
+    "xy": ({"arch": "xy"}, {"target", "radius", "sigma", "peak", *CELLS, *IMAGES}),
+    "disc": ({"arch": "deconv", "target": "disc"}, {"units", "sigma", *CELLS, *IMAGES}),
+    "gaussian": ({"arch": "deconv", "target": "gaussian"}, {"units", "radius", *CELLS, *IMAGES}),
+    "cells": ({"arch": "cells"}, {"units", "target", "sigma", "peak", *IMAGES}),
     "elsewhere": (
         {"arch": "deconv", "source": "elsewhere"},
-        {"units", "sigma", *CELLS, *SCENES},
+        {"units", "sigma", *CELLS, *SCENES, *IMAGES},
     ),
-}
+    "images": (
+        {"arch": "xy", "source": "images", "data": "sha256:45"},
+        {
+            "target", "radius", "sigma", "peak", *CELLS, *SCENES, "num_images", "epochs",
+            "validate_every",
+        },
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -255,8 +324,19 @@ def extensions(monkeypatch):
         monkeypatch.setitem(SOURCES, name, SourceSpec("user.source:S", lambda run: "mine"))
 
 
-def values_of(kind):
-    """A strategy for what a kind of setting accepts."""
+TEXTS = {
+    "keypoints": st.sampled_from(["", "nose", "nose,tail"]),
+    "fold": st.sampled_from(["", "1/2", "2/5"]),
+    "split_sizes": st.sampled_from(["", "8,2,2", "40,5,5"]),
+    "swap": st.sampled_from(["", "a:b", "a:b,c:d"]),
+}
+
+
+def values_of(name):
+    """A strategy for what a field accepts."""
+    if name in TEXTS:
+        return TEXTS[name]
+    kind = FIELDS[name].kind
     match kind:
         case OneOf(values):
             return st.sampled_from(list(values))
@@ -275,7 +355,7 @@ def values_of(kind):
 @st.composite
 def run_fields(draw):
     """The arguments of a `RunConfig`, of which few do not fit together."""
-    optional = {name: values_of(found.kind) for name, found in FIELDS.items()}
+    optional = {name: values_of(name) for name in FIELDS}
     values = {"min_side": 10, "max_side": 112, **draw(st.fixed_dictionaries({}, optional=optional))}
     sides = sorted((values["min_side"], values["max_side"]))
     loss = draw(st.none() | st.sampled_from(HEADS[values.get("arch", "xy")].losses))
@@ -286,7 +366,7 @@ def run_fields(draw):
 def few_fields(draw):
     """Up to two arguments of a `RunConfig`."""
     names = draw(st.lists(st.sampled_from([*FIELDS]), max_size=2))
-    return {name: draw(values_of(FIELDS[name].kind)) for name in names}
+    return {name: draw(values_of(name)) for name in names}
 
 
 def run_of(**values):
@@ -354,7 +434,7 @@ def test_a_head_takes_its_losses_and_no_others(arch):
 @pytest.mark.parametrize("arch", HEADS)
 def test_points_without_an_order_are_refused_where_the_head_cannot_answer_them(arch):
     if "unordered" in HEADS[arch].points:
-        assert RunConfig(arch=arch, labels="unordered").keypoints.kind == "unordered"
+        assert RunConfig(arch=arch, labels="unordered").scene_keypoints.kind == "unordered"
         return
     with pytest.raises(ConfigError, match=f"^--labels=unordered: --arch={arch} cannot .*deconv"):
         RunConfig(arch=arch, labels="unordered")
@@ -448,7 +528,7 @@ def test_the_parts_of_a_run_have_its_settings():
     assert run.scene == SceneConfig(domain=2, labels="all")
     assert type(run.head) is HeadConfig
     assert type(run.scene) is SceneConfig
-    assert run.keypoints == run.scene.keypoints
+    assert run.scene_keypoints == run.scene.scene_keypoints
 
 
 @pytest.mark.parametrize("kind", [RunConfig, SceneConfig, HeadConfig, ExecutionConfig])
@@ -525,8 +605,10 @@ def test_folder_changes_with_every_field_that_the_run_uses(kind, name):
 
 
 @pytest.mark.usefixtures("extensions")
-@pytest.mark.parametrize("kind", RUNS)
-@pytest.mark.parametrize("name", LATER)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind in RUNS for name in LATER if (kind, name) != ("images", "data")],
+)
 def test_a_field_that_came_later_is_part_of_a_run_only_where_it_is_set_and_used(kind, name):
     values, unused = RUNS[kind]
     run = RunConfig(**{field: value for field, value in values.items() if field != name})
@@ -571,6 +653,43 @@ def test_runs_have_the_same_folder_exactly_if_they_are_the_same(values, changes)
     same = all(getattr(run, name) == getattr(other, name) for name in used)
     assert (run.identity() == other.identity()) == same
     assert (run.default_folder == other.default_folder) == same
+
+
+def images_run(**fields):
+    return RunConfig(arch="xy", source="images", data="sha256:45", **fields)
+
+
+def test_images_are_trained_on_in_steps_and_changed_at_random_unless_something_else_is_said():
+    run = images_run()
+    assert (run.augment, run.batch_size, run.steps, run.validate_steps) == (True, 16, 1500, 250)
+    assert (run.unit, run.length, run.total_steps) == ("step", 1500, 1500)
+    assert [run.validations_due(step) for step in (0, 249, 250, 1500)] == [0, 0, 1, 6]
+    by_epochs = images_run(epochs=3, split_sizes="20,4,4", validate_steps=0)
+    assert (by_epochs.steps, by_epochs.total_steps, by_epochs.num_train) == (0, 4, 20)
+    assert {"epochs", "validate_every"} <= {*by_epochs.identity()} - by_epochs.unused
+    assert run.unused >= {"epochs", "validate_every", "num_images"}
+    assert images_run(augment=False).unused >= {"rotate", "zoom", "shift", "swap"}
+
+
+def test_whole_epochs_of_a_run_in_steps_go_on_counting():
+    run = images_run(split_sizes="20,4,4", steps=10, batch_size=64)
+    assert [run.epochs_done(step) for step in (0, 1, 10)] == [0, 3, 32]
+    assert run.done(7) == 7
+
+
+def test_images_need_labels_and_a_label_file_means_images():
+    with pytest.raises(ConfigError, match="^--source=images: name the label file .* --data=PATH$"):
+        RunConfig(source="images")
+    assert implied({"data": "a.csv"}) == {"data": "a.csv", "source": "images"}
+    assert implied({"data": "a.csv", "source": "dots"})["source"] == "dots"
+    assert implied({"data": ""}) == {"data": ""}
+
+
+def test_keypoints_of_images_are_named():
+    run = images_run(keypoints="nose,tail", swap="a:b,c:d")
+    assert run.images.image_keypoints == Keypoints(("nose", "tail"), "named", 2)
+    assert run.num_keypoints == 2
+    assert run.swapped_pairs == (("a", "b"), ("c", "d"))
 
 
 def test_folder_tells_arch_and_domain():
@@ -649,8 +768,8 @@ def test_a_model_needs_its_precision_resolved():
 def test_label_ranks(labels, domain, ranks):
     scene = SceneConfig(labels=labels, domain=domain)
     assert scene.ranks == ranks
-    assert scene.keypoints.num_points == len(ranks)
-    assert scene.num_keypoints == (1 if labels == "unordered" else len(ranks))
+    assert scene.scene_keypoints.num_points == len(ranks)
+    assert len(scene.scene_keypoints.names) == (1 if labels == "unordered" else len(ranks))
 
 
 @pytest.mark.parametrize(
@@ -663,10 +782,12 @@ def test_label_ranks(labels, domain, ranks):
     ],
 )
 def test_keypoints_of_scenes(labels, keypoints):
-    assert SceneConfig(labels=labels, domain=3).keypoints == keypoints
+    assert SceneConfig(labels=labels, domain=3).scene_keypoints == keypoints
 
 
-@pytest.mark.parametrize("kind", [SceneConfig, HeadConfig, ModelConfig, RunConfig, ExecutionConfig])
+@pytest.mark.parametrize(
+    "kind", [SceneConfig, ImagesConfig, HeadConfig, ModelConfig, RunConfig, ExecutionConfig]
+)
 def test_settings_say_what_their_fields_are(kind):
     types = {Whole: int, Number: float, Switch: bool, Text: str}
     for field in dataclasses.fields(kind):

@@ -31,7 +31,7 @@ def scene_points(count, first=0, **scene):
     """The labelled points of scenes [count, N, 2], and what they are."""
     config = SceneConfig(**scene)
     points = centers(scene_table(config)[first : first + count].astype(np.float32))
-    return points[:, list(config.ranks)], config.keypoints
+    return points[:, list(config.ranks)], config.scene_keypoints
 
 
 def graph(head, points, present=None):

@@ -93,9 +93,13 @@ def test_what_is_typed_reaches_its_field():
         "target": "gaussian", "radius": 4.5, "sigma": 3.5, "peak": 2.0,
         "stride": 8, "positive_weight": 3.0, "offset_weight": 0.5, "domain": 3, "image_size": 112,
         "min_side": 12, "max_side": 100, "solid": True, "labels": "all", "data_seed": 4,
-        "source": "scenes", "depth": 34, "num_images": 50, "augment": True, "batch_size": 8,
+        "source": "images", "depth": 34, "num_images": 50, "augment": True, "batch_size": 8,
         "learning_rate": 0.5, "schedule": "cosine", "epochs": 6, "validate_every": 2, "seed": 5,
-        "precision": "float32", "init_from": "runs/other", "strategy": "single", "jit": "off",
+        "precision": "float32", "init_from": "runs/other", "data": "a.csv",
+        "keypoints": "nose,tail", "individual": "mouse1", "split_by": "random", "fold": "1/3",
+        "split_sizes": "9,3,2",
+        "channels": 3, "swap": "a:b", "rotate": 5.0, "zoom": 0.5, "shift": 0.2, "brightness": 0.4,
+        "contrast": 0.1, "steps": 12, "validate_steps": 4, "strategy": "single", "jit": "off",
         "renderer": "opencv", "render_on": "host", "deterministic": True, "checkpoint_minutes": 1.5,
     }  # fmt: skip
     run, how = parse(*(f"--{name}={value}" for name, value in typed.items()))

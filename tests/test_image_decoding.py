@@ -11,14 +11,14 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.image_headers import read_orientation
-from rectloc_tf.serving.image_decoding import (
+from pipelines.image_decoding import (
     PNG_START,
     decode_image,
     decode_with_details,
     exif_orientation,
     is_drawn_in_alpha,
 )
+from pipelines.image_headers import read_orientation
 
 ORIENTATION, SHORT, LONG, ASCII = 0x0112, 3, 4, 2
 decode = tf.function(decode_with_details, input_signature=[tf.TensorSpec([], tf.string)])

@@ -212,8 +212,40 @@ def test_named_keypoints_that_nothing_can_be_mistaken_for():
     present = np.array([[True, True], [True, False]])
     metrics = point_metrics(keypoints, answers, np.zeros((2, 2, 2)), present, np.zeros((2, 0, 2)))
     assert metrics["center_error_px"]["mean"] == 4
-    assert (metrics["right_rate"], metrics["wrong_rate"]) == (1, 0)
+    rates = [metrics[f"{name}_rate"] for name in ("right", "wrong", "nowhere")]
+    assert rates == [None] * 3  # 16 px mean nothing in images of any size
     assert metrics["keypoint_error_px"]["tail"]["mean"] == 9
+    assert metrics["keypoint_labels"] == {"head": 2, "tail": 1}
+    assert "pck" not in metrics
+
+
+def test_keypoints_near_enough_for_the_size_of_the_animal_are_correct():
+    keypoints = Keypoints(("head", "tail"), NAMED, 2)
+    # Boxes of 100 x 20 and 30 x 50; a single point has no box, and the last image no point.
+    points = np.array([[[0, 0], [100, 20]], [[0, 0], [30, 50]], [[9, 9], [0, 0]], [[0, 0]] * 2])
+    present = np.array([[True, True], [True, True], [True, False], [False, False]])
+    errors = np.array([[9.9, 10.1], [4.9, 5.1], [0, 0], [0, 0]])
+    answers = points + errors[..., None] * np.array([1, 0])
+    nothing_else, extents = np.zeros((4, 0, 2)), np.full(4, 1000.0)
+    found = point_metrics(keypoints, answers, points, present, nothing_else, extents)["pck"]
+    assert found == {
+        "share": 0.5, "within": 0.1, "n": 4,
+        "of": "the longer side of the box around the image's labelled points",
+    }  # fmt: skip
+
+
+def test_a_single_keypoint_is_correct_if_it_is_near_enough_for_the_image():
+    points, present = np.zeros((4, 1, 2)), np.array([[True], [True], [True], [False]])
+    answers = np.array([[[4.9, 0]], [[5.1, 0]], [[10, 0]], [[0, 0]]])
+    keypoints, nothing_else = Keypoints(("nose",), NAMED, 1), np.zeros((4, 0, 2))
+    extents = np.array([100.0, 100.0, 200.0, 100.0])
+    found = point_metrics(keypoints, answers, points, present, nothing_else, extents)["pck"]
+    assert found == {
+        "share": pytest.approx(2 / 3), "within": 0.05, "of": "the longer side of the image", "n": 3
+    }  # fmt: skip
+    absent = np.zeros_like(present)
+    found = point_metrics(keypoints, answers, points, absent, nothing_else, extents)["pck"]
+    assert (found["share"], found["n"]) == (None, 0)
 
 
 @pytest.mark.parametrize("kind", [RANKED, NAMED, UNORDERED])
@@ -383,6 +415,8 @@ def test_named_keypoints_are_all_to_be_found():
     ]
     assert len(picks) < N * K
     each = found.pop("keypoint_error_px")
+    counts = found.pop("keypoint_labels")
+    assert counts == dict(zip(("nose", "tail"), present.sum(axis=0).tolist(), strict=True))
     assert found == _plain(picks)
     assert all(found[f"{name}_rate"] > 0 for name in ("right", "wrong", "nowhere"))
     for k, name in enumerate(("nose", "tail")):
@@ -405,9 +439,12 @@ def test_of_ranked_points_the_first_counts_and_each_has_its_error():
 
 
 @pytest.mark.parametrize("kind", [RANKED, NAMED])
-def test_one_keypoint_has_no_errors_by_keypoint(kind):
+def test_one_keypoint_has_errors_by_keypoint_only_if_it_has_a_name(kind):
     answers, points, present, others = _example(1, 1)
     found = point_metrics(Keypoints(("nose",), kind, 1), answers, points, present, others)
+    if kind == NAMED:
+        assert found.pop("keypoint_error_px") == {"nose": found["center_error_px"]}
+        assert found.pop("keypoint_labels") == {"nose": int(present.sum())}
     assert "keypoint_error_px" not in found
     picks = [(answers[i, 0], points[i], others[i]) for i in range(N) if present[i, 0]]
     assert found == _plain(picks)

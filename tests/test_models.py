@@ -228,7 +228,7 @@ def test_training_changes_every_weight(trained, arch):
 @pytest.mark.parametrize("arch", HEADS)
 def test_a_runs_network_is_that_of_its_parts(trained, arch):
     run, state, *_ = trained[arch]
-    assert run_head(run) == make_head(run.head, SIZE, run.keypoints)
+    assert run_head(run) == make_head(run.head, SIZE, run.scene_keypoints)
     again = build_run_model(run, run_head(run), 3)
     assert again.input_shape == (None, SIZE, SIZE, 3)
     assert again.name == state.model.name

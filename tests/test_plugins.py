@@ -72,7 +72,8 @@ def test_a_run_is_trained_measured_and_pictured(trained):
     assert sizes == {"train": 32, "validation": 20, "test": 13}
     metrics = result["splits"]["test"]["dots"]
     assert set(metrics["keypoint_error_px"]) == {"bright", "dim"}
-    assert metrics["wrong_rate"] == 0  # there is nothing else
+    assert metrics["wrong_rate"] is None  # there is nothing else
+    assert metrics["pck"]["n"] == 2 * metrics["keypoint_labels"]["dim"]  # images with both
     assert metrics["mse"] is None  # not a value that this head has
     rows = RunFolder(path).read_history()
     losses = [row["train_loss"] for row in rows]
@@ -82,7 +83,7 @@ def test_a_run_is_trained_measured_and_pictured(trained):
     snapshot = RunFolder(path).read_snapshots()[3]
     assert snapshot["points"].shape == (8, 2, 2)
     assert snapshot["heatmaps"].shape == (8, 64, 64)
-    assert "errors in px; right: within 16 px of the true point" in said
+    assert "errors in px (DeepLabCut calls the mean RMSE); PCK: within 0.1 of the " in said
     assert not [word for word in ("centre", "domain", "scene", "224", "rectangle") if word in said]
 
 
@@ -163,7 +164,7 @@ def test_what_it_has_no_use_for_is_refused_by_name(trained, tmp_path, flags, mes
 def test_help_names_both():
     said = " ".join(run_ok("train", "--help").split())
     assert f"--arch={'|'.join([*BUILT_IN, 'toy'])}" in said
-    assert "--source=scenes|dots" in said
+    assert "--source=scenes|images|dots" in said
     assert "scenes: rectangles in each picture" in said
 
 

@@ -77,6 +77,37 @@ def test_the_lines_are_in_the_words_of_the_source(result, monkeypatch):
     assert lines[3] == "errors in px; right: within 16 px of the true point"
 
 
+NAMED = {
+    "num_images": 9,
+    "center_error_px": {"median": 1.234, "mean": 2.345, "p95": 7.891, "rmse": 3.0},
+    "keypoint_error_px": {
+        "nose": {"median": 1.5, "mean": 2.5, "p95": 3.5, "rmse": 4.5},
+        "left ear": dict.fromkeys(("median", "mean", "p95", "rmse")),
+    },
+    "keypoint_labels": {"nose": 7, "left ear": 0},
+    "pck": {"share": 0.875, "within": 0.1, "of": "the box", "n": 7},
+}
+
+
+def test_named_keypoints_have_a_table_of_their_own(result):
+    result |= {"splits": {"train": {"images": NAMED}, "test": {"images": NAMED}}}
+    result |= {"config": {"arch": "xy", "source": "images"}, "epochs": None, "steps": 50}
+    header, train, test, words, empty, names, nose, ear, last = format_result(result).splitlines()
+    columns = "labels median px mean px p95 px rmse px".split()
+    assert header.split() == ["split", "set", "images", *columns, "PCK"]
+    assert train.split() == "train images 9 7 1.23 2.35 7.89 3.00 87.5%".split()
+    assert test.split() == "test images 9 7 1.23 2.35 7.89 3.00 87.5%".split()
+    assert words == (
+        "errors in px of the file (DeepLabCut calls the mean RMSE); PCK: within 0.1 of the box"
+    )
+    assert empty == ""
+    assert names.split() == ["test", *columns]
+    assert nose.split() == "nose 7 1.50 2.50 3.50 4.50".split()
+    assert ear.split() == "left ear 0 - - - -".split()
+    assert len({len(line) for line in (names, nose, ear)}) == len({len(header), len(train)}) == 1
+    assert last == "trained for 50 steps in 321 s at 1234 images/s"
+
+
 def test_unknown_speed_is_left_out(result):
     result["images_per_second"] = None
     assert format_result(result).splitlines()[-1] == "trained for 40 epochs in 321 s"

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rectloc_tf.serving.resampling import Affine, resample, stretch, triangle_weights
+from pipelines.resampling import Affine, resample, stretch, triangle_weights
 
 
 def noise(height, width, channels, count=2):

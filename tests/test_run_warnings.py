@@ -76,3 +76,15 @@ def test_the_worst_map_says_how_near():
 def test_coordinates_are_never_empty():
     run = RunConfig(arch="xy", epochs=9)
     assert collapse(run, ("largest",), None, rows(3)) is None
+
+
+def test_a_run_in_steps_is_warned_of_after_a_third_of_them():
+    run = RunConfig(
+        arch="deconv", source="images", data="sha256:0", split_sizes="80,10,10", steps=900
+    )
+    history = [{"epoch": 20.0, "step": 250}, {"epoch": 40.0, "step": 500}]
+    assert collapse(run, NAMES, [1.0], history[:1]) is None
+    assert "after a third of the steps" in collapse(run, NAMES, [1.0], history)
+    text = long_run(run, 10, 0.1)
+    assert "--steps (900)" in text
+    assert "--epochs" not in text

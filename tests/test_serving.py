@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
+from pipelines.image_decoding import decode_image
+from pipelines.resampling import preprocess
 from rectloc_tf.errors import UserError
 from rectloc_tf.models import load_model
 from rectloc_tf.results.rundir import RunFolder
-from rectloc_tf.serving.image_decoding import decode_image
-from rectloc_tf.serving.inference import make_answer_encoded, make_answer_images, preprocess
+from rectloc_tf.serving.inference import make_answer_encoded, make_answer_images
 from rectloc_tf.serving.prediction import predict_files
 from rectloc_tf.serving.saved_model import export_model
 from tests.test_image_decoding import jpeg_with, tiff

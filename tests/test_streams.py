@@ -46,7 +46,7 @@ def _assert_equal(left, right):
 @pytest.mark.parametrize("run", [RUN, HEATMAP])
 def test_batches_have_a_fixed_shape(run):
     batches = _train(run)
-    batch, labels = run.batch_size, run.keypoints.num_points
+    batch, labels = run.batch_size, run.scene_keypoints.num_points
     assert batches.element_spec == {
         "index": tf.TensorSpec([batch], tf.int64),
         "rectangles": tf.TensorSpec([batch, run.domain, 4], tf.int32),

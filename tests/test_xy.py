@@ -20,7 +20,7 @@ def make(size=224, keypoints=1, kind=RANKED, **config):
 
 def labels(name, domain):
     """The keypoints of scenes."""
-    return SceneConfig(labels=name, domain=domain).keypoints
+    return SceneConfig(labels=name, domain=domain).scene_keypoints
 
 
 def everywhere(points):

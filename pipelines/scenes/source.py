@@ -23,7 +23,7 @@ class Scenes(Source):
     def __init__(self, run: RunConfig, renderer: str = "graph"):
         self.config = run.scene
         self.image_size = run.image_size
-        self.keypoints = self.config.keypoints
+        self.keypoints = self.config.scene_keypoints
         self.set_name = str(run.domain)
         self.can_draw_on_device = renderer == "graph"
         self._splits = run.split_indices

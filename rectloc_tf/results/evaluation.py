@@ -104,6 +104,7 @@ class Evaluator:
             found["points"] * scale,
             found["present"].astype(bool),
             found["others"] * scale,
+            found["pixel_size"] * source.image_size,
         )
         return metrics, answers
 
@@ -195,7 +196,7 @@ def make_report(
     Args:
         run: what was trained.
         splits: split -> set of images (the domain, for scenes) -> metrics.
-        progress: weights and labels that were measured; epochs, seconds and images_per_second
-            of the training.
+        progress: weights and labels that were measured; epochs (None if its length is in
+            steps), steps, seconds and images_per_second of the training.
     """
     return {"schema": SCHEMA, "config": run.to_json(), "splits": splits, **progress}

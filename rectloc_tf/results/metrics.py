@@ -5,6 +5,7 @@ exist (an error on no image) are None.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from rectloc_tf.registry import NAMED, UNORDERED
 # A prediction within this many pixels of the 224 frame of a centre picked that rectangle.
 PICK_RADIUS = 16.0
 NEAR_RADIUS = 5.0  # and within this many it is exact
+# An answer within this share of the box around an image's points, or of the image, is correct.
+PCK_OF_BOX, PCK_OF_IMAGE = 0.1, 0.05
 NUM_THRESHOLDS = 60  # among which the best is looked for
 
 
@@ -116,6 +119,7 @@ def point_metrics(
     points: np.ndarray,
     present: np.ndarray,
     others: np.ndarray,
+    extents: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """How well keypoints were found, in the pixels that the arguments are in.
 
@@ -125,23 +129,61 @@ def point_metrics(
         keypoints: what they are.
         answers: [N, K, 2]; points: [N, N', 2]; present: bool [N, N'].
         others: [N, M, 2], places that the answer may be mistaken for.
+        extents: [N], the longer side of each image; needed for `pck`.
 
     Returns:
-        What `center_metrics` does and, for several keypoints, keypoint_error_px: by name, what
-        `error_summary` says.
+        What `center_metrics` does; for several or named keypoints keypoint_error_px: by name, what
+        `error_summary` says, and keypoint_labels: by name, how many there are. Of named
+        keypoints also pck, see `correct_keypoints`, if the extents are given; where they cannot
+        be mistaken for anything, the rates are None.
     """
     if keypoints.kind == UNORDERED:
         return center_metrics(answers[:, 0], points, present, others)
     errors = np.linalg.norm(answers - points, axis=-1)
     each = {name: error_summary(errors[present[:, k], k]) for k, name in enumerate(keypoints.names)}
-    more = {"keypoint_error_px": each} if len(each) > 1 else {}
+    more: dict[str, Any] = {"keypoint_error_px": each} if len(each) > 1 else {}
     if keypoints.kind == NAMED:  # each keypoint of each image is one to find
+        counts = zip(keypoints.names, present.sum(axis=0).tolist(), strict=True)
+        more = {"keypoint_error_px": each, "keypoint_labels": dict(counts)}
+        if extents is not None:
+            more["pck"] = correct_keypoints(errors, points, present, extents)
+        if not others.shape[1]:
+            more |= dict.fromkeys(("right_rate", "wrong_rate", "nowhere_rate"))
         places = np.broadcast_to(others[:, None], (*present.shape, *others.shape[1:]))
         arrays = answers, points, present, places
         flat = (array.reshape(present.size, *array.shape[2:]) for array in arrays)
         answers, points, present, others = flat
         return center_metrics(answers, points[:, None], present[:, None], others) | more
     return center_metrics(answers[:, 0], points[:, :1], present[:, :1], others) | more
+
+
+def correct_keypoints(
+    errors: np.ndarray, points: np.ndarray, present: np.ndarray, extents: np.ndarray
+) -> dict[str, Any]:
+    """PCK: the share of keypoints that are answered near enough.
+
+    Near enough is a share of the animal's size: of the longer side of the box around an image's
+    points, if there are several keypoints, or of the image's longer side, if there is one.
+
+    Args:
+        errors: [N, K]; present: bool [N, K]; points: [N, K, 2]; extents: [N]; all in px.
+
+    Returns:
+        share, None if nothing counts; within, the share of the size; of, what the size is; and n,
+        how many keypoints count: those of images whose size is not 0.
+    """
+    if points.shape[1] == 1:
+        within, of, sizes = PCK_OF_IMAGE, "the longer side of the image", extents
+    else:
+        within, of = PCK_OF_BOX, "the longer side of the box around the image's labelled points"
+        places = np.where(present[..., None], points, np.nan)
+        with warnings.catch_warnings():  # of images without points
+            warnings.simplefilter("ignore", RuntimeWarning)
+            sizes = np.nanmax(np.nanmax(places, axis=1) - np.nanmin(places, axis=1), axis=-1)
+    counted = present & (sizes > 0)[:, None]
+    correct = (errors <= within * sizes[:, None])[counted]
+    share = float(correct.mean()) if correct.size else None
+    return {"share": share, "within": within, "of": of, "n": int(correct.size)}
 
 
 def center_metrics(

@@ -1,6 +1,6 @@
 """Predictions on synthetic images, as training's pictures, experiments and `predict` show them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -29,7 +29,27 @@ def answer_with(model: keras.Model, head: Head) -> Answer:
     return lambda images: head.answers(model(images, training=False))
 
 
-def predict_scenes(answer: Answer, source: Source, indices: range) -> dict[str, Any]:
+def image_errors(source: Source, indices: range, answers: np.ndarray) -> np.ndarray:
+    """The mean error of each image over its labelled keypoints, in the pixels of the metrics.
+
+    Args:
+        source: of named keypoints.
+        indices: of its images.
+        answers: [N, K, 2], see `answers.Answers`.
+
+    Returns:
+        [N], NaN where no keypoint is labelled.
+    """
+    errors = []
+    for index, points in zip(indices, answers, strict=True):
+        batch = make_batch(source, tf.constant([index], tf.int64))
+        present, scale = batch["present"].numpy()[0], float(batch["pixel_size"][0])
+        away = np.linalg.norm(points - scale * batch["points"].numpy()[0], axis=-1)[present]
+        errors.append(away.mean() if away.size else np.nan)
+    return np.array(errors)
+
+
+def predict_scenes(answer: Answer, source: Source, indices: Sequence[int]) -> dict[str, Any]:
     """Images of a source with a network's answers.
 
     Args:

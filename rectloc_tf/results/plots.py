@@ -27,7 +27,10 @@ def _grid(rows: int, columns: int, tile: float = 2.2) -> tuple[Figure, np.ndarra
 
 
 def prediction_grid(
-    pictured: dict[str, np.ndarray], columns: int = 8, words: Words = USUAL
+    pictured: dict[str, np.ndarray],
+    columns: int = 8,
+    words: Words = USUAL,
+    titles: Sequence[str] = (),
 ) -> Figure:
     """Images with true and predicted points; under each its heatmap, if there is one.
 
@@ -36,6 +39,7 @@ def prediction_grid(
             heatmaps.
         columns: images in a row.
         words: those of the source.
+        titles: of the images, if they have some.
     """
     images, heatmaps = pictured["images"], pictured.get("heatmaps")
     rows = -(-len(images) // columns)
@@ -44,6 +48,8 @@ def prediction_grid(
     for i, image in enumerate(images):
         row, column = i // columns * per_row, i % columns
         show_scene(axes[row, column], image, pictured["points"][i], pictured["truths"][i])
+        if titles:
+            axes[row, column].set_title(titles[i], fontsize=6)
         if heatmaps is not None:
             peak = float(heatmaps[i].max())
             show_scene(axes[row + 1, column], heatmaps[i], vmax=max(peak, 1.0))
@@ -62,6 +68,7 @@ def epoch_strip(
     truths: np.ndarray,
     snapshots: dict[int, dict[str, np.ndarray]],
     words: Words = USUAL,
+    unit: str = "epoch",
 ) -> Figure:
     """A row for each image: the image, then the prediction after up to MAX_STRIP of the epochs.
 
@@ -74,6 +81,7 @@ def epoch_strip(
         snapshots: epoch -> points [N, P, 2] (or [N, 2], as runs once kept them) in working pixels
             and, for heads with maps, uint8 heatmaps [N, S, S].
         words: those of the source.
+        unit: "epoch" or "step", what the snapshots are counted in.
     """
     epochs = list(snapshots)
     places = np.linspace(0, len(epochs) - 1, min(MAX_STRIP, len(epochs))).round().astype(int)
@@ -85,7 +93,7 @@ def epoch_strip(
         show_scene(axes[i, 0], image, truths=truths[i])
     for column, epoch in enumerate((epochs[place] for place in places), start=1):
         snapshot = snapshots[epoch]
-        axes[0, column].set_title(f"epoch {epoch}", fontsize=9)
+        axes[0, column].set_title(f"{unit} {epoch}", fontsize=9)
         for i, image in enumerate(images):
             shown = snapshot["heatmaps"][i] if "heatmaps" in snapshot else image
             points = snapshot["points"][i].reshape(-1, 2)
@@ -115,10 +123,14 @@ def history_curves(history: Sequence[dict[str, float]], words: Words = USUAL) ->
     plot(error, "val_p95_px", "95th percentile", color="0.5", linestyle=":")
     error.set(title=f"{words.error.capitalize()}, validation", ylabel=words.unit)
     log_pixels(error)
-    plot(rates, "val_right_rate", "right (within 16 px)", color="#009e73")
-    plot(rates, "val_wrong_rate", words.other, color="#d55e00")
-    plot(rates, "val_nowhere_rate", "nowhere", color="0.5")
-    rates.set(title="Right or wrong, validation", ylabel="share of images", ylim=(-0.02, 1.02))
+    if history and "val_pck" in history[0]:
+        plot(rates, "val_pck", "PCK", color="#009e73")
+        rates.set(title="Correct keypoints, validation", ylabel="share", ylim=(-0.02, 1.02))
+    else:
+        plot(rates, "val_right_rate", "right (within 16 px)", color="#009e73")
+        plot(rates, "val_wrong_rate", words.other, color="#d55e00")
+        plot(rates, "val_nowhere_rate", "nowhere", color="0.5")
+        rates.set(title="Right or wrong, validation", ylabel="share of images", ylim=(-0.02, 1.02))
     for axis in (loss, error, rates):
         axis.set_xlabel("epoch")
         axis.grid(alpha=0.3)

@@ -1,41 +1,90 @@
 """Results as text for a terminal."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from rectloc_tf.registry import SOURCES
+from rectloc_tf.registry import SOURCES, Words
 from rectloc_tf.results.metrics import PICK_RADIUS
 
-_COLUMNS = (
-    ("split", "{:<10}"), ("set", "{:>6}"), ("images", "{:>6}"), ("MSE", "{:>9}"),
-    ("R2", "{:>7}"), ("median px", "{:>9}"), ("mean px", "{:>8}"), ("p95 px", "{:>7}"),
+Columns = tuple[tuple[str, str], ...]  # names, and how a cell is written
+
+_START = (("split", "{:<10}"), ("set", "{:>6}"), ("images", "{:>6}"))
+_ERRORS = (("median px", "{:>9}"), ("mean px", "{:>8}"), ("p95 px", "{:>7}"))
+_RANKED = (
+    *_START, ("MSE", "{:>9}"), ("R2", "{:>7}"), *_ERRORS,
     ("right", "{:>7}"), ("wrong", "{:>7}"), ("nowhere", "{:>7}"),
 )  # fmt: skip
+_OF_KEYPOINTS = (("labels", "{:>6}"), *_ERRORS, ("rmse px", "{:>8}"))
+_NAMED = (*_START, *_OF_KEYPOINTS, ("PCK", "{:>7}"))
+
+Row = tuple[str, str, Mapping[str, Any]]  # split, set, metrics
 
 
 def format_result(result: dict[str, Any]) -> str:
-    """The table of a `result.json` or of `evaluate`: a line a split and set of images."""
+    """The table of a `result.json` or of `evaluate`: a line a split and set of images.
+
+    For named keypoints there is also a line for each, of the split and set that stand last.
+    """
     # Older results are all of scenes, and do not say so.
     words = SOURCES[result["config"].get("source", "scenes")].words
-    template = "  ".join(width for _, width in _COLUMNS)
-    names = [words.set if name == "set" else name for name, _ in _COLUMNS]
-    lines = [template.format(*names)]
-    for split, sets in result["splits"].items():
-        for name, metrics in sets.items():
-            errors = metrics["center_error_px"]
-            cells = (
-                split, name, metrics["num_images"],
-                _number(metrics["mse"], 2), _number(metrics["r2"], 3),
-                *(_number(errors[k], 2) for k in ("median", "mean", "p95")),
-                *(_number(metrics[f"{k}_rate"], 1, "%") for k in ("right", "wrong", "nowhere")),
-            )  # fmt: skip
-            lines.append(template.format(*cells))
-    right = f"right: within {PICK_RADIUS:g} px of the {words.truth}"
-    lines.append(f"{words.error}s in {words.unit}; {right}")
-    if result["epochs"] is not None:
+    rows = [
+        (split, name, metrics)
+        for split, sets in result["splits"].items()
+        for name, metrics in sets.items()
+    ]
+    is_named = any("pck" in metrics for *_, metrics in rows)
+    lines = _named_lines(rows, words) if is_named else _ranked_lines(rows, words)
+    lengths = [f"{result[unit]} {unit}" for unit in ("epochs", "steps") if result.get(unit)]
+    if lengths:
         rate = result["images_per_second"]
         speed = f" at {rate:.0f} images/s" if rate else ""
-        lines.append(f"trained for {result['epochs']} epochs in {result['seconds']:.0f} s{speed}")
+        lines.append(f"trained for {lengths[0]} in {result['seconds']:.0f} s{speed}")
     return "\n".join(lines)
+
+
+def _ranked_lines(rows: list[Row], words: Words) -> list[str]:
+    lines = [_header(_RANKED, words)]
+    for split, name, metrics in rows:
+        cells = (
+            split, name, metrics["num_images"],
+            _number(metrics["mse"], 2), _number(metrics["r2"], 3),
+            *_errors(metrics["center_error_px"])[:3],
+            *(_number(metrics[f"{k}_rate"], 1, "%") for k in ("right", "wrong", "nowhere")),
+        )  # fmt: skip
+        lines.append(_line(_RANKED, *cells))
+    right = f"right: within {PICK_RADIUS:g} px of the {words.truth}"
+    return [*lines, f"{words.error}s in {words.unit}; {right}"]
+
+
+def _named_lines(rows: list[Row], words: Words) -> list[str]:
+    lines = [_header(_NAMED, words)]
+    for split, name, metrics in rows:
+        labels = sum(metrics["keypoint_labels"].values())
+        errors, share = metrics["center_error_px"], metrics["pck"]["share"]
+        about = split, name, metrics["num_images"], labels
+        lines.append(_line(_NAMED, *about, *_errors(errors), _number(share, 1, "%")))
+    split, _, metrics = rows[-1]
+    pck, counts = metrics["pck"], metrics["keypoint_labels"]
+    near = f"PCK: within {pck['within']:g} of {pck['of']}"
+    lines += [f"{words.error}s in {words.unit} (DeepLabCut calls the mean RMSE); {near}", ""]
+    width = max(map(len, (*counts, split)))
+    columns = ((split, f"{{:<{width}}}"), *_OF_KEYPOINTS)
+    lines.append(_header(columns, words))
+    for name, errors in metrics["keypoint_error_px"].items():
+        lines.append(_line(columns, name, counts[name], *_errors(errors)))
+    return lines
+
+
+def _line(columns: Columns, *cells: Any) -> str:
+    return "  ".join(width for _, width in columns).format(*cells)
+
+
+def _header(columns: Columns, words: Words) -> str:
+    return _line(columns, *(words.set if name == "set" else name for name, _ in columns))
+
+
+def _errors(errors: Mapping[str, float | None]) -> list[str]:
+    return [_number(errors[name], 2) for name in ("median", "mean", "p95", "rmse")]
 
 
 def _number(value: float | None, digits: int, kind: str = "f") -> str:

@@ -2,11 +2,13 @@
 
     config.json  flags.flags   what the run is: as JSON, and as a flagfile
     environment.json           how and on what each session ran
+    labels.json                the names and contents of labelled images, and their split
     history.csv                one row per validation
     checkpoints/               training state, see `checkpoints`
     best.keras  final.keras    models: best by validation, and last
     result.json                metrics of best.keras; its presence means "finished"
-    snapshots/epoch_*.npz      predictions on a few validation scenes, as training went
+    snapshots/epoch_*.npz      predictions on a few validation images, as training went; step_* of
+                               runs whose length is in steps
     *.png  tensorboard/        pictures of the run
 
 Every file is written under a temporary name and renamed, so a reader or a kill never meets
@@ -21,7 +23,7 @@ import json
 import shlex
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +75,13 @@ class RunFolder:
         self._flags = self.path / "flags.flags"  # written before the config, so maybe alone
         self._history = self.path / "history.csv"
         self._environment = self.path / "environment.json"
+        self._contents = self.path / "labels.json"
         self._snapshots = self.path / "snapshots"
 
     def files(self) -> list[Path]:
         """The files of the run that are there, its pictures left out."""
         named = [self.best_model, self.final_model, self.result, self._config, self._flags]
-        named += [self._history, self._environment]
+        named += [self._history, self._environment, self._contents]
         for folder in (self.checkpoints, self.tensorboard, self._snapshots):
             named += folder.rglob("*")
         return [path for path in named if path.is_file()]
@@ -109,8 +112,18 @@ class RunFolder:
                     leftover.unlink()
             yield
 
-    def claim(self, run: RunConfig) -> None:
+    def claim(
+        self,
+        run: RunConfig,
+        places: Mapping[str, str] | None = None,
+        contents: Mapping[str, Any] | None = None,
+    ) -> None:
         """Makes the folder this run's, or checks that it already is.
+
+        Args:
+            run: what it is.
+            places: values of flags that find its files again.
+            contents: what its files hold, if it has some.
 
         Raises:
             UserError: if it holds another run (naming the flags that differ), or files that are
@@ -130,14 +143,19 @@ class RunFolder:
                 )
             return
         others = [
-            p.name for p in self.path.iterdir() if not p.name.startswith(".") and p != self._flags
+            p.name
+            for p in self.path.iterdir()
+            if not p.name.startswith(".") and p not in (self._flags, self._contents)
         ]
         if others:
             raise UserError(
                 f"--run_dir={self.path}: not a run folder, but not empty ({others[0]} ...); "
                 "choose an empty or a new one"
             )
-        values = {name: value for name, value in run.to_json().items() if value != ""}
+        if contents:
+            write_json(self._contents, contents)
+        values = {**run.to_json(), **(places or {})}
+        values = {name: value for name, value in values.items() if value != ""}
         flags = [f"--{name}={_flag_value(value)}" for name, value in values.items()]
         write_text(self._flags, "\n".join(flags) + "\n")
         write_json(self._config, run.to_json())
@@ -146,7 +164,7 @@ class RunFolder:
         """What a user may have meant who asked for another run in this folder."""
         here = shlex.quote(str(self.path))
         flagfile = f"--flagfile={shlex.quote(str(self._flags))}"
-        more = ours["epochs"] - theirs["epochs"]
+        more = ours.get("epochs", 0) - theirs.get("epochs", 0)
         if differ <= {"epochs", "precision"} and more > 0 and self.best_model.exists():
             return (
                 "to train its weights further, start a new run from them: python -m "
@@ -155,6 +173,22 @@ class RunFolder:
         if self._flags.exists():
             return f"choose another folder, or to resume it: {flagfile} --run_dir={here}"
         return "choose another folder, or leave --run_dir out"
+
+    def places(self) -> dict[str, str]:
+        """The values in `flags.flags` by name, as written: where the run's files lie among them."""
+        if not self._flags.exists():
+            return {}
+        lines = self._flags.read_text(encoding="utf-8").splitlines()
+        parts = (line.removeprefix("--").partition("=") for line in lines)
+        return {name: value for name, _, value in parts}
+
+    def has_contents(self) -> bool:
+        """Whether it is known what the run's files held."""
+        return self._contents.exists()
+
+    def read_contents(self) -> dict[str, Any]:
+        """What the run's files held when it was made, see `pipelines.labels.reading`."""
+        return read_json(self._contents)
 
     def has_checkpoint(self) -> bool:
         """Whether there is a state to resume from."""
@@ -245,19 +279,19 @@ class RunFolder:
         lines += [",".join(_csv_value(v) for v in row.values()) for row in history]
         write_text(self._history, "\n".join(lines) + "\n")
 
-    def write_snapshot(self, epoch: int, arrays: dict[str, Any]) -> None:
-        """Keeps predictions of an epoch (see `training`)."""
-        with atomic_path(self._snapshots / f"epoch_{epoch:08d}.npz") as temporary:
+    def write_snapshot(self, done: int, arrays: dict[str, Any], unit: str = "epoch") -> None:
+        """Keeps predictions after so many epochs or steps (see `training`)."""
+        with atomic_path(self._snapshots / f"{unit}_{done:08d}.npz") as temporary:
             np.savez_compressed(temporary, **arrays)
 
-    def read_snapshots(self) -> dict[int, dict[str, np.ndarray]]:
-        """All snapshots by epoch, in order."""
+    def read_snapshots(self, unit: str = "epoch") -> dict[int, dict[str, np.ndarray]]:
+        """All snapshots by epoch or step, in order."""
         found = {}
-        for path in sorted(self._snapshots.glob("epoch_*.npz")):
+        for path in sorted(self._snapshots.glob(f"{unit}_*.npz")):
             try:
                 # An open file, since NumPy does not close those that it finds damaged.
                 with open(path, "rb") as handle, np.load(handle) as arrays:
-                    found[int(path.stem.removeprefix("epoch_"))] = dict(arrays)
+                    found[int(path.stem.removeprefix(f"{unit}_"))] = dict(arrays)
             except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
                 raise UserError(f"{path}: damaged ({reason(error)})") from error
         return found

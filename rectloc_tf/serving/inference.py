@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.image_decoding import decode_image
+from pipelines.resampling import Affine, Place, preprocess, stretch
 from rectloc_tf.heads.head import Head
-from rectloc_tf.serving.image_decoding import decode_image
-from rectloc_tf.serving.resampling import Affine, resample, stretch
 
 Answers = dict[str, tf.Tensor]
 
@@ -101,47 +101,6 @@ def make_network(model: keras.Model) -> Callable[[tf.Tensor], Any]:
     return apply
 
 
-def _to_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
-    """Grey to colour or back: uint8 [..., 1 or 3] -> uint8 [..., channels]."""
-    leading = [None] * (len(images.shape) - 1)
-
-    def from_grey():
-        grey = tf.ensure_shape(images, [*leading, 1])
-        return grey if channels == 1 else tf.image.grayscale_to_rgb(grey)
-
-    def from_colour():
-        colour = tf.ensure_shape(images, [*leading, 3])
-        return colour if channels == 3 else tf.image.rgb_to_grayscale(colour)
-
-    if images.shape[-1] is not None:
-        return from_grey() if images.shape[-1] == 1 else from_colour()
-    return tf.cond(tf.equal(tf.shape(images)[-1], 1), from_grey, from_colour)
-
-
-def preprocess(images: tf.Tensor, size: int, channels: int) -> tuple[tf.Tensor, Affine]:
-    """Stretches images to the working size, with antialiasing.
-
-    Args:
-        images: uint8 [N, H, W, C], any H and W, C = 1 or 3 (may be unknown when traced).
-        size: working size S.
-        channels: the model's, 1 or 3.
-
-    Returns:
-        uint8 [N, S, S, channels], the pixels themselves if H = W = S; and how they were placed.
-    """
-    images = _to_channels(images, channels)
-    height, width = tf.unstack(tf.shape(images)[1:3])
-    affine = stretch(height, width, size)
-
-    def resize():
-        # Halves are common, and go up whatever the last bits of the products say.
-        return tf.saturate_cast(tf.floor(resample(images, size, affine) + 0.501), tf.uint8)
-
-    has_size = tf.equal(height, size) & tf.equal(width, size)
-    prepared = tf.cond(has_size, lambda: images, resize)
-    return tf.ensure_shape(prepared, [None, size, size, channels]), affine
-
-
 def _answer(head: Head, outputs: Any, affine: Affine) -> Answers:
     """Answers in the images' own pixels from a network's outputs."""
     answers = head.answers(outputs)
@@ -156,7 +115,9 @@ def _answer(head: Head, outputs: Any, affine: Affine) -> Answers:
     return answers
 
 
-def make_answer_images(model: keras.Model, head: Head) -> Callable[[tf.Tensor], Answers]:
+def make_answer_images(
+    model: keras.Model, head: Head, place: Place = stretch
+) -> Callable[[tf.Tensor], Answers]:
     """The function behind `serving_default`: images uint8 [N, H, W, C] -> answers.
 
     Answers, float32: points_xy [N, K, 2] in input pixels and, for heads that have them,
@@ -164,7 +125,7 @@ def make_answer_images(model: keras.Model, head: Head) -> Callable[[tf.Tensor], 
     is also center_xy [N, 2] with confidence [N], and a single map heatmap [N, S, S] instead.
     Points of one class are also detections_xy [N, P, 2] with detection_confidence [N, P].
     """
-    return make_answers(model, head)[0]
+    return make_answers(model, head, place)[0]
 
 
 def make_answer_encoded(model: keras.Model, head: Head) -> Callable[[tf.Tensor], Answers]:
@@ -172,17 +133,19 @@ def make_answer_encoded(model: keras.Model, head: Head) -> Callable[[tf.Tensor],
     return make_answers(model, head)[1]
 
 
-def make_answers(model: keras.Model, head: Head) -> tuple[Callable[[tf.Tensor], Answers], ...]:
-    """Both functions, on one network."""
+def make_answers(
+    model: keras.Model, head: Head, place: Place = stretch
+) -> tuple[Callable[[tf.Tensor], Answers], ...]:
+    """Both functions, on one network; `place` says how images lie in the working size."""
     _, size, _, channels = model.input_shape
     network = make_network(model)
 
     def answer_images(images):
-        prepared, affine = preprocess(images, size, channels)
+        prepared, affine = preprocess(images, size, channels, place)
         return _answer(head, network(prepared), affine)
 
     def prepare(image_bytes):
-        prepared, affine = preprocess(decode_image(image_bytes)[None], size, channels)
+        prepared, affine = preprocess(decode_image(image_bytes)[None], size, channels, place)
         return prepared[0], *affine
 
     def answer_encoded(image_bytes):

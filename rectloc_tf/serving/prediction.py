@@ -11,16 +11,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.image_decoding import PNG_START, decode_with_details, is_drawn_in_alpha
+from pipelines.resampling import Affine, Place, preprocess, stretch
 from pipelines.source import Source
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.heads.head import Head
 from rectloc_tf.results.output_files import atomic_path
 from rectloc_tf.results.pictures import SHOWN, predict_scenes
-from rectloc_tf.serving.image_decoding import PNG_START, decode_with_details, is_drawn_in_alpha
 from rectloc_tf.serving.image_files import read_image_bytes
-from rectloc_tf.serving.inference import make_answer_images, preprocess
+from rectloc_tf.serving.inference import make_answer_images
 from rectloc_tf.serving.overlays import write_overlay
-from rectloc_tf.serving.resampling import Affine
 
 BATCH_SIZE = 32
 MAX_GROUP_PIXELS = 16_000_000
@@ -60,6 +60,7 @@ def predict_files(
     on_warning: Callable[[str], None] = lambda message: None,
     ignore_exif: bool = False,
     threshold: float = SHOWN,
+    place: Place = stretch,
 ) -> Iterator[Prediction]:
     """Answers for image files of any size, each in the pixels of its picture.
 
@@ -71,9 +72,10 @@ def predict_files(
         on_warning: called with a line for each file whose pixels may not be what was meant.
         ignore_exif: take the pixels as they are stored, not turned as EXIF says.
         threshold: least confidence of a detection, for points of one class.
+        place: how the pictures lie in the working size, as in training.
     """
     answer = make_answer_images(model, head)
-    for group in _groups(_read_images(model, paths, on_error, on_warning, ignore_exif)):
+    for group in _groups(_read_images(model, paths, on_error, on_warning, ignore_exif, place)):
         answers = answer(tf.stack([read.prepared for read in group]))
         placed = Affine(*(tf.stack(part) for part in zip(*(r.affine for r in group), strict=True)))
         for name in {"points_xy", "detections_xy"} & answers.keys():
@@ -92,13 +94,13 @@ class _Read(NamedTuple):
     affine: Affine  # how the image lies in it
 
 
-def _read_images(model, paths, on_error, on_warning, ignore_exif) -> Iterator[_Read]:
+def _read_images(model, paths, on_error, on_warning, ignore_exif, place) -> Iterator[_Read]:
     _, size, _, channels = model.input_shape
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
     def prepare(data):
         decoded = decode_with_details(data, ignore_exif)
-        images, affine = preprocess(decoded.image[None], size, channels)
+        images, affine = preprocess(decoded.image[None], size, channels, place)
         return decoded, images[0], affine
 
     for path in paths:

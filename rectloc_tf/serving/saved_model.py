@@ -8,17 +8,19 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from pipelines.resampling import Place, stretch
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.heads.head import Head
 from rectloc_tf.results.output_files import temporary_path
 from rectloc_tf.serving.inference import make_answers
 
 
-def export_model(model: keras.Model, head: Head, export_dir: Path) -> Path:
+def export_model(model: keras.Model, head: Head, export_dir: Path, place: Place = stretch) -> Path:
     """Writes a SavedModel into the next numeric version folder, whole or not at all.
 
     Signatures: `serving_default` (images) and `encoded` (image_bytes), see `inference`; and
-    `keypoints`, which takes nothing and returns the keypoints' `names`, string [K].
+    `keypoints`, which takes nothing and returns the keypoints' `names`, string [K]. `place` says
+    how images lie in the working size, as in training.
 
     Returns:
         The folder written, `export_dir/<version>`.
@@ -35,7 +37,7 @@ def export_model(model: keras.Model, head: Head, export_dir: Path) -> Path:
         message = f"--export_dir={export_dir}: cannot be written ({reason(error)})"
         raise UserError(message) from error
     module = tf.Module()
-    module.images, module.encoded = make_answers(model, head)
+    module.images, module.encoded = make_answers(model, head, place)
     names = tf.constant(head.keypoints.names)
     module.keypoints = tf.function(lambda: {"names": names}, input_signature=[])
     signatures = {"serving_default": module.images, "encoded": module.encoded}

@@ -2,20 +2,22 @@
 
 import tensorflow as tf
 
-from pipelines.source import Batch, make_source
+from pipelines.source import Batch, Source, make_source
 from pipelines.streams import make_batch, training_batches
 from rectloc_tf.config import RunConfig
 from rectloc_tf.models import run_head
 
 
-def make_dataset(run: RunConfig, split: str = "train") -> tf.data.Dataset:
+def make_dataset(
+    run: RunConfig, split: str = "train", source: Source | None = None
+) -> tf.data.Dataset:
     """(images, targets) pairs; targets are a tensor, or a dict where the head's outputs are one.
 
     `train` yields every batch of the whole run, `run.total_steps` of them, shuffled by
     (seed, epoch): fit it with `epochs=1` and `shuffle=False`. `validation` and `test` yield
-    the split once; their last batch may be smaller.
+    the split once; their last batch may be smaller. `source` is the run's, if it is there already.
     """
-    source, head = make_source(run), run_head(run)
+    source, head = source or make_source(run), run_head(run)
 
     def pair(batch: Batch):
         targets = head.targets(batch["points"], batch["present"])

@@ -98,10 +98,9 @@ def require_fit(run: RunConfig, weights: Weights | None) -> None:
     """
     if weights is None:
         return
-    from pipelines.source import make_source
-    from rectloc_tf.models import build_run_model, run_head
+    from rectloc_tf.models import build_run_model, run_channels, run_head
 
-    model = build_run_model(run, run_head(run), make_source(run).channels)
+    model = build_run_model(run, run_head(run), run_channels(run))
     for ours, theirs in itertools.zip_longest(model.weights, weights):
         here, there = (None if w is None else tuple(w.shape) for w in (ours, theirs))
         if here != there:

@@ -16,10 +16,11 @@ from rectloc_tf.config import SPLITS, ExecutionConfig, RunConfig
 from rectloc_tf.errors import UserError
 from rectloc_tf.heads.head import Head
 from rectloc_tf.models import load_model, make_head
-from rectloc_tf.registry import SOURCES
+from rectloc_tf.registry import NAMED, SOURCES
 from rectloc_tf.results import plots
+from rectloc_tf.results.answers import Answers
 from rectloc_tf.results.evaluation import Evaluator, make_report
-from rectloc_tf.results.pictures import answer_with, predict_scenes, snapshot_epochs
+from rectloc_tf.results.pictures import answer_with, image_errors, predict_scenes, snapshot_epochs
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training import initial_weights, rows, run_warnings
 from rectloc_tf.training.checkpoints import Checkpointer
@@ -34,6 +35,7 @@ from rectloc_tf.training.step import distributed_batches, make_train_step
 NUM_SNAPSHOT_SCENES = 8
 NUM_STRIP_SCENES = 4
 NUM_PICTURED_SCENES = 16
+NUM_WORST_IMAGES = 8
 TIMED_STEPS = 5  # before a run's length is judged
 
 
@@ -80,8 +82,10 @@ class Trainer:
         if restored:
             if self.history and self.history[-1]["step"] == step:
                 self.state.start_row()  # the row came after the checkpoint
-            epoch = self.run.epochs_done(step)
-            self.progress.print(f"resuming after step {step}, epoch {epoch} of {self.run.epochs}")
+            epoch = f", epoch {self.run.epochs_done(step)} of {self.run.epochs}"
+            if self.run.steps:
+                epoch = f" of {self.run.steps}"
+            self.progress.print(f"resuming after step {step}{epoch}")
         else:
             initial_weights.require(self.run, weights, self.folder)
             if weights is not None:
@@ -89,7 +93,7 @@ class Trainer:
             self.snapshot(0)
 
     def fit(self) -> None:
-        """Runs the remaining steps, with a history row after each `validate_every` epochs."""
+        """Runs the remaining steps, with a history row wherever one is due."""
         run, state = self.run, self.state
         # A run killed between its checkpoint and the row that belongs to it makes the row now.
         self.finish_row_if_due()
@@ -153,23 +157,24 @@ class Trainer:
         last = int(self.history[-1]["step"]) if self.history else 0
         if step == last:
             return False
-        rows = run.epochs_done(step) // run.validate_every
-        return step == run.total_steps or rows > run.epochs_done(last) // run.validate_every
+        return step == run.total_steps or run.validations_due(step) > run.validations_due(last)
 
     def finish_row_if_due(self) -> None:
         """Validates and writes a history row, a snapshot and, if it is the best, the model."""
         if not self.row_is_due():
             return
         run, state = self.run, self.state
-        epoch = run.epochs_done(int(state.step))
+        step = int(state.step)
+        done = run.done(step)
+        epoch = step * run.batch_size / run.num_train if run.steps else done
         metrics = self.evaluator(self.source, self.source.indices("validation"))
         row = rows.make_row(state, run, epoch, metrics)
         best = min((_nan_to_inf(r["val_mean_px"]) for r in self.history), default=np.inf)
         if not self.history or _nan_to_inf(row["val_mean_px"]) < best:
             self.folder.save_model(state.model, self.folder.best_model)
-        before = self.history[-1]["epoch"] if self.history else 0
-        if any(before < chosen <= epoch for chosen in snapshot_epochs(run.epochs)):
-            self.snapshot(epoch)
+        before = run.done(int(self.history[-1]["step"])) if self.history else 0
+        if any(before < chosen <= done for chosen in snapshot_epochs(run.length)):
+            self.snapshot(done)
         self.history.append(row)
         self.folder.write_history(self.history)
         state.start_row()
@@ -182,22 +187,23 @@ class Trainer:
         rate = state.images_per_second(run.batch_size)
         if not rate > 0:
             return
-        seen = step * run.batch_size
-        epoch = min(seen // run.num_train + 1, run.epochs)
-        in_epoch = (epoch * run.num_train - seen) / rate
         steps_left = run.total_steps - step
-        steps_a_row = max(run.validate_every * run.num_train / run.batch_size, 1.0)
-        in_run = steps_left * run.batch_size / rate + steps_left / steps_a_row * self._row_seconds
-        self.progress.update(
-            f"epoch {epoch}/{run.epochs}  step {step}/{run.total_steps}  {rows.loss_text(*losses)}"
-            f"  {rate:.0f} images/s  epoch ends in {format_seconds(max(in_epoch, 0))}"
-            f"  run in {format_seconds(in_run)}",
-            in_run,
-        )
+        steps_a_row = run.validate_steps or run.validate_every * run.num_train / run.batch_size
+        rows_left = steps_left / max(steps_a_row, 1.0)
+        in_run = steps_left * run.batch_size / rate + rows_left * self._row_seconds
+        begin, end = "", f"  run ends in {format_seconds(in_run)}"
+        if not run.steps:
+            seen = step * run.batch_size
+            epoch = min(seen // run.num_train + 1, run.epochs)
+            in_epoch = max((epoch * run.num_train - seen) / rate, 0)
+            begin = f"epoch {epoch}/{run.epochs}  "
+            end = f"  epoch ends in {format_seconds(in_epoch)}  run in {format_seconds(in_run)}"
+        text = f"step {step}/{run.total_steps}  {rows.loss_text(*losses)}  {rate:.0f} images/s"
+        self.progress.update(begin + text + end, in_run)
 
     def report_row(self, row: dict[str, float], metrics: dict[str, Any]) -> None:
         """Shows a row on the terminal and in TensorBoard; warns once of maps that stay empty."""
-        self.progress.print(rows.describe(row, self.run.epochs, self.words))
+        self.progress.print(rows.describe(row, self.run, self.words))
         with self.writer.as_default(step=int(row["step"])):
             for name, value in row.items():
                 if name not in ("step", "seconds") and np.isfinite(value):
@@ -205,13 +211,13 @@ class Trainer:
         names, shares = self.source.keypoints.names, metrics["empty_answers"]
         self.warn(run_warnings.collapse(self.run, names, shares, self.history))
 
-    def snapshot(self, epoch: int) -> None:
-        """Keeps the predictions on a few validation scenes, also for TensorBoard."""
+    def snapshot(self, done: int) -> None:
+        """Keeps the predictions on a few validation images, also for TensorBoard."""
         pictured = self.predict(self.state.model, NUM_SNAPSHOT_SCENES)
         arrays = {"points": pictured["points"]}
         if "heatmaps" in pictured:
             arrays["heatmaps"] = np.clip(pictured["heatmaps"], 0, 255).round().astype(np.uint8)
-        self.folder.write_snapshot(epoch, arrays)
+        self.folder.write_snapshot(done, arrays, self.run.unit)
         with self.writer.as_default(step=int(self.state.step)):
             figure = plots.prediction_grid(pictured, NUM_SNAPSHOT_SCENES, self.words)
             tf.summary.image("predictions", plots.figure_to_rgb(figure)[None])
@@ -232,14 +238,18 @@ class Trainer:
         measure, splits = self.make_evaluator(model), {}
         for split in SPLITS:
             self.progress.print(f"measuring {folder.best_model.name} on the {split} split")
-            metrics = measure(self.source, self.source.indices(split))
+            indices = self.source.indices(split)
+            metrics, answers = measure.measure(self.source, indices)
             splits[split] = {self.source.set_name: metrics}
+            if split == "test" and self.source.keypoints.kind == NAMED:
+                self.draw_worst(model, indices, answers)
         rates = [row["images_per_second"] for row in self.history]
         rates = [rate for rate in rates if np.isfinite(rate)]
         progress = {
             "weights": "best",
             "labels": run.labels,
-            "epochs": run.epochs,
+            "epochs": None if run.steps else run.epochs,
+            "steps": run.total_steps,
             "seconds": float(self.state.seconds),
             "images_per_second": float(np.median(rates)) if rates else None,
         }
@@ -253,9 +263,23 @@ class Trainer:
         folder, pictured = self.folder, self.predict(model, NUM_PICTURED_SCENES)
         folder.save_figure("predictions", plots.prediction_grid(pictured, words=self.words))
         folder.save_figure("history", plots.history_curves(self.history, self.words))
-        few = (pictured[name][:NUM_STRIP_SCENES] for name in ("images", "truths"))
-        strip = plots.epoch_strip(*few, snapshots=folder.read_snapshots(), words=self.words)
+        images, truths = (pictured[name][:NUM_STRIP_SCENES] for name in ("images", "truths"))
+        unit = self.run.unit
+        strip = plots.epoch_strip(images, truths, folder.read_snapshots(unit), self.words, unit)
         folder.save_figure("epochs", strip)
+
+    def draw_worst(self, model: keras.Model, indices: range, answers: Answers) -> None:
+        """Writes a picture of the images that are answered worst."""
+        errors = image_errors(self.source, indices, answers.points)
+        worst = [i for i in np.argsort(-errors, kind="stable") if np.isfinite(errors[i])]
+        worst = worst[:NUM_WORST_IMAGES]
+        if not worst:
+            return
+        answer = answer_with(model, self.head)
+        pictured = predict_scenes(answer, self.source, [indices[i] for i in worst])
+        titles = [f"{self.source.label(indices[i])}\n{errors[i]:.1f} px" for i in worst]
+        figure = plots.prediction_grid(pictured, words=self.words, titles=titles)
+        self.folder.save_figure("worst", figure)
 
     def while_measuring(self, done: int, total: int) -> None:
         """Between the batches of an evaluation: stops if asked to, and tells how far it is."""
@@ -276,6 +300,7 @@ def train(
     stop: StopRequest,
     progress: ProgressLine,
     weights: Weights | None = None,
+    source: Source | None = None,
 ) -> dict[str, Any]:
     """Trains, or resumes training, in a claimed and locked folder; returns its result.
 
@@ -287,6 +312,7 @@ def train(
         stop: polled at every step and between validation batches.
         progress: where to report.
         weights: those that `run.init_from` is the digest of, to start from.
+        source: the run's, where it has been made already.
 
     Raises:
         Interrupted: after a signal, with the state saved.
@@ -296,7 +322,7 @@ def train(
     if execution.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(run.seed)
-    source = make_source(run, execution.renderer)
+    source = source or make_source(run, execution.renderer)
     head = make_head(run, run.image_size, source.keypoints)
     trainer = Trainer(run, source, head, execution, folder, runtime, stop, progress)
     trainer.restore(weights)

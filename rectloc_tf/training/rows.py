@@ -13,15 +13,15 @@ NAN = float("nan")
 
 
 def make_row(
-    state: TrainState, run: RunConfig, epoch: int, metrics: dict[str, Any]
+    state: TrainState, run: RunConfig, epoch: float, metrics: dict[str, Any]
 ) -> dict[str, float]:
     """A row for what a run has reached; NaN for what its head does not have.
 
     Args:
         state: after the row's last step.
         run: what is trained.
-        epoch: whole epochs done.
-        metrics: of the validation split, see `results.evaluation`; errors in px of the 224 frame.
+        epoch: epochs done; whole ones, unless the run's length is in steps.
+        metrics: of the validation split, see `results.evaluation`; errors in px of the source's.
     """
     errors = metrics["center_error_px"]
     train_loss, *zero_map_loss = state.mean_losses()
@@ -42,17 +42,22 @@ def make_row(
         "val_nowhere_rate": _number(metrics["nowhere_rate"]),
         "seconds": float(state.seconds),
         "images_per_second": state.images_per_second(run.batch_size),
+        **({"val_pck": _number(metrics["pck"]["share"])} if "pck" in metrics else {}),
     }
 
 
-def describe(row: dict[str, float], epochs: int, words: Words) -> str:
-    """A row as a line for people, of a run of so many epochs; `words` are its source's."""
+def describe(row: dict[str, float], run: RunConfig, words: Words) -> str:
+    """A row of a run as a line for people; `words` are its source's."""
+    done = int(row["step"]) if run.steps else int(row["epoch"])
+    hits = f"right {row['val_right_rate']:.1%}"
+    if "val_pck" in row:
+        hits = f"PCK {row['val_pck']:.1%}"
     return (
-        f"epoch {row['epoch']:.0f}/{epochs}: "
+        f"{run.unit} {done}/{run.length}: "
         f"{loss_text(row['train_loss'], row['zero_map_loss'])}, "
         f"validation {_digits(row['val_loss'])}, "
         f"{words.error} {row['val_median_px']:.1f} px median, {row['val_mean_px']:.1f} px mean, "
-        f"right {row['val_right_rate']:.1%}, {row['images_per_second']:.0f} images/s"
+        f"{hits}, {row['images_per_second']:.0f} images/s"
     )
 
 

@@ -15,10 +15,13 @@ def long_run(run: RunConfig, step: int, images_per_second: float) -> str | None:
     seconds = (run.total_steps - step) * run.batch_size / images_per_second
     if seconds <= LONG_RUN:
         return None
+    shorter = f"--num_images ({run.num_images}) or --epochs ({run.epochs})"
+    if run.steps:
+        shorter = f"--batch_size ({run.batch_size}) or --steps ({run.steps})"
+    quick = "" if "num_images" in run.unused else "--flagfile=flags/quick.flags, or "
     return (
         f"at {images_per_second:.0f} images/s this run takes {format_seconds(seconds)} hours. "
-        "Shorter: --flagfile=flags/quick.flags, or a smaller --image_size (here "
-        f"{run.image_size}), --num_images ({run.num_images}) or --epochs ({run.epochs})"
+        f"Shorter: {quick}a smaller --image_size (here {run.image_size}), {shorter}"
     )
 
 
@@ -37,7 +40,9 @@ def collapse(
             head always answers something.
         history: rows of `history.csv` so far; the last one is new.
     """
-    third = next((row for row in history if row["epoch"] >= run.epochs / 3), None)
+    done = ((row["step"] if run.steps else row["epoch"]) for row in history)
+    rows = zip(history, done, strict=True)
+    third = next((row for row, number in rows if number >= run.length / 3), None)
     if history[-1] is not third or shares is None:
         return None
     empty = [n for n, share in enumerate(shares) if share is not None and share >= COLLAPSED]
@@ -48,7 +53,8 @@ def collapse(
         which = f"the map of {', '.join(names[n] for n in empty)}"
     worst = max(shares[n] or 0.0 for n in empty)
     return (
-        f"{which} answers nothing after a third of the epochs (validation loss {worst:.1%} of that "
-        "of an empty map); if it stays so, try more images or epochs, another --learning_rate or "
-        "--seed, a smaller --batch_size or a larger --radius (README, 'When a map stays empty')"
+        f"{which} answers nothing after a third of the {run.unit}s (validation loss {worst:.1%} of "
+        f"that of an empty map); if it stays so, try more images or {run.unit}s, another "
+        "--learning_rate or --seed, a smaller --batch_size or a larger --radius (README, 'When a "
+        "map stays empty')"
     )

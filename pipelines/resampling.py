@@ -4,6 +4,7 @@ The result is that of `tf.image.resize(..., antialias=True)`: a triangle filter,
 image shrinks. Here it is two matrix products, one for the rows and one for the columns.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -19,15 +20,32 @@ class Affine(NamedTuple):
     scale: tf.Tensor
     offset: tf.Tensor
 
+    def to_working(self, points: tf.Tensor) -> tf.Tensor:
+        """Points [..., K, 2] from pixels of the image to working pixels."""
+        return points * self.scale[..., None, :] + self.offset[..., None, :]
+
     def to_image(self, points: tf.Tensor) -> tf.Tensor:
         """Points [..., K, 2] from working pixels to pixels of the image."""
         return (points - self.offset[..., None, :]) / self.scale[..., None, :]
+
+
+Place = Callable[[tf.Tensor, tf.Tensor, int], Affine]  # height, width and S of an image
 
 
 def stretch(height: tf.Tensor, width: tf.Tensor, size: int) -> Affine:
     """The affine that stretches an image of `height` x `width` over `size` x `size` pixels."""
     image = tf.cast(tf.stack([width, height]), tf.float32)
     return Affine(size / image, tf.zeros([2]))
+
+
+def letterbox(height: tf.Tensor, width: tf.Tensor, size: int) -> Affine:
+    """The affine that fits an image into the middle of `size` x `size` pixels, its shape kept."""
+    image = tf.cast(tf.stack([width, height]), tf.float32)
+    scale = tf.fill([2], size / tf.reduce_max(image))
+    return Affine(scale, (size - scale * image) / 2)
+
+
+PLACES: dict[str, Place] = {"stretch": stretch, "letterbox": letterbox}
 
 
 def triangle_weights(length: tf.Tensor, size: int, scale: tf.Tensor, offset: tf.Tensor):
@@ -77,3 +95,47 @@ def resample(images: tf.Tensor, size: int, affine: Affine) -> tf.Tensor:
         columns = tf.matmul(tf.transpose(rows, [0, 3, 1, 2]), by_column, transpose_b=True)
         columns = tf.transpose(columns, [0, 2, 3, 1])
     return tf.ensure_shape(columns, [None, size, size, channels])
+
+
+def _to_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
+    """Grey to colour or back: uint8 [..., 1 or 3] -> uint8 [..., channels]."""
+    leading = [None] * (len(images.shape) - 1)
+
+    def from_grey():
+        grey = tf.ensure_shape(images, [*leading, 1])
+        return grey if channels == 1 else tf.image.grayscale_to_rgb(grey)
+
+    def from_colour():
+        colour = tf.ensure_shape(images, [*leading, 3])
+        return colour if channels == 3 else tf.image.rgb_to_grayscale(colour)
+
+    if images.shape[-1] is not None:
+        return from_grey() if images.shape[-1] == 1 else from_colour()
+    return tf.cond(tf.equal(tf.shape(images)[-1], 1), from_grey, from_colour)
+
+
+def preprocess(
+    images: tf.Tensor, size: int, channels: int, place: Place = stretch
+) -> tuple[tf.Tensor, Affine]:
+    """Images at the working size, with antialiasing.
+
+    Args:
+        images: uint8 [N, H, W, C], any H and W, C = 1 or 3 (may be unknown when traced).
+        size: working size S.
+        channels: the model's, 1 or 3.
+        place: where an image lies, `stretch` or `letterbox`.
+
+    Returns:
+        uint8 [N, S, S, channels], the pixels themselves if H = W = S; and how they were placed.
+    """
+    images = _to_channels(images, channels)
+    height, width = tf.unstack(tf.shape(images)[1:3])
+    affine = place(height, width, size)
+
+    def resize():
+        # Halves are common, and go up whatever the last bits of the products say.
+        return tf.saturate_cast(tf.floor(resample(images, size, affine) + 0.501), tf.uint8)
+
+    has_size = tf.equal(height, size) & tf.equal(width, size)
+    prepared = tf.cond(has_size, lambda: images, resize)
+    return tf.ensure_shape(prepared, [None, size, size, channels]), affine

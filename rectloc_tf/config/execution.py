@@ -1,0 +1,34 @@
+"""How a run is carried out."""
+
+from dataclasses import dataclass
+
+from rectloc_tf.errors import ConfigError
+from rectloc_tf.settings import Number, OneOf, Switch, setting, validate
+
+STRATEGIES = ("auto", "single", "mirrored", "tpu")
+JITS = ("auto", "on", "off")
+RENDERERS = ("graph", "opencv")
+PLACES = ("auto", "host", "device")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionConfig:
+    """How a run is carried out: nothing here changes what the run is."""
+
+    strategy: str = setting(OneOf(STRATEGIES), "auto", "tf.distribute strategy.")
+    jit: str = setting(OneOf(JITS), "auto", "Compile with XLA; auto: on GPU and TPU.")
+    renderer: str = setting(
+        OneOf(RENDERERS), "graph", "What draws the pictures; opencv: the same pixels, slower."
+    )
+    render_on: str = setting(
+        OneOf(PLACES), "auto",
+        "Draw training pictures on the host, beside the step, or on the device, inside it; auto "
+        "measures both.",
+    )  # fmt: skip
+    deterministic: bool = setting(Switch(), False, "Bitwise repeatable training.")
+    checkpoint_minutes: float = setting(Number(), 5.0, "Minutes between checkpoints in an epoch.")
+
+    def __post_init__(self):
+        validate(self)
+        if self.renderer == "opencv" and self.render_on == "device":
+            raise ConfigError("--render_on=device: OpenCV draws on the host; use --renderer=graph")

@@ -1,0 +1,81 @@
+"""A head and its settings."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from rectloc_tf.registry import HEADS, LOSSES
+from rectloc_tf.settings import (
+    Number,
+    OneOf,
+    part_of,
+    require,
+    setting,
+    settings_of,
+    validate,
+)
+
+TARGETS = ("disc", "gaussian")
+STRIDES = (4, 8, 16, 32)
+UNITS = ("pixels", "centred")
+
+_LENGTH = Number(0.5, 112, "px of 224")
+_WEIGHT = Number(0, 1e6)
+FILLED_IN = cast(Any, None)  # a default that __post_init__ fills in
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """A head and what it can be set to; a head ignores what it does not use (`HeadSpec.uses`)."""
+
+    arch: str = setting(OneOf(HEADS), "xy", "Head: what the network answers with.")
+    loss: str = setting(
+        OneOf(LOSSES), FILLED_IN, "What training minimises.", by_head="squared_error", later=True
+    )
+    units: str = setting(
+        OneOf(UNITS), "pixels", "xy's outputs; centred: quarter sides from the middle.", later=True
+    )
+    target: str = setting(OneOf(TARGETS), "disc", "Shape of the heatmap's blobs.")
+    radius: float = setting(_LENGTH, FILLED_IN, "Radius of the disc, px of 224.", by_head=7.0)
+    sigma: float = setting(_LENGTH, 5.0, "Sigma of the Gaussian, px of 224.")
+    peak: float = setting(Number(), 255.0, "Value of the targets' brightest blob.", later=True)
+    stride: int = setting(
+        OneOf(STRIDES), 4, "Working pixels from cell to cell: 4, 8, 16 or 32.", later=True
+    )
+    positive_weight: float = setting(
+        _WEIGHT, 20.0, "Weight of a cell inside the disc; others have 1.", later=True
+    )
+    offset_weight: float = setting(_WEIGHT, 0.3, "Weight of the offsets' loss.", later=True)
+
+    def __post_init__(self):
+        self._fill_in_defaults()
+        validate(self)
+        self._check_head()
+
+    def _fill_in_defaults(self) -> None:
+        """Gives the settings that were left out the default of the head, or of the source."""
+        if self.arch not in HEADS:
+            return  # validate says so
+        own = self._own_defaults()
+        for name, found in settings_of(self).items():
+            if getattr(self, name) is None and found.by_head is not None:
+                object.__setattr__(self, name, own.get(name, found.by_head))
+
+    def _own_defaults(self) -> dict[str, Any]:
+        """Defaults that are the head's own."""
+        spec = HEADS[self.arch]
+        return {"loss": spec.losses[0], **spec.defaults}
+
+    def _check_head(self) -> None:
+        spec = HEADS[self.arch]
+        rule = f"one of {', '.join(spec.losses)} with --arch={self.arch}"
+        require(self.loss in spec.losses, "loss", self.loss, rule)
+
+    @property
+    def head(self) -> "HeadConfig":
+        """These settings alone, without others that a subclass adds."""
+        return part_of(self, HeadConfig)
+
+    @property
+    def unused(self) -> set[str]:
+        """The settings that have no effect with this head, as it is set."""
+        return {*settings_of(HeadConfig)} - {"arch", "loss", *HEADS[self.arch].uses(self)}

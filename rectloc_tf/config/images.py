@@ -1,0 +1,113 @@
+"""Which labelled images, how they are split, and how training ones are distorted."""
+
+import re
+from dataclasses import dataclass
+
+from rectloc_tf.config.keypoints import Keypoints
+from rectloc_tf.registry import NAMED
+from rectloc_tf.settings import Number, OneOf, Text, require, setting, validate
+
+SPLIT_BY = ("group", "random", "file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesConfig:
+    """Labelled images.
+
+    `data` is the digest of the labels, the images and their split, or a path until those have
+    been read; `split_by` may be the path of a split file until then, and `keypoints`, `channels`
+    and `split_sizes` may be left out.
+    """
+
+    data: str = setting(
+        Text("a label file, or a folder with label files"), "",
+        "Label file of DeepLabCut or Lightning Pose (CSV), a folder with several "
+        "CollectedData*.csv, or several with commas.", later=True,
+    )  # fmt: skip
+    keypoints: str = setting(
+        Text("names with commas"), "", "Keypoints to use, with commas; all if left out.",
+        later=True,
+    )  # fmt: skip
+    individual: str = setting(
+        Text("a name"), "", "Whose keypoints, in label files of several animals.", later=True
+    )
+    split_by: str = setting(
+        Text("group, random or the path of a split file"), "group",
+        "Splits by group (folder or video), at random as DeepLabCut does, or as a CSV file says: "
+        "image,split.",
+        later=True,
+    )  # fmt: skip
+    fold: str = setting(
+        Text("as 1/5: the first of five"), "",
+        "i/k: the i-th of k parts is tested, groups or blocks of images.", later=True,
+    )  # fmt: skip
+    split_sizes: str = setting(
+        Text("three whole numbers with commas"), "",
+        "Training, validation and test images; filled in when the labels are read.", later=True,
+    )  # fmt: skip
+    channels: int = setting(
+        OneOf((0, 1, 3)), 0, "1 (grey) or 3 (colour); 0: grey if all files are.", later=True
+    )
+    swap: str = setting(
+        Text("pairs with commas, as leftear:rightear"), "",
+        "Left and right keypoints, as leftear:rightear,lefteye:righteye. Training images are "
+        "mirrored at random only where they are named; check_labels goes by names.", later=True,
+    )  # fmt: skip
+    rotate: float = setting(
+        Number(0, 180, "degrees"), 25.0, "Turned by up to so many degrees either way.", later=True
+    )
+    zoom: float = setting(
+        Number(0, 4), 0.25, "Enlarged by up to 1 + this, or shrunk as much.", later=True
+    )
+    shift: float = setting(
+        Number(0, 0.5, "of the side"), 0.1, "Moved by up to this share of the side.", later=True
+    )
+    brightness: float = setting(
+        Number(0, 1), 0.2, "Made brighter or darker by up to this share of white.", later=True
+    )
+    contrast: float = setting(
+        Number(0, 4), 0.25, "Contrast raised by up to 1 + this, or lowered as much.", later=True
+    )
+
+    def __post_init__(self):
+        validate(self)
+        self._check_images()
+
+    def _check_images(self) -> None:
+        """Refuses texts that are not of the form that they should have."""
+        match = re.fullmatch(r"(\d+)/(\d+)", self.fold)
+        in_range = match and 2 <= int(match[2]) <= 1000 and 1 <= int(match[1]) <= int(match[2])
+        require(not self.fold or bool(in_range), "fold", self.fold, "as 1/5: the first of five")
+        sizes = re.fullmatch(r"\d+,\d+,\d+", self.split_sizes)
+        rule = "three whole numbers with commas, as 80,20,16"
+        require(not self.split_sizes or bool(sizes), "split_sizes", self.split_sizes, rule)
+        rule = "pairs of different keypoints with commas, as leftear:rightear"
+        pairs = [pair.split(":") for pair in self.swap.split(",")] if self.swap else []
+        names = [name for pair in pairs for name in pair]
+        well_formed = all(len(pair) == 2 for pair in pairs) and len({*names}) == len(names)
+        require(well_formed and all(names), "swap", self.swap, rule)
+        names = self.keypoint_names
+        rule = "different names with commas"
+        require(all(names) and len({*names}) == len(names), "keypoints", self.keypoints, rule)
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """The names in `keypoints`; none if it is left out."""
+        return tuple(self.keypoints.split(",")) if self.keypoints else ()
+
+    @property
+    def image_keypoints(self) -> Keypoints:
+        """What the points of these images are, once the labels have been read."""
+        names = self.keypoint_names
+        return Keypoints(names, NAMED, len(names))
+
+    @property
+    def swapped_pairs(self) -> tuple[tuple[str, str], ...]:
+        """The pairs of keypoints that a mirror exchanges."""
+        pairs = (pair.split(":") for pair in self.swap.split(",") if pair)
+        return tuple((left, right) for left, right in pairs)
+
+    @property
+    def num_of_splits(self) -> tuple[int, ...]:
+        """Images of training, validation and test; none before the labels have been read."""
+        return tuple(int(size) for size in self.split_sizes.split(",") if size)
