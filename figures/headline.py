@@ -30,11 +30,10 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     made = Runs(summary, runs, results_dir)
     if not made.has(*_groups()):
         return {}
-    return {
-        "": _draw_errors(made),
-        "_scenes": _draw_scenes(made),
-        "_choice": headline_choice.draw(made, results_dir),
-    }
+    figures = {"": _draw_errors(made), "_scenes": _draw_scenes(made)}
+    if made.has(*((arch, "short") for arch in HEADS)):  # of a whole study
+        figures["_choice"] = headline_choice.draw(made, results_dir)
+    return figures
 
 
 def _groups() -> Iterator[tuple[str, str]]:
@@ -125,7 +124,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
                 style.interval(bootstrap(right), 1),
                 f"{100 * (chosen > 0).mean():.1f}",
                 f"{100 * (chosen < 0).mean():.1f}",
-                f"{np.nanmedian(where_right):.2f}",
+                "–" if np.isnan(where_right).all() else f"{np.nanmedian(where_right):.2f}",
             ]
         )
     return style.markdown([*head, "median px where right"], lines)
@@ -216,6 +215,10 @@ def _centred(made: Runs) -> dict[str, str]:
     return found
 
 
+def _rounded(value: float | None, digits: int) -> float | str:
+    return "" if value is None else round(value, digits)
+
+
 def long_table(summary: dict, runs: dict) -> list[list]:
     """A row for each run and its weights, the best on validation and the last."""
     names = ("median", "mean", "p95", "rmse")
@@ -225,8 +228,8 @@ def long_table(summary: dict, runs: dict) -> list[list]:
         about = [row[key] for key in ("run", "arch", "variant", "epochs", "seed")]
         for weights, test in (("best", row["test"]), ("final", row["final"])):
             rates = [test[f"{name}_rate"] for name in ("right", "wrong", "nowhere")]
-            errors = [round(test["center_error_px"][name], 3) for name in names]
-            where_right = round(test["center_error_px_right"]["median"], 3)
-            score = "" if test["r2"] is None else round(test["r2"], 4)
+            errors = [_rounded(test["center_error_px"][name], 3) for name in names]
+            where_right = _rounded(test["center_error_px_right"]["median"], 3)
+            score = _rounded(test["r2"], 4)
             rows.append([*about, weights, *errors, *rates, where_right, score])
     return rows

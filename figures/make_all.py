@@ -140,9 +140,13 @@ def documents(results_dir: Path) -> dict[Path, str]:
 
 
 def numbers(name: str, results_dir: Path) -> dict[str, str]:
-    """The numbers that texts name, as they are to be shown."""
+    """The numbers that texts name, as they are to be shown; none of a study too small for them."""
     made = getattr(EXPERIMENTS[name], "numbers", None)
-    return made(*load(name, results_dir), results_dir) if made else {}
+    summary, runs = load(name, results_dir)
+    try:
+        return made(summary, runs, results_dir) if made else {}
+    except (LookupError, ValueError):  # values or runs are not there: the report will say which
+        return {}
 
 
 def update_documents(results_dir: Path, check: bool) -> None:
