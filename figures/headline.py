@@ -223,7 +223,7 @@ def long_table(summary: dict, runs: dict) -> list[list]:
     """A row for each run and its weights, the best on validation and the last."""
     names = ("median", "mean", "p95", "rmse")
     head = ["run", "head", "variant", "epochs", "seed", "weights", *(f"{n}_px" for n in names)]
-    rows = [[*head, "right", "wrong", "nowhere", "median_px_where_right", "r2"]]
+    rows: list[list] = [[*head, "right", "wrong", "nowhere", "median_px_where_right", "r2"]]
     for row in summary["rows"]:
         about = [row[key] for key in ("run", "arch", "variant", "epochs", "seed")]
         for weights, test in (("best", row["test"]), ("final", row["final"])):
