@@ -13,6 +13,7 @@ from rectloc_tf.geometry import centers, working_to_frame
 from rectloc_tf.results.answers import Kept, read_answers
 from rectloc_tf.results.choice import chosen
 from rectloc_tf.results.metrics import PICK_RADIUS
+from rectloc_tf.results.rundir import read_arrays
 
 
 @functools.lru_cache(maxsize=512)
@@ -22,8 +23,8 @@ def _answers(results_dir: Path, name: str) -> Kept:
 
 @functools.lru_cache(maxsize=64)
 def _rectangles(path: Path) -> np.ndarray:
-    with open(path, "rb") as file, np.load(file) as arrays:
-        return working_to_frame(arrays["rectangles"].astype(np.float64), int(arrays["image_size"]))
+    arrays = read_arrays(path)
+    return working_to_frame(arrays["rectangles"].astype(np.float64), int(arrays["image_size"]))
 
 
 class Answered:

@@ -1,4 +1,4 @@
-"""Labels with their images: where those are found, what is left out, and how that is told."""
+"""Images of labels: where they are found, what is left out, and how that is reported."""
 
 import dataclasses
 import os

@@ -19,8 +19,7 @@ from rectloc_tf.experiments.plan import (
     Experiment,
     Settings,
     Task,
-    finished,
-    tests,
+    tested_rows,
 )
 
 HEADS = (*COMPARED, "score_map")
@@ -73,12 +72,7 @@ def plan(settings: Settings) -> list[Task]:
 
 def summarise(settings: Settings, summaries) -> dict:
     """A row for each run: its metrics on its own domain, of the best and of the final weights."""
-    return {
-        "rows": [
-            {**about, **tests(summary, DOMAIN)}
-            for about, _, summary in finished(all_runs(settings), summaries)
-        ]
-    }
+    return {"rows": tested_rows(all_runs(settings), summaries)}
 
 
 EXPERIMENT = Experiment("headline", plan, summarise)

@@ -14,8 +14,7 @@ from rectloc_tf.experiments.plan import (
     Experiment,
     Settings,
     Task,
-    finished,
-    tests,
+    tested_rows,
 )
 
 LENGTHS = {"xy": 1.0, "deconv": 2.5}  # of the training, in `--epochs`
@@ -39,10 +38,7 @@ def plan(settings: Settings) -> list[Task]:
 
 def summarise(settings: Settings, summaries) -> dict:
     """A row for each run: its metrics on its own domain, of the best and of the final weights."""
-    rows = []
-    for about, _, summary in finished(runs(settings), summaries):
-        rows.append({**about, **tests(summary, DOMAIN)})
-    return {"rows": rows}
+    return {"rows": tested_rows(runs(settings), summaries)}
 
 
 EXPERIMENT = Experiment("original_settings", plan, summarise)

@@ -217,3 +217,17 @@ def tests(summary: dict[str, Any], domain: int) -> dict[str, dict[str, Any]]:
     """
     found = {"test": summary["splits"]["test"], "final": summary.get("final", {}).get("test", {})}
     return {name: by[str(domain)] for name, by in found.items() if str(domain) in by}
+
+
+def tested_rows(
+    pairs: Iterable[tuple[dict[str, Any], RunConfig]], summaries: Mapping[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """A row for each finished run: its columns and its `tests` on its own domain.
+
+    Args:
+        pairs, summaries: as `finished`.
+    """
+    return [
+        {**about, **tests(summary, run.domain)}
+        for about, run, summary in finished(pairs, summaries)
+    ]

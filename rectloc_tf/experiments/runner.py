@@ -222,16 +222,17 @@ class Study:
 
     def _locate(self, task: Task, model: keras.Model, head: Head, summary: dict[str, Any]) -> None:
         """Adds how many of all the rectangles are found; a threshold is chosen on validation."""
+
+        def measure(source: Source, split: str):
+            asked = source, source.indices(split), self._check_stop
+            return measure_locations(model, head, *asked)
+
         located = summary.setdefault("locations", {})
         if "validation_locations" not in summary:
-            source = make_source(task.run)
-            asked = source, source.indices("validation"), self._check_stop
-            summary["validation_locations"] = measure_locations(model, head, *asked)
+            summary["validation_locations"] = measure(make_source(task.run), "validation")
         for domain in task.located:
             if str(domain) not in located:
-                source = _in_domain(task.run, domain)
-                asked = source, source.indices("test"), self._check_stop
-                located[str(domain)] = measure_locations(model, head, *asked)
+                located[str(domain)] = measure(_in_domain(task.run, domain), "test")
 
     def _detect(self, task: Task, folder: RunFolder, summary: dict[str, Any]) -> None:
         """Adds how well all points of one class are found; final weights."""

@@ -5,16 +5,15 @@
 `<set>/<weights>/confidence`, float16 [N, K].
 """
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from rectloc_tf.errors import UserError, reason
+from rectloc_tf.errors import UserError
 from rectloc_tf.results.output_files import atomic_path
+from rectloc_tf.results.rundir import read_arrays
 
 STEPS = 100  # a pixel; int16 then reaches from -327 to 327 px
 
@@ -60,10 +59,9 @@ def read_answers(path: Path) -> Kept:
     if not path.exists():
         return {}
     try:
-        with open(path, "rb") as file, np.load(file) as archive:
-            arrays = dict(archive)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: damaged ({reason(error)}); delete it to make it again") from error
+        arrays = read_arrays(path)
+    except UserError as error:
+        raise UserError(f"{error}; delete it to make it again") from error
     kept = {}
     for key, steps in arrays.items():
         name, weights, what = key.split("/")

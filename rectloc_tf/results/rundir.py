@@ -61,6 +61,20 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: damaged, not valid JSON ({error})") from error
 
 
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Reads an NPZ file.
+
+    Raises:
+        UserError: if it is missing, unreadable or damaged.
+    """
+    try:
+        # An open file, since NumPy does not close those that it finds damaged.
+        with open(path, "rb") as handle, np.load(handle) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: damaged ({reason(error)})") from error
+
+
 class RunFolder:
     """One run's folder, `path`."""
 
@@ -286,15 +300,8 @@ class RunFolder:
 
     def read_snapshots(self, unit: str = "epoch") -> dict[int, dict[str, np.ndarray]]:
         """All snapshots by epoch or step, in order."""
-        found = {}
-        for path in sorted(self._snapshots.glob(f"{unit}_*.npz")):
-            try:
-                # An open file, since NumPy does not close those that it finds damaged.
-                with open(path, "rb") as handle, np.load(handle) as arrays:
-                    found[int(path.stem.removeprefix(f"{unit}_"))] = dict(arrays)
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                raise UserError(f"{path}: damaged ({reason(error)})") from error
-        return found
+        paths = sorted(self._snapshots.glob(f"{unit}_*.npz"))
+        return {int(path.stem.removeprefix(f"{unit}_")): read_arrays(path) for path in paths}
 
     def save_figure(self, name: str, figure) -> None:
         """Writes a Matplotlib figure as `<name>.png`."""
