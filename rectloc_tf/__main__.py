@@ -4,7 +4,7 @@ import runpy
 import sys
 
 from rectloc_tf import cli
-from rectloc_tf.commands import COMMANDS, did_you_mean, list_commands
+from rectloc_tf.cli.commands import COMMANDS, did_you_mean, list_commands
 from rectloc_tf.errors import EXIT_USAGE
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rectloc_tf import cli, commands
-from rectloc_tf.cli_help import help_text
-from rectloc_tf.commands import COMMANDS, EXECUTION, RUN, did_you_mean, refusal, unused_setting
+from rectloc_tf import cli
+from rectloc_tf.cli import commands
+from rectloc_tf.cli.commands import COMMANDS, EXECUTION, RUN, did_you_mean, refusal, unused_setting
+from rectloc_tf.cli.help import help_text
 from rectloc_tf.config import HeadConfig, ImagesConfig, RunConfig
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.experiments.all import EXPERIMENTS
@@ -21,7 +22,7 @@ from rectloc_tf.settings import settings_of
 from tests.conftest import ROOT, run_without_tensorflow
 from tests.test_plan import SETTINGS
 
-OURS = {flag.name for flag in cli.FLAGS.flags_by_module_dict()["rectloc_tf.cli"]}
+OURS = {flag.name for flag in cli.FLAGS.flags_by_module_dict()["rectloc_tf.cli.definitions"]}
 ON_A_RUN = ("evaluate", "predict", "export")
 UNUSED = [(name, flag) for name in COMMANDS for flag in sorted(OURS - {*COMMANDS[name].flags})]
 

@@ -72,7 +72,7 @@ FIELDS = [field for kind in (RunConfig, ExecutionConfig) for field in dataclasse
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_a_field_has_one_flag_of_its_kind_and_its_default(field):
-    ours = [flag.name for flag in cli.FLAGS.flags_by_module_dict()["rectloc_tf.cli"]]
+    ours = [flag.name for flag in cli.FLAGS.flags_by_module_dict()["rectloc_tf.cli.definitions"]]
     assert ours.count(field.name) == 1
     flag, found = cli.FLAGS[field.name], field.metadata["setting"]
     assert flag.default == field.default
@@ -122,7 +122,7 @@ def test_every_field_of_a_config_has_its_flag():
 def test_no_flag_takes_the_next_for_its_value_and_none_is_empty():
     script = (
         "from rectloc_tf import cli\n"
-        "ours = [f.name for f in cli.FLAGS.flags_by_module_dict()['rectloc_tf.cli']]\n"
+        "ours = [f.name for f in cli.FLAGS.flags_by_module_dict()['rectloc_tf.cli.definitions']]\n"
         "texts = ('string', 'comma separated list of strings')\n"
         "names = [n for n in ours if cli.FLAGS[n].flag_type() in texts]\n"
         "assert {'output', 'images', 'domains', 'runs_root'} <= set(names), names\n"

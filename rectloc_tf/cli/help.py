@@ -5,7 +5,7 @@ from typing import Any
 
 from absl import flags
 
-from rectloc_tf.commands import (
+from rectloc_tf.cli.commands import (
     COMMANDS,
     EXECUTION,
     RUN,
