@@ -1,8 +1,8 @@
-"""Predict centres in image files: `python -m rectloc_tf.predict --run_dir=... --images='*.png'`.
+"""Predict keypoints in image files: `python -m rectloc_tf.predict --run_dir=... --images='*.png'`.
 
 Or in images of the run's source, as scenes: `... --domain=3 --num=16`. Without --run_dir, the
 flags that describe the run find it. A file that cannot be read is reported, and the others are
-predicted.
+predicted. Of named keypoints the CSV is one that DeepLabCut reads.
 """
 
 import dataclasses
@@ -12,13 +12,14 @@ from pathlib import Path
 from rectloc_tf import cli
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import EXIT_ERROR, ConfigError
-from rectloc_tf.registry import SOURCES
+from rectloc_tf.registry import NAMED, SOURCES
 from rectloc_tf.results.output_files import (
     check_folder,
     check_not_input,
     check_writable,
     message_stream,
 )
+from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.image_search import find_images
 
 
@@ -32,19 +33,15 @@ def predict() -> int:
     folder, run = cli.open_run()
     check_not_input("output", output, folder.files())
     from pipelines.resampling import PLACES
-    from pipelines.source import make_source
     from rectloc_tf.models import load_model, run_head
-    from rectloc_tf.serving import prediction
+    from rectloc_tf.serving import answer_files, prediction
     from rectloc_tf.serving.overlays import check_overlays, overlay_paths
-    from rectloc_tf.training.run_files import open_files
 
-    domain = cli.option("domain") if cli.is_given("domain") else run.domain
-    source, indices = None, range(0)
+    source, indices, truths = None, range(0), None
     if not paths:
-        files = open_files(run, folder, cli.option("data"), cli.option("images_root"))
-        source = make_source(dataclasses.replace(run, domain=domain), files=files)
-        indices = _first(source.indices(cli.option("split")), run)
-    names = [source.label(index) for index in indices] if source else [*map(str, paths)]
+        source, indices, truths = _own_images(folder, run)
+        paths = [*truths]
+    names = [source.label(i) for i in indices] if source and not paths else [*map(str, paths)]
     overlays = overlay_paths(overlay_dir, names) if overlay_dir else {}
     if overlay_dir:
         check_overlays(overlay_dir, overlays.values(), paths)
@@ -61,12 +58,14 @@ def predict() -> int:
     model = load_model(folder.model_path(cli.option("weights")))
     head = run_head(run)
     threshold = cli.option("threshold")
-    if source:
-        predictions = prediction.predict_source(model, head, source, indices, threshold)
-    else:
-        how = cli.option("ignore_exif"), threshold, PLACES[SOURCES[run.source].place]
+    if paths:
+        how = cli.option("ignore_exif"), threshold, PLACES[SOURCES[run.source].place], truths
         predictions = prediction.predict_files(model, head, paths, report, warn, *how)
-    count, rows, turned = prediction.write_answers(predictions, output, overlays, report)
+    else:
+        predictions = prediction.predict_source(model, head, source, indices, threshold)
+    keypoints = head.keypoints.names if head.keypoints.kind == NAMED else ()
+    about = keypoints, folder.path.resolve().name, cli.option("min_confidence")
+    count, rows, turned = answer_files.write_answers(predictions, output, overlays, report, *about)
     text = f"{output}: {rows} predictions"
     if rows != count:
         text += f" in {count} images"
@@ -77,6 +76,21 @@ def predict() -> int:
         text += "turned picture (--ignore_exif: in the picture as it is stored)"
     print(text, file=message_stream(output))
     return EXIT_ERROR if failed else 0
+
+
+def _own_images(folder: RunFolder, run: RunConfig):
+    """Images of the run's source: the source, their indices and, of files, path -> true points."""
+    from pipelines.source import make_source
+    from rectloc_tf.training.run_files import open_files
+
+    if cli.option("ignore_exif"):
+        raise ConfigError("--ignore_exif: works with --images only; labels are of turned images")
+    domain = cli.option("domain") if cli.is_given("domain") else run.domain
+    files = open_files(run, folder, cli.option("data"), cli.option("images_root"))
+    source = make_source(dataclasses.replace(run, domain=domain), files=files)
+    indices = _first(source.indices(cli.option("split")), run)
+    labels = files and files.labels
+    return source, indices, {labels.paths[i]: labels.points[i] for i in indices if labels}
 
 
 def _first(indices: range, run: RunConfig) -> range:

@@ -176,6 +176,7 @@ RELEASED_FOR_ALL = {
     "stride": 4,
     "positive_weight": 20.0,
     "offset_weight": 0.3,
+    "batch_norm": False,
     "domain": 1,
     "image_size": 224,
     "min_side": 10,
@@ -246,6 +247,7 @@ OTHER = {
     "stride": 8,
     "positive_weight": 3.0,
     "offset_weight": 0.5,
+    "batch_norm": {False: True, True: False},
     "domain": 2,
     "image_size": 112,
     "min_side": 12,
@@ -288,7 +290,7 @@ IMAGES = {
     "data", "keypoints", "individual", "split_by", "fold", "split_sizes", "channels", "swap",
     "rotate", "zoom", "shift", "brightness", "contrast",
 }  # fmt: skip
-CELLS = {"stride", "positive_weight", "offset_weight"}
+CELLS = {"stride", "positive_weight", "offset_weight", "batch_norm"}
 # What a run depends on, and the settings that it does not use.
 RUNS = {
     "xy": ({"arch": "xy"}, {"target", "radius", "sigma", "peak", *CELLS, *IMAGES}),

@@ -44,12 +44,18 @@ def relative_error(ours, theirs):
 
 
 @pytest.mark.parametrize(
-    ("arch", "channels", "depth"),
-    [("deconv", 1, 18), ("deconv", 3, 50), ("xy", 3, 34), ("score_map", 1, 18)],
+    ("arch", "channels", "depth", "config"),
+    [
+        ("deconv", 1, 18, {}),
+        ("deconv", 3, 50, {}),
+        ("xy", 3, 34, {}),
+        ("score_map", 1, 18, {}),
+        ("score_map", 1, 18, {"batch_norm": True}),
+    ],
 )
-def test_folding_changes_nothing_but_rounding(arch, channels, depth):
+def test_folding_changes_nothing_but_rounding(arch, channels, depth, config):
     keras.utils.set_random_seed(depth)
-    model = with_statistics(small_network(arch, channels, depth=depth)[0])
+    model = with_statistics(small_network(arch, channels, depth=depth, **config)[0])
     before = [weights.copy() for weights in model.get_weights()]
     images = noise(2, channels)
     expected = model(images, training=False)

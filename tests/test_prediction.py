@@ -5,24 +5,19 @@ import csv
 import keras
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from keras import ops
 
 from pipelines.scenes.render import render_opencv
 from pipelines.scenes.sampling import scene_table
 from pipelines.source import make_source
 from rectloc_tf.config import RunConfig
-from rectloc_tf.errors import UserError
 from rectloc_tf.models import run_head
-from rectloc_tf.serving.overlays import overlay_paths
+from rectloc_tf.serving.answer_files import write_answers
 from rectloc_tf.serving.prediction import (
     BATCH_SIZE,
     Prediction,
-    csv_writer,
     predict_files,
     predict_source,
-    write_answers,
 )
 from tests.test_image_decoding import encode, png_with, tiff
 from tests.training import small_head
@@ -93,77 +88,6 @@ def test_each_of_several_points_is_answered_and_true():
 
 def test_no_scenes_no_answers():
     assert list(predict_source(fake_model(lambda x: x), DECONV, SCENES, range(5, 5))) == []
-
-
-# CSV.
-
-
-def test_csv_has_a_row_a_prediction(tmp_path):
-    path = tmp_path / "out" / "predictions.csv"
-    with csv_writer(path) as write:
-        write(prediction("dir/a.png"))
-        write(prediction("b, with comma.png", (0, 1234.5), None))
-        write(prediction('c "quoted".png', (-3.0005, 2), 0.0))
-        assert not path.exists()
-    assert path.read_text().splitlines()[:2] == [
-        "file,x,y,confidence",
-        "dir/a.png,12.346,8.000,0.9877",
-    ]
-    with open(path, newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    assert [row["file"] for row in rows] == [
-        "dir/a.png", "b, with comma.png", 'c "quoted".png',
-    ]  # fmt: skip
-    assert [row["confidence"] for row in rows] == ["0.9877", "", "0.0000"]
-    assert [float(row["y"]) for row in rows] == [8, 1234.5, 2]
-    assert names_in(path.parent) == ["predictions.csv"]
-
-
-def test_csv_keeps_names_that_are_no_text(tmp_path):
-    name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
-    with csv_writer(tmp_path / "a.csv") as write:
-        write(prediction(name))
-    assert b"caf\xe9.png,12.346" in (tmp_path / "a.csv").read_bytes()
-
-
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, UserError])
-def test_no_csv_if_the_block_raises(tmp_path, error):
-    with pytest.raises(error), csv_writer(tmp_path / "a.csv") as write:
-        write(prediction())
-        raise error
-    assert names_in(tmp_path) == []
-
-
-def test_an_older_csv_survives_an_error(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text("old")
-    with pytest.raises(RuntimeError), csv_writer(path) as write:
-        write(prediction())
-        raise RuntimeError
-    assert path.read_text() == "old"
-
-
-def test_a_csv_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "taken").write_text("a file")
-    path = tmp_path / "taken" / "a.csv"
-    with pytest.raises(UserError, match="cannot be written") as caught, csv_writer(path):
-        pytest.fail("the block must not run")
-    assert str(path) in str(caught.value)
-
-
-@settings(deadline=None)
-@given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1))
-@example("\r")
-@example("a\rb\n.png")
-def test_any_name_survives_the_csv(tmp_path_factory, name):
-    path = tmp_path_factory.getbasetemp() / "names.csv"
-    with csv_writer(path) as write:
-        write(prediction(name))
-        write(prediction("next.png"))
-    with open(path, newline="", encoding="utf-8") as handle:
-        rows = list(csv.reader(handle))
-    assert [row[0] for row in rows] == ["file", name, "next.png"]
-    assert all(len(row) == 4 for row in rows)
 
 
 # Files: as EXIF says, deep ones, and what is only in the transparency.
@@ -272,31 +196,3 @@ def test_an_image_without_a_detection_has_no_row(tmp_path):
     black = fake_model(lambda x: 0 * x)
     answers = predict_source(black, run_head(run), make_source(run), range(9000, 9003))
     assert write_answers(answers, tmp_path / "p.csv", {}, pytest.fail) == (3, 0, 0)
-
-
-# The CSV and the overlays together.
-
-
-def test_an_overlay_that_fails_is_named_and_the_rest_is_kept(tmp_path):
-    names = ["a.png", "b.png", "c.png"]
-    overlays = overlay_paths(tmp_path / "out", names)
-    overlays["b.png"].mkdir(parents=True)
-    errors = []
-    answers = [prediction("a.png", orientation=6), prediction("b.png"), prediction("c.png")]
-    count = write_answers(answers, tmp_path / "p.csv", overlays, errors.append)
-    assert count == (3, 3, 1)
-    assert [error.split(":")[0] for error in errors] == [str(overlays["b.png"])]
-    with open(tmp_path / "p.csv", newline="") as handle:
-        assert [row["file"] for row in csv.DictReader(handle)] == names
-    assert names_in(tmp_path / "out") == ["a.png.png", "b.png.png", "c.png.png"]
-
-
-def test_without_overlays_there_is_a_csv_only(tmp_path):
-    assert write_answers([prediction()], tmp_path / "p.csv", {}, pytest.fail) == (1, 1, 0)
-    assert names_in(tmp_path) == ["p.csv"]
-
-
-def test_no_answers_no_csv(tmp_path):
-    with pytest.raises(UserError, match="none of the files can be read"):
-        write_answers([], tmp_path / "p.csv", {}, pytest.fail)
-    assert names_in(tmp_path) == []

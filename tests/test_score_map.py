@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rectloc_tf.config import STRIDES, HeadConfig, Keypoints, ModelConfig
-from rectloc_tf.heads.score_map import MIN_DISTANCE
+from rectloc_tf.heads.score_map import CHANNELS, MIN_DISTANCE
 from rectloc_tf.models import build_model, make_head
 from rectloc_tf.network.backbones import resnet_features
 from rectloc_tf.registry import NAMED, RANKED, UNORDERED
@@ -376,8 +376,11 @@ def test_layers_make_a_cell_for_each_of_the_targets(size, stride):
     assert names == {f"lateral_P{level}" for level in range(int(math.log2(stride)), 6)}
 
 
-def test_the_path_adds_up_what_all_levels_see():
-    head = make(80)  # P2 to P5 have sides 20, 10, 5 and 3: one is of odd size
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_the_path_adds_up_what_all_levels_see(batch_norm):
+    head = make(
+        80, batch_norm=batch_norm
+    )  # P2 to P5 have sides 20, 10, 5 and 3: one is of odd size
     model = layers_of(head, 80)
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
@@ -393,8 +396,17 @@ def test_the_path_adds_up_what_all_levels_see():
         finer = lateral(level)
         rows = np.arange(finer.shape[1]) // 2
         x = x[:, rows[:, None], rows] + finer
-    kernel, bias = model.get_layer("smooth").get_weights()
-    x = np.maximum(tf.nn.conv2d(x, kernel, 1, "SAME").numpy() + bias, 0)
+    if batch_norm:
+        (kernel,), bias = model.get_layer("smooth_conv").get_weights(), 0.0
+        normalization = model.get_layer("smooth_bn")
+        scale, shift, mean, variance = (rng.uniform(0.5, 2, x.shape[-1]) for _ in range(4))
+        normalization.set_weights([scale, shift, mean, variance])
+    else:
+        kernel, bias = model.get_layer("smooth").get_weights()
+    x = tf.nn.conv2d(x, kernel, 1, "SAME").numpy() + bias
+    if batch_norm:
+        x = scale * (x - mean) / np.sqrt(variance + normalization.epsilon) + shift
+    x = np.maximum(x, 0)
     outputs = model(features)
     for name in ("scores", "offsets"):
         kernel, bias = model.get_layer(name).get_weights()
@@ -409,3 +421,25 @@ def test_a_whole_network_works_at_a_size_that_its_stride_does_not_divide():
     assert outputs["scores"].shape == (1, 3, 3, 2)
     assert head.decode(outputs).xy.shape == (1, 2, 2)
     assert head.maps(outputs).shape == (1, 80, 80, 2)
+
+
+def test_with_batch_norm_no_unit_dies():
+    """However far its inputs lie on the dead side of the ReLU, each unit is alive somewhere."""
+    alive = {}
+    for batch_norm in (False, True):
+        keras.utils.set_random_seed(0)
+        model = layers_of(make(64, batch_norm=batch_norm), 64)
+        # An offset of the path's last map that no kernel of either sign can undo.
+        lateral = model.get_layer("lateral_P2")
+        lateral.set_weights([weights - 50 for weights in lateral.get_weights()])
+        smooth = model.get_layer("smooth_conv" if batch_norm else "smooth")
+        kernel, *bias = smooth.get_weights()
+        smooth.set_weights([np.abs(kernel), *bias])
+        hidden = keras.Model(model.inputs, model.get_layer("smooth_relu").output)
+        rng = np.random.default_rng(0)
+        features = {x.name: np.abs(rng.normal(size=(4, *x.shape[1:]))) for x in model.inputs}
+        active = hidden(features, training=True).numpy() > 0
+        axes = tuple(n for n in range(4) if active.shape[n] != CHANNELS)
+        alive[batch_norm] = active.any(axis=axes)
+    assert not alive[False].any()
+    assert alive[True].all()

@@ -64,7 +64,7 @@ COMMANDS = {
     "evaluate": _on_a_run("data", "images_root", "labels", "domains", "split", "output"),
     "predict": _on_a_run(
         "data", "images_root", "domain", "images", "ignore_exif", "num", "split", "threshold",
-        "output", "overlay_dir",
+        "min_confidence", "output", "overlay_dir",
         idle=(
             (("images",), ("num", "split")),
             (("images", "run_dir"), ("domain", "data", "images_root")),

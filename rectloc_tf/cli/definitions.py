@@ -57,6 +57,11 @@ flags.DEFINE_float(
     "threshold", 0.5, "predict: least confidence of a detection, after --labels=unordered.",
     lower_bound=0, upper_bound=1,
 )  # fmt: skip
+flags.DEFINE_float(
+    "min_confidence", 0.0,
+    "predict: keypoints that are less certain are not drawn; the CSV has all.",
+    lower_bound=0, upper_bound=1,
+)  # fmt: skip
 flags.DEFINE_integer("num", 16, "predict: number of the source's images.", lower_bound=1)
 flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the answers.")
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")

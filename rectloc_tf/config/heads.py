@@ -7,6 +7,7 @@ from rectloc_tf.registry import HEADS, LOSSES
 from rectloc_tf.settings import (
     Number,
     OneOf,
+    Switch,
     part_of,
     require,
     setting,
@@ -45,6 +46,10 @@ class HeadConfig:
         _WEIGHT, 20.0, "Weight of a cell inside the disc; others have 1.", later=True
     )
     offset_weight: float = setting(_WEIGHT, 0.3, "Weight of the offsets' loss.", later=True)
+    batch_norm: bool = setting(
+        Switch(), FILLED_IN, "score_map: batch normalisation in its last hidden layer, whose units "
+        "may die without it.", by_head=False, later=True,
+    )  # fmt: skip
 
     def __post_init__(self):
         self._fill_in_defaults()

@@ -16,7 +16,9 @@ a map; a cell's offset then points to the nearest of them.
 
 The maps stand on a top-down path as in Lin et al., "Feature Pyramid Networks" (2017): 1 x 1
 convolutions of P5 and of each map down to the stride, added up with nearest-neighbour upsampling,
-then one 3 x 3 convolution.
+then one 3 x 3 convolution, with `batch_norm` also batch normalisation, and a ReLU. Without the
+normalisation all its units may die where there is a keypoint: the maps then show one plateau there,
+the last layer's bias, and keypoints near each other cannot be told apart.
 """
 
 import math
@@ -29,7 +31,7 @@ from rectloc_tf.geometry import cell_centers
 from rectloc_tf.heads.head import Head, Points
 from rectloc_tf.heads.losses import huber
 from rectloc_tf.heads.peaks import Peaks
-from rectloc_tf.network.layers import LAYOUT
+from rectloc_tf.network.layers import LAYOUT, FusedBatchNormalization
 from rectloc_tf.registry import UNORDERED
 
 CHANNELS = 64  # of the top-down path
@@ -70,17 +72,22 @@ class ScoreMap(Head):
                 ((0, rows), (0, columns)), data_format=LAYOUT, dtype=dtype, name=f"crop_P{level}"
             )(up)
             x = layers.Add(dtype=dtype, name=f"add_P{level}")([up, lateral])
-        x = self._conv(CHANNELS, 3, dtype, "smooth")(x)
+        if self.config.batch_norm:  # named so that inference folds them, see `serving.inference`
+            x = self._conv(CHANNELS, 3, dtype, "smooth_conv", use_bias=False)(x)
+            x = FusedBatchNormalization(dtype=dtype, name="smooth_bn")(x)
+        else:
+            x = self._conv(CHANNELS, 3, dtype, "smooth")(x)
         x = layers.Activation("relu", dtype=dtype, name="smooth_relu")(x)
         return {
             "scores": self._conv(self._number, 1, "float32", "scores")(x),
             "offsets": self._conv(2 * self._number, 1, "float32", "offsets")(x),
         }
 
-    def _conv(self, filters: int, kernel_size: int, dtype: str, name: str) -> keras.layers.Layer:
-        return layers.Conv2D(
-            filters, kernel_size, padding="same", data_format=LAYOUT, dtype=dtype, name=name
-        )
+    def _conv(
+        self, filters: int, kernel_size: int, dtype: str, name: str, use_bias: bool = True
+    ) -> keras.layers.Layer:
+        how = {"padding": "same", "data_format": LAYOUT, "dtype": dtype, "use_bias": use_bias}
+        return layers.Conv2D(filters, kernel_size, **how, name=name)
 
     def _cells(self, count: int) -> tf.Tensor:
         """Coordinates of the centres of `count` cells, in working pixels."""

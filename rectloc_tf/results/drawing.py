@@ -4,8 +4,9 @@ NumPy and Matplotlib only, no global state. Points are (x, y) in pixels of the p
 drawn on, origin at its top-left corner.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,6 +16,11 @@ from rectloc_tf.geometry import centers
 
 TRUTH = {"marker": "+", "color": "#00b050", "markersize": 10, "markeredgewidth": 2}
 PREDICTED = {"marker": "x", "color": "#ff4fa3", "markersize": 8, "markeredgewidth": 2}
+# Of named keypoints, each in its own colour.
+NAMED_TRUTH = {"marker": "+", "markersize": 8, "markeredgewidth": 1.5}
+NAMED_PREDICTED = {"marker": "o", "markersize": 4, "markeredgecolor": "white"}
+NAMED_PREDICTED |= {"markeredgewidth": 0.5}
+_LABEL, _KEY_ROW, _KEY_LETTER = "label", 0.2, 0.075  # in the key; inches
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -29,6 +35,7 @@ def show_scene(
     truths: Iterable = (),
     vmax: float = 255.0,
     interpolation: str = "nearest",
+    colors: Sequence | None = None,
 ) -> None:
     """Draws a picture or a heatmap, with marks.
 
@@ -40,14 +47,21 @@ def show_scene(
         vmax: the value that is shown white.
         interpolation: Matplotlib's; "antialiased" keeps outlines of one pixel whole where the
             picture is drawn smaller than it is.
+        colors: of named keypoints, one each, see `keypoint_colors`; points and truths are then
+            in their order.
     """
     height, width = image.shape[:2]
     extent = (0, width, height, 0)
     cmap = None if image.ndim == 3 else "gray"
     axis.imshow(image, cmap=cmap, vmin=0, vmax=vmax, extent=extent, interpolation=interpolation)
-    for places, mark in ((truths, TRUTH), (points, PREDICTED)):
-        for place in places:
-            axis.plot(*place, linestyle="none", clip_on=False, **mark)
+    named = colors is not None
+    for places, mark in (
+        (truths, NAMED_TRUTH if named else TRUTH),
+        (points, NAMED_PREDICTED if named else PREDICTED),
+    ):
+        for k, place in enumerate(places):
+            color = {"color": colors[k]} if named else {}
+            axis.plot(*place, linestyle="none", clip_on=False, **mark, **color)
     axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
 
 
@@ -67,6 +81,43 @@ def add_legend(figure: Figure, truth: str = "true centre of the largest") -> Non
         for label, mark in ((truth, TRUTH), ("predicted", PREDICTED))
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+
+
+def keypoint_colors(count: int) -> np.ndarray:
+    """A colour for each keypoint, [count, 4]."""
+    return matplotlib.colormaps["hsv"](np.arange(count) / max(count, 1))
+
+
+def key_height(names: Sequence[str], width: float) -> float:
+    """The room in inches that `add_key` needs below a figure of some width in inches."""
+    return _KEY_ROW * (-(-(len(names) + 1) // _key_columns(names, width)) + 0.5)
+
+
+def _key_columns(names: Sequence[str], width: float) -> int:
+    """How many names of keypoints fit beside each other."""
+    longest = max(map(len, [*names, _LABEL])) + 4
+    return max(1, min(len(names) + 1, int(width / (_KEY_LETTER * longest))))
+
+
+def add_key(figure: Figure, names: Sequence[str], loc: str = "outside lower center") -> None:
+    """Says below a figure which keypoint has which colour.
+
+    Args:
+        figure: one with a constrained layout, or with `key_height` left free.
+        names: of the keypoints.
+        loc: Matplotlib's.
+    """
+    handles = [
+        Line2D([], [], label=name, linestyle="none", color=color, **NAMED_PREDICTED)
+        for name, color in zip(names, keypoint_colors(len(names)), strict=True)
+    ]
+    handles.append(Line2D([], [], label=_LABEL, linestyle="none", color="0.4", **NAMED_TRUTH))
+    legend = figure.legend(
+        handles=handles, loc=loc, ncols=_key_columns(names, figure.get_figwidth()), frameon=False,
+        fontsize=8, handletextpad=0.1, columnspacing=1.0, borderpad=0.2, markerscale=1.5,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def log_pixels(axis) -> None:

@@ -5,17 +5,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from pipelines.labels.labelled import OCCLUDED, LabelledImages
 from rectloc_tf.errors import UserError
+from rectloc_tf.results.drawing import add_key, key_height, keypoint_colors
 from rectloc_tf.results.output_files import SOFTWARE, atomic_path, check_foreign
 
 MOST = 24
 _COLUMNS, _DPI = 6, 120  # pictures in a row; pixels an inch
-_SIDE, _TITLE, _KEY = 2.4, 0.25, 0.25  # inches: a picture's width, its title, a row of the key
+_SIDE, _TITLE = 2.4, 0.25  # inches: a picture's width, its title
 _SUSPICIOUS = "#c00000"
 
 
@@ -44,26 +44,19 @@ def draw_sheet(
     """
     columns = min(_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
-    key = _key_rows(data.names)
     width, height = np.median(data.sizes[list(shown)], axis=0)
     tall = _SIDE * min(height / width, 1.5) + _TITLE
-    heights = [*[tall] * rows, _KEY * len(key)]
-    figure = Figure(figsize=(max(columns, 3) * _SIDE, sum(heights) + _TITLE))
-    grid = figure.add_gridspec(rows + 1, columns, height_ratios=heights)
-    top = 1 - _TITLE / figure.get_figheight()
-    grid.update(left=0.01, right=0.99, top=top, bottom=0.01, wspace=0.04, hspace=_TITLE / tall)
+    wide = max(columns, 3) * _SIDE
+    key = key_height(data.names, wide)
+    figure = Figure(figsize=(wide, rows * tall + key + _TITLE))
+    grid = figure.add_gridspec(rows, columns)
+    bottom, top = key / figure.get_figheight(), 1 - _TITLE / figure.get_figheight()
+    grid.update(left=0.01, right=0.99, top=top, bottom=bottom, wspace=0.04, hspace=_TITLE / tall)
     colors = keypoint_colors(len(data.names))
     for place, index in enumerate(shown):
         axis = figure.add_subplot(grid[place // columns, place % columns])
         _draw_image(axis, data, index, colors, suspicious.get(index))
-    axis = figure.add_subplot(grid[rows, :])
-    axis.set(xlim=(0, 1), ylim=(len(key), 0))
-    axis.set_axis_off()
-    for row, names in enumerate(key):
-        for place, k in enumerate(names):
-            x = 0.01 + place / len(key[0])
-            axis.plot(x, row + 0.5, "o", color=colors[k])
-            axis.text(x + 0.01, row + 0.5, data.names[k], va="center", fontsize=8, parse_math=False)
+    add_key(figure, data.names, loc="lower center")
     return figure
 
 
@@ -83,19 +76,6 @@ def write_sheet(
     with atomic_path(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name that the font has no letters for
         figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": SOFTWARE})
-
-
-def keypoint_colors(count: int) -> np.ndarray:
-    """A colour for each keypoint, [count, 4]."""
-    return matplotlib.colormaps["hsv"](np.arange(count) / max(count, 1))
-
-
-def _key_rows(names: Sequence[str]) -> list[range]:
-    """Which keypoints stand in each row of the key: as many as fit beside each other."""
-    fitting = max(1, min(6, 90 // (max(map(len, names)) + 4)))
-    return [
-        range(first, min(first + fitting, len(names))) for first in range(0, len(names), fitting)
-    ]
 
 
 def _draw_image(axis, data: LabelledImages, index: int, colors, named: Sequence[str] | None):

@@ -8,7 +8,9 @@ from matplotlib.figure import Figure
 
 from rectloc_tf.registry import Words
 from rectloc_tf.results.drawing import (
+    add_key,
     add_legend,
+    keypoint_colors,
     log_pixels,
     new_figure,
     show_scene,
@@ -31,6 +33,7 @@ def prediction_grid(
     columns: int = 8,
     words: Words = USUAL,
     titles: Sequence[str] = (),
+    names: Sequence[str] = (),
 ) -> Figure:
     """Images with true and predicted points; under each its heatmap, if there is one.
 
@@ -40,21 +43,27 @@ def prediction_grid(
         columns: images in a row.
         words: those of the source.
         titles: of the images, if they have some.
+        names: of the keypoints, if they are named; each then has its own colour.
     """
+    colors = keypoint_colors(len(names)) if names else None
     images, heatmaps = pictured["images"], pictured.get("heatmaps")
     rows = -(-len(images) // columns)
     per_row = 1 if heatmaps is None else 2
     figure, axes = _grid(rows * per_row, columns)
     for i, image in enumerate(images):
         row, column = i // columns * per_row, i % columns
-        show_scene(axes[row, column], image, pictured["points"][i], pictured["truths"][i])
+        marks = pictured["points"][i], pictured["truths"][i]
+        show_scene(axes[row, column], image, *marks, colors=colors)
         if titles:
             axes[row, column].set_title(titles[i], fontsize=6)
         if heatmaps is not None:
             peak = float(heatmaps[i].max())
             show_scene(axes[row + 1, column], heatmaps[i], vmax=max(peak, 1.0))
             axes[row + 1, column].set_title(f"peak {peak:.0f} of 255", fontsize=8)
-    add_legend(figure, _truth(pictured["truths"], words))
+    if names:
+        add_key(figure, names)
+    else:
+        add_legend(figure, _truth(pictured["truths"], words))
     return figure
 
 
@@ -69,6 +78,7 @@ def epoch_strip(
     snapshots: dict[int, dict[str, np.ndarray]],
     words: Words = USUAL,
     unit: str = "epoch",
+    names: Sequence[str] = (),
 ) -> Figure:
     """A row for each image: the image, then the prediction after up to MAX_STRIP of the epochs.
 
@@ -82,7 +92,9 @@ def epoch_strip(
             and, for heads with maps, uint8 heatmaps [N, S, S].
         words: those of the source.
         unit: "epoch" or "step", what the snapshots are counted in.
+        names: as in `prediction_grid`.
     """
+    colors = keypoint_colors(len(names)) if names else None
     epochs = list(snapshots)
     places = np.linspace(0, len(epochs) - 1, min(MAX_STRIP, len(epochs))).round().astype(int)
     figure, axes = _grid(len(images), len(places) + 1, tile=1.8)
@@ -90,15 +102,19 @@ def epoch_strip(
     brightest = max(peaks, default=255)
     axes[0, 0].set_title(words.image, fontsize=9)
     for i, image in enumerate(images):
-        show_scene(axes[i, 0], image, truths=truths[i])
+        show_scene(axes[i, 0], image, truths=truths[i], colors=colors)
     for column, epoch in enumerate((epochs[place] for place in places), start=1):
         snapshot = snapshots[epoch]
         axes[0, column].set_title(f"{unit} {epoch}", fontsize=9)
         for i, image in enumerate(images):
             shown = snapshot["heatmaps"][i] if "heatmaps" in snapshot else image
             points = snapshot["points"][i].reshape(-1, 2)
-            show_scene(axes[i, column], shown, points, truths[i], vmax=max(brightest, 1))
-    add_legend(figure, _truth(truths, words))
+            style = {"vmax": max(brightest, 1), "colors": colors}
+            show_scene(axes[i, column], shown, points, truths[i], **style)
+    if names:
+        add_key(figure, names)
+    else:
+        add_legend(figure, _truth(truths, words))
     return figure
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rectloc_tf.errors import ConfigError, UserError
-from rectloc_tf.results.drawing import show_scene
+from rectloc_tf.results.drawing import add_key, key_height, keypoint_colors, show_scene
 from rectloc_tf.results.output_files import SOFTWARE, atomic_path, fit_name, is_foreign
 
 
@@ -51,6 +51,7 @@ def draw_overlay(
     points: np.ndarray,
     heatmap: np.ndarray | None = None,
     truths: np.ndarray | None = None,
+    names: Sequence[str] = (),
 ) -> Figure:
     """One picture with the predicted points and, if given, the heatmap [S, S] laid over it.
 
@@ -59,13 +60,20 @@ def draw_overlay(
         points: [K, 2], (x, y) in its pixels.
         heatmap: brightness 0-255, stretched over the picture.
         truths: the true points [T, 2], if known.
+        names: of the keypoints, if they are named; each has its own colour, and a key below the
+            picture says which.
     """
     height, width = image.shape[:2]
     scale = max(4.0 / max(height, width), 1 / 200)
-    figure = Figure(figsize=(max(width * scale, 1), max(height * scale, 1)))
-    axis = figure.add_axes((0, 0, 1, 1))
+    wide, tall = max(width * scale, 1), max(height * scale, 1)
+    key = key_height(names, wide) if names else 0.0
+    figure = Figure(figsize=(wide, tall + key))
+    axis = figure.add_axes((0, key / (tall + key), 1, tall / (tall + key)))
     axis.set_axis_off()
-    show_scene(axis, image, points, () if truths is None else truths)
+    colors = keypoint_colors(len(names)) if names else None
+    show_scene(axis, image, points, () if truths is None else truths, colors=colors)
+    if names:
+        add_key(figure, names, loc="lower center")
     if heatmap is not None:
         extent = (0, width, height, 0)
         alpha = np.clip(heatmap / max(float(heatmap.max()), 1.0), 0, 1) * 0.6
@@ -80,6 +88,7 @@ def write_overlay(
     points: np.ndarray,
     heatmap: np.ndarray | None = None,
     truths: np.ndarray | None = None,
+    names: Sequence[str] = (),
 ) -> None:
     """Writes a PNG; the arguments are those of `draw_overlay`.
 
@@ -90,7 +99,7 @@ def write_overlay(
         raise UserError(f"{path}: is there and was not made by predict")
     with atomic_path(path) as temporary:
         try:
-            figure = draw_overlay(image, points, heatmap, truths)
+            figure = draw_overlay(image, points, heatmap, truths, names)
             figure.savefig(temporary, dpi=100, metadata={"Software": SOFTWARE})
         except (ValueError, MemoryError) as error:  # as of pictures of 1 x 60,000 pixels
             raise UserError(f"{path}: cannot be drawn ({error})") from error

@@ -1,11 +1,9 @@
-"""Predicts on image files or synthetic scenes, and writes the CSV."""
+"""Predicts on image files or on images of a source."""
 
-import contextlib
-import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -16,11 +14,9 @@ from pipelines.resampling import Affine, Place, preprocess, stretch
 from pipelines.source import Source
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.heads.head import Head
-from rectloc_tf.results.output_files import atomic_path
 from rectloc_tf.results.pictures import SHOWN, predict_scenes
 from rectloc_tf.serving.image_files import read_image_bytes
 from rectloc_tf.serving.inference import make_answer_images
-from rectloc_tf.serving.overlays import write_overlay
 
 BATCH_SIZE = 32
 MAX_GROUP_PIXELS = 16_000_000
@@ -51,6 +47,12 @@ class Prediction:
     orientation: int = 1
     rows: int = 1
 
+    def certain(self, least: float) -> np.ndarray:
+        """The points, NaN where the confidence is less than `least`; all of heads without one."""
+        if self.confidences is None:
+            return self.points
+        return np.where(self.confidences[:, None] >= least, self.points, np.nan)
+
 
 def predict_files(
     model: keras.Model,
@@ -61,6 +63,7 @@ def predict_files(
     ignore_exif: bool = False,
     threshold: float = SHOWN,
     place: Place = stretch,
+    truths: Mapping[Path, np.ndarray] | None = None,
 ) -> Iterator[Prediction]:
     """Answers for image files of any size, each in the pixels of its picture.
 
@@ -73,6 +76,7 @@ def predict_files(
         ignore_exif: take the pixels as they are stored, not turned as EXIF says.
         threshold: least confidence of a detection, for points of one class.
         place: how the pictures lie in the working size, as in training.
+        truths: of files whose points are known, [T, 2] in their pixels.
     """
     answer = make_answer_images(model, head)
     for group in _groups(_read_images(model, paths, on_error, on_warning, ignore_exif, place)):
@@ -82,7 +86,8 @@ def predict_files(
             answers[name] = placed.to_image(answers[name])
         answers = {name: value.numpy() for name, value in answers.items()}
         for row, read in enumerate(group):
-            about = str(read.path), read.image, None, read.orientation
+            truth = truths.get(read.path) if truths else None
+            about = str(read.path), read.image, truth, read.orientation
             yield _prediction(answers, row, threshold, *about)
 
 
@@ -162,67 +167,3 @@ def _prediction(answers, row, threshold, name, image, truths, orientation=1) -> 
         return Prediction(name, points, confidences, *about, rows=len(points))
     confidences = answers["point_confidence"][row] if "point_confidence" in answers else None
     return Prediction(name, answers["points_xy"][row], confidences, *about)
-
-
-def write_answers(
-    predictions: Iterable[Prediction],
-    output: Path,
-    overlays: dict[str, Path],
-    on_error: Callable[[str], None],
-) -> tuple[int, int, int]:
-    """Writes the CSV, and the overlay of each prediction that has one.
-
-    Args:
-        predictions: the answers, as they are made.
-        output: the CSV.
-        overlays: name of a picture -> its overlay.
-        on_error: called with a line for each overlay that cannot be written.
-
-    Returns:
-        The number of pictures that are answered, of rows, and of pictures that EXIF turned.
-
-    Raises:
-        UserError: if there are none, or the CSV cannot be written.
-    """
-    count = rows = turned = 0
-    with csv_writer(output) as write:
-        for answer in predictions:
-            write(answer)
-            count += 1
-            rows += answer.rows
-            turned += answer.orientation != 1
-            if answer.name in overlays:
-                drawn = (answer.image, answer.points, answer.heatmap, answer.truths)
-                try:
-                    write_overlay(overlays[answer.name], *drawn)
-                except UserError as error:
-                    on_error(str(error))
-        if not count:
-            raise UserError(f"{output}: not written, none of the files can be read")
-    return count, rows, turned
-
-
-@contextlib.contextmanager
-def csv_writer(path: Path) -> Iterator[Callable[[Prediction], None]]:
-    """Yields a function that adds rows `file,x,y,confidence`; the file appears at the end.
-
-    x and y, of the first keypoint or of each detection, are in the picture's own pixels;
-    confidence is empty where there is none.
-    """
-    # Names of files need not be text: they come out as the bytes they are.
-    how: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
-    with atomic_path(path) as temporary, open(temporary, "w", **how) as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        quoting = csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        writer.writerow(["file", "x", "y", "confidence"])
-
-        def write(prediction: Prediction) -> None:
-            # Python leaves a lone \r as it is, and readers take it as the end of the row.
-            chosen = quoting if "\r" in prediction.name else writer
-            for number in range(prediction.rows):
-                x, y = (f"{value:.3f}" for value in prediction.points[number])
-                known = prediction.confidences
-                confidence = "" if known is None else f"{known[number]:.4f}"
-                chosen.writerow([prediction.name, x, y, confidence])
-
-        yield write

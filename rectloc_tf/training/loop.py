@@ -56,6 +56,8 @@ class Trainer:
         self.run, self.source, self.head = run, source, head
         self.execution, self.folder = execution, folder
         self.words = SOURCES[run.source].words
+        keypoints = source.keypoints
+        self.names = keypoints.names if keypoints.kind == NAMED else ()
         self.runtime, self.stop, self.progress = runtime, stop, progress
         self.state = TrainState(run, head, source.channels, runtime.strategy)
         self.checkpointer = Checkpointer(folder.checkpoints, **vars(self.state))
@@ -219,7 +221,8 @@ class Trainer:
             arrays["heatmaps"] = np.clip(pictured["heatmaps"], 0, 255).round().astype(np.uint8)
         self.folder.write_snapshot(done, arrays, self.run.unit)
         with self.writer.as_default(step=int(self.state.step)):
-            figure = plots.prediction_grid(pictured, NUM_SNAPSHOT_SCENES, self.words)
+            how = NUM_SNAPSHOT_SCENES, self.words
+            figure = plots.prediction_grid(pictured, *how, names=self.names)
             tf.summary.image("predictions", plots.figure_to_rgb(figure)[None])
 
     def predict(self, model: keras.Model, number: int) -> dict[str, Any]:
@@ -241,7 +244,7 @@ class Trainer:
             indices = self.source.indices(split)
             metrics, answers = measure.measure(self.source, indices)
             splits[split] = {self.source.set_name: metrics}
-            if split == "test" and self.source.keypoints.kind == NAMED:
+            if split == "test" and self.names:
                 self.draw_worst(model, indices, answers)
         rates = [row["images_per_second"] for row in self.history]
         rates = [rate for rate in rates if np.isfinite(rate)]
@@ -261,11 +264,13 @@ class Trainer:
     def draw(self, model: keras.Model) -> None:
         """Writes the run's pictures, from a model, the history and the snapshots."""
         folder, pictured = self.folder, self.predict(model, NUM_PICTURED_SCENES)
-        folder.save_figure("predictions", plots.prediction_grid(pictured, words=self.words))
+        style = {"words": self.words, "names": self.names}
+        folder.save_figure("predictions", plots.prediction_grid(pictured, **style))
         folder.save_figure("history", plots.history_curves(self.history, self.words))
         images, truths = (pictured[name][:NUM_STRIP_SCENES] for name in ("images", "truths"))
         unit = self.run.unit
-        strip = plots.epoch_strip(images, truths, folder.read_snapshots(unit), self.words, unit)
+        snapshots, how = folder.read_snapshots(unit), (self.words, unit, self.names)
+        strip = plots.epoch_strip(images, truths, snapshots, *how)
         folder.save_figure("epochs", strip)
 
     def draw_worst(self, model: keras.Model, indices: range, answers: Answers) -> None:
@@ -278,8 +283,8 @@ class Trainer:
         answer = answer_with(model, self.head)
         pictured = predict_scenes(answer, self.source, [indices[i] for i in worst])
         titles = [f"{self.source.label(indices[i])}\n{errors[i]:.1f} px" for i in worst]
-        figure = plots.prediction_grid(pictured, words=self.words, titles=titles)
-        self.folder.save_figure("worst", figure)
+        style = {"words": self.words, "titles": titles, "names": self.names}
+        self.folder.save_figure("worst", plots.prediction_grid(pictured, **style))
 
     def while_measuring(self, done: int, total: int) -> None:
         """Between the batches of an evaluation: stops if asked to, and tells how far it is."""
