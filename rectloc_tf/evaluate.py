@@ -51,9 +51,9 @@ def evaluate() -> None:
     for source in sources:  # refuse what cannot be measured before anything is
         source.check()
         head.of(source.keypoints)
-    measure, metrics = Evaluator(model, head, on_batch=show), {}
+    measure, metrics = Evaluator(model, head, on_batch=show).measure, {}
     for source in sources:
-        metrics[source.set_name] = measure(source, source.indices(split))
+        metrics[source.set_name], _ = measure(source, source.indices(split), intervals=True)
     report = make_report(run, {split: metrics}, about)
     progress.print(format_result(report))
     if output:

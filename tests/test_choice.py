@@ -23,7 +23,7 @@ from rectloc_tf.results.choice import (
     right_probability,
 )
 from rectloc_tf.results.intervals import resample
-from rectloc_tf.results.metrics import center_metrics
+from rectloc_tf.results.point_metrics import center_metrics
 
 NAN = math.nan
 

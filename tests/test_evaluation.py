@@ -26,6 +26,7 @@ from rectloc_tf.results.evaluation import (
     measure_locations,
 )
 from rectloc_tf.results.metrics import location_metrics
+from rectloc_tf.results.point_metrics import similarity
 from tests.oracles import heatmap_targets_numpy
 
 SIZE = 64
@@ -366,6 +367,7 @@ def test_named_keypoints_are_pooled_and_absent_ones_left_out():
             "of": "the longer side of the box around the image's labelled points",
             "n": 2 * both.sum(),
         },
+        "oks": similarity(errors, scale[..., None] * source.points, there),
     }
     assert 0 < expected["pck"]["share"] < 1
     assert every_kind_occurs(expected)

@@ -14,16 +14,15 @@ from rectloc_tf.config import Keypoints
 from rectloc_tf.registry import NAMED, RANKED, UNORDERED
 from rectloc_tf.results.metrics import (
     PICK_RADIUS,
-    center_metrics,
     error_summary,
     finite_or_none,
     location_metrics,
     loss_metrics,
     match_points,
-    point_metrics,
     r2_scores,
     value_metrics,
 )
+from rectloc_tf.results.point_metrics import center_metrics, error_intervals, point_metrics
 
 EMPTY = {"median": None, "mean": None, "p95": None, "rmse": None}
 # Centres (5, 5) and (100, 50): far apart.
@@ -248,6 +247,50 @@ def test_a_single_keypoint_is_correct_if_it_is_near_enough_for_the_image():
     assert (found["share"], found["n"]) == (None, 0)
 
 
+def test_similarity_is_cocos():
+    keypoints = Keypoints(("head", "tail", "paw"), NAMED, 3)
+    # Boxes of 100 x 20 and 40 x 90; a line, a single point and nothing have no area.
+    points = np.array(
+        [[[0, 0], [100, 20], [50, 10]], [[0, 90], [40, 0], [0, 0]], [[0, 0], [9, 0], [3, 0]],
+         [[5, 5], [0, 0], [0, 0]], [[0, 0]] * 3], float
+    )  # fmt: skip
+    present = np.array([[1, 1, 1], [1, 1, 0], [1, 1, 1], [1, 0, 0], [0, 0, 0]], bool)
+    errors = np.array([[3, 0, 8], [6, 12, 500], [1, 1, 1], [1, 1, 1], [1, 1, 1]], float)
+    answers = points + errors[..., None] * np.array([0, 1])
+    found = point_metrics(keypoints, answers, points, present, np.zeros((5, 0, 2)))["oks"]
+
+    def ks(error, area):  # as in COCO's evaluation code, vars = (2 sigma)^2
+        return math.exp(-(error**2) / (2 * area * 0.1**2))
+
+    first = (ks(3, 2000) + ks(0, 2000) + ks(8, 2000)) / 3
+    second = (ks(6, 3600) + ks(12, 3600)) / 2
+    assert found == {"mean": pytest.approx((first + second) / 2), "sigma": 0.05, "n": 2}
+    nothing = point_metrics(keypoints, answers[2:], points[2:], present[2:], np.zeros((3, 0, 2)))
+    assert nothing["oks"] == {"mean": None, "sigma": 0.05, "n": 0}
+
+
+def test_intervals_are_of_whole_images():
+    rng = np.random.default_rng(0)
+    image = rng.exponential(5, size=(30, 1))
+    errors = image + 0.1 * rng.random((30, 4))  # an image's keypoints are alike
+    present = rng.random((30, 4)) < 0.8
+    found = error_intervals(errors, present)
+    oracle = {"median": [], "mean": []}
+    for _ in range(2000):
+        drawn = rng.integers(30, size=30)
+        values = errors[drawn][present[drawn]]
+        oracle["median"].append(np.median(values))
+        oracle["mean"].append(values.mean())
+    for name, values in oracle.items():
+        spread = np.std(values)
+        np.testing.assert_allclose(found[name], np.percentile(values, [2.5, 97.5]), atol=spread / 4)
+    # Had the keypoints been drawn one by one, it would be half as wide.
+    alone = errors[present].std() / math.sqrt(present.sum())
+    assert found["mean"][1] - found["mean"][0] > 1.5 * (2 * 1.96 * alone)
+    assert error_intervals(errors[:1], present[:1]) == {}
+    assert error_intervals(errors, np.zeros_like(present)) == {}
+
+
 @pytest.mark.parametrize("kind", [RANKED, NAMED, UNORDERED])
 def test_where_nothing_is_to_be_found_there_is_no_number(kind):
     keypoints = Keypoints(("point",), kind, 1)
@@ -416,6 +459,7 @@ def test_named_keypoints_are_all_to_be_found():
     assert len(picks) < N * K
     each = found.pop("keypoint_error_px")
     counts = found.pop("keypoint_labels")
+    assert found.pop("oks")["n"] == present.all(axis=1).sum()
     assert counts == dict(zip(("nose", "tail"), present.sum(axis=0).tolist(), strict=True))
     assert found == _plain(picks)
     assert all(found[f"{name}_rate"] > 0 for name in ("right", "wrong", "nowhere"))
@@ -445,6 +489,7 @@ def test_one_keypoint_has_errors_by_keypoint_only_if_it_has_a_name(kind):
     if kind == NAMED:
         assert found.pop("keypoint_error_px") == {"nose": found["center_error_px"]}
         assert found.pop("keypoint_labels") == {"nose": int(present.sum())}
+        assert found.pop("oks")["mean"] is None  # a point has no area
     assert "keypoint_error_px" not in found
     picks = [(answers[i, 0], points[i], others[i]) for i in range(N) if present[i, 0]]
     assert found == _plain(picks)

@@ -86,19 +86,28 @@ NAMED = {
     },
     "keypoint_labels": {"nose": 7, "left ear": 0},
     "pck": {"share": 0.875, "within": 0.1, "of": "the box", "n": 7},
+    "oks": {"mean": 0.6789, "sigma": 0.05, "n": 4},
 }
+INTERVALS = {"error_interval_px": {"median": [1.111, 2.222], "mean": [0.5, 10.0]}}
 
 
 def test_named_keypoints_have_a_table_of_their_own(result):
-    result |= {"splits": {"train": {"images": NAMED}, "test": {"images": NAMED}}}
+    result |= {"splits": {"train": {"images": NAMED}, "test": {"images": NAMED | INTERVALS}}}
     result |= {"config": {"arch": "xy", "source": "images"}, "epochs": None, "steps": 50}
-    header, train, test, words, empty, names, nose, ear, last = format_result(result).splitlines()
+    header, train, test, intervals, words, empty, *by_name, last = format_result(
+        result
+    ).splitlines()
+    names, nose, ear = by_name
     columns = "labels median px mean px p95 px rmse px".split()
-    assert header.split() == ["split", "set", "images", *columns, "PCK"]
-    assert train.split() == "train images 9 7 1.23 2.35 7.89 3.00 87.5%".split()
-    assert test.split() == "test images 9 7 1.23 2.35 7.89 3.00 87.5%".split()
+    assert header.split() == ["split", "set", "images", *columns, "PCK", "OKS"]
+    assert train.split() == "train images 9 7 1.23 2.35 7.89 3.00 87.5% 0.679".split()
+    assert test.split() == "test images 9 7 1.23 2.35 7.89 3.00 87.5% 0.679".split()
+    assert intervals == (
+        "test: 95 % intervals over images like these: median 1.11–2.22, mean 0.50–10.00 px"
+    )
     assert words == (
-        "errors in px of the file (DeepLabCut calls the mean RMSE); PCK: within 0.1 of the box"
+        "errors in px of the file (DeepLabCut calls the mean RMSE); PCK: within 0.1 of the box; "
+        "OKS: sigma 0.05, area of that box"
     )
     assert empty == ""
     assert names.split() == ["test", *columns]
@@ -106,6 +115,14 @@ def test_named_keypoints_have_a_table_of_their_own(result):
     assert ear.split() == "left ear 0 - - - -".split()
     assert len({len(line) for line in (names, nose, ear)}) == len({len(header), len(train)}) == 1
     assert last == "trained for 50 steps in 321 s at 1234 images/s"
+
+
+def test_results_without_similarity_and_intervals_are_shown_too(result):
+    older = {name: value for name, value in NAMED.items() if name != "oks"}
+    result |= {"splits": {"test": {"images": older}}, "config": {"source": "images"}}
+    test, words = format_result(result).splitlines()[1:3]
+    assert test.split()[-2:] == ["87.5%", "-"]
+    assert words.endswith("PCK: within 0.1 of the box")
 
 
 def test_unknown_speed_is_left_out(result):

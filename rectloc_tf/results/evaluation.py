@@ -13,12 +13,8 @@ from rectloc_tf.config import Keypoints, RunConfig
 from rectloc_tf.geometry import working_to_frame
 from rectloc_tf.heads.head import Head
 from rectloc_tf.results.answers import Answers
-from rectloc_tf.results.metrics import (
-    location_metrics,
-    loss_metrics,
-    point_metrics,
-    value_metrics,
-)
+from rectloc_tf.results.metrics import location_metrics, loss_metrics, value_metrics
+from rectloc_tf.results.point_metrics import point_metrics
 
 # Brightness, of 255, from which a peak counts as an answer when all rectangles are looked for:
 # several, as a network's peaks are the dimmer the less it is trained.
@@ -84,8 +80,10 @@ class Evaluator:
         """
         return self.measure(source, indices)[0]
 
-    def measure(self, source: Source, indices: range) -> tuple[dict[str, Any], Answers]:
-        """As a call; and what was answered for each image."""
+    def measure(
+        self, source: Source, indices: range, intervals: bool = False
+    ) -> tuple[dict[str, Any], Answers]:
+        """As a call, with intervals if asked for; and what was answered for each image."""
         head = self._head.of(source.keypoints)
         step = self._steps.setdefault(head.keypoints, self._step(head))
         found = self._collect(source, indices, step)
@@ -105,6 +103,7 @@ class Evaluator:
             found["present"].astype(bool),
             found["others"] * scale,
             found["pixel_size"] * source.image_size,
+            intervals,
         )
         return metrics, answers
 

@@ -114,6 +114,35 @@ def bootstrap(
     return percentiles(*resample(measure, known.shape[1], [len(known)], resamples, seed))
 
 
+def bootstrap_groups(
+    values: ArrayLike,
+    groups: ArrayLike,
+    statistic: str = "mean",
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """The interval of a statistic of values of which those of a group come together.
+
+    Args:
+        values: float [M].
+        groups: [M], which group each belongs to; groups are what is drawn.
+        statistic, resamples, seed: as `bootstrap`.
+
+    Raises:
+        ValueError: as `bootstrap`; if there is not one group for each value.
+    """
+    known = checked(values, statistic)
+    check_same([known.size, np.size(groups)], "values and groups")
+    names, places = np.unique(groups, return_inverse=True)
+    evaluate = STATISTICS[statistic]
+
+    def measure(drawn, runs):
+        return evaluate(known, np.take(drawn, places, axis=1), runs[0])
+
+    return percentiles(*resample(measure, len(names), [1], resamples, seed))
+
+
 def paired_difference(
     a: ArrayLike,
     b: ArrayLike,

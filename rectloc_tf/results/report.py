@@ -15,7 +15,7 @@ _RANKED = (
     ("right", "{:>7}"), ("wrong", "{:>7}"), ("nowhere", "{:>7}"),
 )  # fmt: skip
 _OF_KEYPOINTS = (("labels", "{:>6}"), *_ERRORS, ("rmse px", "{:>8}"))
-_NAMED = (*_START, *_OF_KEYPOINTS, ("PCK", "{:>7}"))
+_NAMED = (*_START, *_OF_KEYPOINTS, ("PCK", "{:>7}"), ("OKS", "{:>6}"))
 
 Row = tuple[str, str, Mapping[str, Any]]  # split, set, metrics
 
@@ -62,10 +62,17 @@ def _named_lines(rows: list[Row], words: Words) -> list[str]:
         labels = sum(metrics["keypoint_labels"].values())
         errors, share = metrics["center_error_px"], metrics["pck"]["share"]
         about = split, name, metrics["num_images"], labels
-        lines.append(_line(_NAMED, *about, *_errors(errors), _number(share, 1, "%")))
+        oks = metrics.get("oks", {}).get("mean")  # older results have none
+        ends = _number(share, 1, "%"), _number(oks, 3)
+        lines.append(_line(_NAMED, *about, *_errors(errors), *ends))
     split, _, metrics = rows[-1]
     pck, counts = metrics["pck"], metrics["keypoint_labels"]
+    if intervals := metrics.get("error_interval_px"):
+        parts = ", ".join(f"{name} {low:.2f}–{high:.2f}" for name, (low, high) in intervals.items())
+        lines.append(f"{split}: 95 % intervals over images like these: {parts} px")
     near = f"PCK: within {pck['within']:g} of {pck['of']}"
+    if "oks" in metrics:
+        near += f"; OKS: sigma {metrics['oks']['sigma']:g}, area of that box"
     lines += [f"{words.error}s in {words.unit} (DeepLabCut calls the mean RMSE); {near}", ""]
     width = max(map(len, (*counts, split)))
     columns = ((split, f"{{:<{width}}}"), *_OF_KEYPOINTS)

@@ -242,7 +242,7 @@ class Trainer:
         for split in SPLITS:
             self.progress.print(f"measuring {folder.best_model.name} on the {split} split")
             indices = self.source.indices(split)
-            metrics, answers = measure.measure(self.source, indices)
+            metrics, answers = measure.measure(self.source, indices, intervals=True)
             splits[split] = {self.source.set_name: metrics}
             if split == "test" and self.names:
                 self.draw_worst(model, indices, answers)
