@@ -179,7 +179,7 @@ SOURCES: dict[str, SourceSpec] = {
         "pipelines.labels.reading:read_run",
         {
             "augment": True, "batch_size": 16, "steps": 1500, "validate_steps": 250,
-            "batch_norm": True,
+            "schedule": "cosine", "batch_norm": True,
         },
         ("num_images",),
         "letterbox",

@@ -261,7 +261,7 @@ OTHER = {
     "augment": {False: True, True: False},
     "batch_size": 32,
     "learning_rate": 1e-4,
-    "schedule": "cosine",
+    "schedule": {"constant": "cosine", "cosine": "constant"},
     "epochs": 7,
     "validate_every": 2,
     "seed": 1,

@@ -91,10 +91,11 @@ def test_what_is_typed_reaches_its_field():
     typed = {
         "arch": "deconv", "loss": "huber", "units": "centred",
         "target": "gaussian", "radius": 4.5, "sigma": 3.5, "peak": 2.0,
-        "stride": 8, "positive_weight": 3.0, "offset_weight": 0.5, "domain": 3, "image_size": 112,
+        "stride": 8, "positive_weight": 3.0, "offset_weight": 0.5, "batch_norm": False, "domain": 3,
+        "image_size": 112,
         "min_side": 12, "max_side": 100, "solid": True, "labels": "all", "data_seed": 4,
         "source": "images", "depth": 34, "num_images": 50, "augment": True, "batch_size": 8,
-        "learning_rate": 0.5, "schedule": "cosine", "epochs": 6, "validate_every": 2, "seed": 5,
+        "learning_rate": 0.5, "schedule": "constant", "epochs": 6, "validate_every": 2, "seed": 5,
         "precision": "float32", "init_from": "runs/other", "data": "a.csv",
         "keypoints": "nose,tail", "individual": "mouse1", "split_by": "random", "fold": "1/3",
         "split_sizes": "9,3,2",

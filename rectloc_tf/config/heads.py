@@ -47,7 +47,7 @@ class HeadConfig:
     )
     offset_weight: float = setting(_WEIGHT, 0.3, "Weight of the offsets' loss.", later=True)
     batch_norm: bool = setting(
-        Switch(), FILLED_IN, "score_map: batch normalisation in its last hidden layer, whose units "
+        Switch(), FILLED_IN, "Batch normalisation in its last hidden layer, whose units "
         "may die without it.", by_head=False, later=True,
     )  # fmt: skip
 

@@ -67,7 +67,9 @@ class RunConfig(ImagesConfig, SceneConfig, HeadConfig):
     )  # fmt: skip
     batch_size: int = setting(Whole(1, 65_536), FILLED_IN, "Global batch size.", by_head=64)
     learning_rate: float = setting(Number(), 1e-3, "Adam's learning rate, at its peak.")
-    schedule: str = setting(OneOf(SCHEDULES), "constant", "Learning rate over the run.")
+    schedule: str = setting(
+        OneOf(SCHEDULES), FILLED_IN, "Learning rate over the run.", by_head="constant"
+    )
     epochs: int = setting(_COUNT, FILLED_IN, "Passes over the training images.", by_head=40)
     validate_every: int = setting(_COUNT, 1, "Epochs between validations.")
     steps: int = setting(
