@@ -1,13 +1,15 @@
 """Runs on labelled images: trained, measured, resumed, refused."""
 
-import csv
 import json
+import pathlib
 import shutil
 
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from pipelines.labels.csv_labels import read_label_file
 from pipelines.labels.reading import read_run
 from pipelines.source import make_source
 from rectloc_tf.config import ExecutionConfig, RunConfig
@@ -131,9 +133,21 @@ def test_its_flagfile_finds_it_from_anywhere_and_a_test_of_it_agrees(trained, tm
     theirs = json.loads((path / "result.json").read_text())["splits"]["test"]["images"]
     error = theirs["center_error_px"]["mean"]
     assert ours["center_error_px"]["mean"] == pytest.approx(error, rel=1e-4)
-    run_ok("predict", f"--run_dir={path}", f"--output={answers}")
-    with open(answers, newline="") as handle:
-        assert len([*csv.DictReader(handle)]) == 2
+    overlays = f"--overlay_dir={tmp_path / 'drawn'}"
+    run_ok("predict", f"--run_dir={path}", f"--output={answers}", overlays)
+    written = read_label_file(answers)  # as DeepLabCut would
+    assert written.names == ("bright", "dim")
+    assert answers.read_text().splitlines()[0] == "scorer" + 6 * f",{path.name}"
+    folder = RunFolder(path)
+    labels = open_files(folder.run_config(), folder).labels
+    places = {str(place): n for n, place in enumerate(labels.paths)}
+    tested = labels.select([places[name] for name in written.images])
+    assert len(tested) == 2
+    errors = np.linalg.norm(written.points - tested.points, axis=-1)
+    assert np.nanmean(errors) == pytest.approx(error, abs=0.01)  # the CSV has three decimals
+    drawn = sorted((tmp_path / "drawn").rglob("*.png"))
+    assert [place.name for place in drawn] == sorted(f"{p.name}.png" for p in tested.paths)
+    assert cv2.imread(str(drawn[0])).std() > 5
 
 
 def test_files_are_answered_as_in_training(trained, project, tmp_path):
@@ -152,10 +166,39 @@ def test_files_are_answered_as_in_training(trained, project, tmp_path):
 
     outputs = load_model(folder.best_model)(source.take([index])["images"], training=False)
     points = source.affine([index]).to_image(run_head(found).decode(outputs).xy)
-    with open(answers, newline="") as handle:
-        (row,) = csv.DictReader(handle)
+    written = read_label_file(answers)
+    assert written.images == (str(image),)
     # Folded batch normalisation rounds otherwise.
-    assert [float(row["x"]), float(row["y"])] == pytest.approx(points[0, 0].numpy(), abs=0.01)
+    np.testing.assert_allclose(written.points, points, atol=0.01)
+
+
+def test_an_export_answers_whole_files_as_predict_does(trained, tmp_path):
+    """The letterbox is part of it, and so are the keypoints' names."""
+    path, _ = trained
+    answers, served = tmp_path / "p.csv", tmp_path / "served"
+    run_ok("predict", f"--run_dir={path}", f"--output={answers}")
+    run_ok("export", f"--run_dir={path}", f"--export_dir={served}")
+    written = read_label_file(answers)
+    model = tf.saved_model.load(str(served / "1"))
+    names = model.signatures["keypoints"]()["names"].numpy()
+    assert [name.decode() for name in names] == [*written.names]
+    for name, expected in zip(written.images, written.points, strict=True):
+        data = tf.constant([pathlib.Path(name).read_bytes()])
+        image = tf.image.decode_image(data[0])[None]
+        assert image.shape[1] != image.shape[2]  # or a letterbox would be no other than a stretch
+        for signature, value in (("serving_default", {"images": image}),
+                                 ("encoded", {"image_bytes": data})):  # fmt: skip
+            found = model.signatures[signature](**value)
+            np.testing.assert_allclose(found["points_xy"][0], expected, atol=2e-3)
+            assert found["point_confidence"].shape == (1, 2)
+            assert found["maps"].shape == (1, 64, 64, 2)
+
+
+def test_turned_as_stored_goes_with_files_only(trained):
+    path, _ = trained
+    done = run("predict", f"--run_dir={path}", "--ignore_exif")
+    assert done.returncode == 2
+    assert "--ignore_exif: works with --images only" in done.stderr
 
 
 def test_a_resumed_run_ends_bitwise_as_one_that_never_stopped(project, tmp_path):
