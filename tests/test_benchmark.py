@@ -4,9 +4,11 @@ import json
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from rectloc_tf.benchmarking import suites, workers
+from rectloc_tf.benchmarking.labelled import HEIGHT, KEYPOINTS, WIDTH, open_project
 from rectloc_tf.benchmarking.turns import Worker, ratio, spread, take_turns
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
@@ -84,7 +86,7 @@ def test_our_pipeline_and_a_plain_loop_are_measured(monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "head"),
     [("train", suites.DISC), ("epoch", suites.DISC), ("serve", suites.DISC),
-     ("train", {"arch": "score_map"})],
+     ("train", {"arch": "score_map"}), ("epoch", {"arch": "score_map", "files": 12})],
 )  # fmt: skip
 def test_our_other_workers_measure(kind, head, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", ":".join(p for p in sys.path if p))
@@ -107,6 +109,15 @@ def test_our_other_workers_measure(kind, head, monkeypatch):
         assert found == {}
     if kind == "serve":
         assert row["latency_ms"] == pytest.approx(4000 / row["images_per_second"]["median"])
+
+
+def test_a_labelled_project_is_read_whole(tmp_path):
+    run, source = open_project(tmp_path, 14, arch="score_map", image_size=64)
+    assert run.image_keypoints.names == KEYPOINTS
+    assert sum(len(source.indices(split)) for split in ("train", "validation", "test")) == 12
+    assert source.files.labels.sizes.tolist() == [[WIDTH, HEIGHT]] * 12
+    assert np.isfinite(source.files.labels.points).all()
+    assert (source.take(source.indices("test"))["images"].numpy().std(axis=(1, 2)) > 20).all()
 
 
 def test_a_task_names_the_run_that_it_measures():
@@ -188,6 +199,7 @@ def test_the_suites_answer_every_ratio(monkeypatch, bfloat16):
         "gaussian_vs_disc_cost", "step_vs_torch_float32_112", "step_vs_torch_float32_224",
         "size_vs_next_cost", "epoch_vs_torch", "input_wait_share", "serve_vs_openvino_1",
         "serve_vs_openvino_8", "serve_vs_openvino_64",
+        "labelled_input_wait_share_160", "labelled_input_wait_share_320",
     ]  # fmt: skip
     expected += [f"{head}_vs_xy_step_cost" for head in [*HEADS][1:]]
     if bfloat16:

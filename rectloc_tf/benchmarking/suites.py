@@ -166,7 +166,7 @@ def sweep_groups() -> Iterator[Group]:
 
 
 def end_to_end_groups() -> Iterator[Group]:
-    """An epoch whose scenes are drawn as it goes, each framework at its best precision."""
+    """An epoch whose images are made as it goes, each framework at its best precision."""
 
     def group(head, peers=(), ratios=()):
         task = {**_BASE, **head, "kind": "epoch", "depth": 18, "image_size": 112, "batch_size": 32,
@@ -184,6 +184,13 @@ def end_to_end_groups() -> Iterator[Group]:
     peers = [(precision, workers) for precision in precisions() for workers in (0, 2)]
     yield group(DISC, peers, ("epoch_vs_torch",))
     yield group(XY)
+    for size in (160, 320):
+        task = {"kind": "epoch", "arch": "score_map", "depth": 18, "image_size": size,
+                "batch_size": 16, "images": 512 * 160 // size, "files": 100,
+                "precision": precisions()[0]}  # fmt: skip
+        work = f"100 labelled images, {_describe(task, 'arch', 'image_size', 'batch_size')}"
+        values = {f"labelled_input_wait_share_{size}": "wait_share"}
+        yield Group("end_to_end", work, {"ours": (OURS, task)}, values=values)
 
 
 def serve_groups() -> Iterator[Group]:

@@ -10,6 +10,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from rectloc_tf.benchmarking.labelled import open_project
 from rectloc_tf.benchmarking.turns import Measurement, serve
 from rectloc_tf.config import RunConfig
 from rectloc_tf.settings import settings_of
@@ -90,7 +91,7 @@ def epoch_of(
     return {"rate": steps * task["batch_size"] / elapsed, "wait_share": waited / elapsed}
 
 
-def _make_step(run: RunConfig) -> tuple[Callable[[dict[str, Any]], float], Any]:
+def _make_step(run: RunConfig, source: Any = None) -> tuple[Callable[[dict[str, Any]], float], Any]:
     """A step, which makes the targets and waits for the loss; and the dataset of its batches."""
     import tensorflow as tf
 
@@ -100,7 +101,8 @@ def _make_step(run: RunConfig) -> tuple[Callable[[dict[str, Any]], float], Any]:
     from rectloc_tf.training.state import TrainState
     from rectloc_tf.training.step import make_train_step
 
-    source, head, strategy = make_source(run), run_head(run), tf.distribute.get_strategy()
+    source = source or make_source(run)
+    head, strategy = run_head(run), tf.distribute.get_strategy()
     state = TrainState(run, head, source.channels, strategy)
     step = make_train_step(run, source, head, state, strategy, jit=False)
     return lambda batch: float(step(batch)[0]), training_batches(run, source)
@@ -124,11 +126,20 @@ def prepare_train(task: dict[str, Any]) -> Callable[[], Measurement]:
 
 
 def prepare_epoch(task: dict[str, Any]) -> Callable[[], Measurement]:
-    """Epochs whose scenes are drawn as training goes, each from a pipeline of its own."""
+    """Epochs whose images are made as training goes, each from a pipeline of its own.
+
+    They are scenes or, if the task has `files`, so many labelled images, distorted at random.
+    """
     import tensorflow  # noqa: F401 (its import is not counted below)
 
     began = time.perf_counter()
-    step, dataset = _make_step(run_of(task))
+    run, source = run_of(task), None
+    if "files" in task:
+        with tempfile.TemporaryDirectory() as folder:
+            fields = {name: task[name] for name in ("arch", "image_size", "batch_size", "depth")}
+            fields |= {"precision": task["precision"], "rotate": 180.0}
+            run, source = open_project(Path(folder), task["files"], **fields)
+    step, dataset = _make_step(run, source)
     batch = next(iter(dataset))
     compile_seconds = seconds_of(lambda: step(batch))
     extra = {
