@@ -58,11 +58,11 @@ def predict() -> int:
     model = load_model(folder.model_path(cli.option("weights")))
     head = run_head(run)
     threshold = cli.option("threshold")
-    if paths:
+    if source and not paths:
+        predictions = prediction.predict_source(model, head, source, indices, threshold)
+    else:
         how = cli.option("ignore_exif"), threshold, PLACES[SOURCES[run.source].place], truths
         predictions = prediction.predict_files(model, head, paths, report, warn, *how)
-    else:
-        predictions = prediction.predict_source(model, head, source, indices, threshold)
     keypoints = head.keypoints.names if head.keypoints.kind == NAMED else ()
     about = keypoints, folder.path.resolve().name, cli.option("min_confidence")
     count, rows, turned = answer_files.write_answers(predictions, output, overlays, report, *about)

@@ -13,12 +13,12 @@ import pytest
 
 from pipelines.source import make_source
 from rectloc_tf.config import RunConfig
+from rectloc_tf.digests import is_digest
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.models import load_model, run_head
 from rectloc_tf.registry import HEADS, HeadSpec
 from rectloc_tf.results.pictures import answer_with, predict_scenes
 from rectloc_tf.results.rundir import RunFolder
-from rectloc_tf.training import initial_weights
 from rectloc_tf.training.initial_weights import check, digest, require, resolve
 from tests.conftest import ROOT, run, run_ok, start
 from tests.test_train import assert_same_run, wait_for_rows
@@ -205,5 +205,5 @@ def test_checking_loads_no_tensorflow():
     module = "rectloc_tf.training.initial_weights"
     script = f"import sys, {module}; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
-    assert initial_weights.is_digest("sha256:12")
-    assert not initial_weights.is_digest("runs/xy-d1-12345678")
+    assert is_digest("sha256:12")
+    assert not is_digest("runs/xy-d1-12345678")

@@ -442,48 +442,6 @@ def test_images_and_keypoints_are_selected(paths):
         data.with_keypoints(["c"])
 
 
-def test_the_digest_is_that_of_the_content(paths, tmp_path):
-    data = made(paths=paths)
-    digest = data.digest()
-    assert len(digest) == 64
-    moved = tuple(tmp_path / "moved" / f"other{n}.png" for n in range(3))
-    for old, new in zip(paths, moved, strict=True):
-        new.parent.mkdir(exist_ok=True)
-        new.write_bytes(old.read_bytes())
-    assert made(paths=moved, rows=data.rows[::-1]).digest() == digest
-    under_a_missing_label = data.points.copy()
-    under_a_missing_label[1, 0] = 7
-    assert made(paths=paths, points=under_a_missing_label).digest() == digest
-    nudged, seen = data.points.copy(), data.visibility.copy()
-    nudged[2, 1, 0] = np.nextafter(nudged[2, 1, 0], 99)
-    seen[0, 1] = 2
-    others = [
-        made(paths=paths, points=nudged),
-        made(paths=paths, visibility=seen),
-        made(paths=paths, names=("a", "c")),
-        made(paths=paths, groups=("v", "w", "w")),
-        made(paths=paths[::-1]),
-        data.select([0, 1]),
-        data.with_keypoints(["b", "a"]),
-    ]
-    write_picture(moved[0], picture(seed=9))
-    others.append(made(paths=moved))
-    digests = [other.digest() for other in others]
-    assert len({digest, *digests}) == len(others) + 1
-
-
-def test_the_digest_tells_names_apart_that_look_alike_in_a_row(paths):
-    assert made(paths=paths, names=("a", "bc")).digest() != (
-        made(paths=paths, names=("ab", "c")).digest()
-    )
-
-
-def test_the_digest_names_an_image_that_has_gone(paths):
-    paths[1].unlink()
-    with pytest.raises(UserError, match=r"1\.png: cannot be read \(No such file"):
-        made(paths=paths).digest()
-
-
 def test_labels_are_frozen(paths):
     with pytest.raises(dataclasses.FrozenInstanceError):
         made(paths=paths).names = ("c", "d")

@@ -1,6 +1,5 @@
 """What label files of every format become."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.labels.ledger import Row
-from rectloc_tf.errors import ConfigError, UserError, reason
+from rectloc_tf.errors import ConfigError
 
 NOT_LABELLED, OCCLUDED, VISIBLE = 0, 1, 2
 
@@ -70,32 +69,6 @@ class LabelledImages:
         places = keypoint_places(names, self.names)
         points, visibility = self.points[:, places], self.visibility[:, places]
         return replace(self, points=points, visibility=visibility, names=tuple(names))
-
-    def digest(self) -> str:
-        """SHA-256 of what the labels and images are, in hex; where the files lie does not count.
-
-        Groups do, since splits go by their names.
-
-        Raises:
-            UserError: if an image can no longer be read.
-        """
-        found = hashlib.sha256()
-
-        def add(*parts: bytes) -> None:
-            for part in parts:  # with lengths, so that no two lists of parts look alike
-                found.update(len(part).to_bytes(8, "big") + part)
-
-        add(*(name.encode() for name in (str(len(self)), *self.names, *self.groups)))
-        # What stands under a missing label does not count.
-        points = np.where(self.visibility[..., None] == NOT_LABELLED, 0.0, self.points)
-        add(points.astype("<f8").tobytes(), self.visibility.tobytes())
-        for path in self.paths:
-            try:
-                with open(path, "rb") as file:
-                    add(hashlib.file_digest(file, "sha256").digest())
-            except OSError as error:
-                raise UserError(f"{path}: cannot be read ({reason(error)})") from error
-        return found.hexdigest()
 
 
 def keypoint_places(chosen: Sequence[str], names: Sequence[str]) -> list[int]:

@@ -20,10 +20,10 @@ from pipelines.labels.ledger import EXPECTED, UNLABELLED, Ledger, first_of
 from pipelines.labels.read import read_labels
 from pipelines.labels.splits import AT_RANDOM, BY_GROUP, split_images
 from rectloc_tf.config import SPLITS, RunConfig
+from rectloc_tf.digests import PREFIX, as_digest, is_digest
 from rectloc_tf.errors import ConfigError, UserError, reason
 
 MOST_LINES = 5  # on labels that are not used
-_PREFIX = "sha256:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class RunImages:
         for image in contents["images"]:
             del image["name"]
         text = json.dumps(contents, sort_keys=True)
-        return f"{_PREFIX}{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+        return as_digest(hashlib.sha256(text.encode()))
 
     def difference(self, before: Mapping[str, Any]) -> str:
         """The first difference to what `contents` was before, for people; '' if there is none."""
@@ -93,15 +93,10 @@ class RunImages:
         return lines + [f"not used: {line}" for line in first_of(map(str, lost), MOST_LINES)]
 
 
-def is_digest(data: str) -> bool:
-    """Whether this is what `RunImages.digest` makes, and no path."""
-    return data.startswith(_PREFIX)
-
-
 def split_expected(data: str) -> tuple[str, str]:
     """'labels.csv@sha256:...' -> the path and the digest that its contents had, or ''."""
-    path, mark, digest = data.rpartition(f"@{_PREFIX}")
-    return (path, _PREFIX + digest) if mark else (data, "")
+    path, mark, digest = data.rpartition(f"@{PREFIX}")
+    return (path, PREFIX + digest) if mark else (data, "")
 
 
 def read_run(run: RunConfig, images_root: str = "") -> tuple[RunConfig, RunImages | None]:

@@ -5,6 +5,7 @@ drawn on, origin at its top-left corner.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -35,7 +36,7 @@ def show_scene(
     truths: Iterable = (),
     vmax: float = 255.0,
     interpolation: str = "nearest",
-    colors: Sequence | None = None,
+    colors: np.ndarray | None = None,
 ) -> None:
     """Draws a picture or a heatmap, with marks.
 
@@ -47,7 +48,7 @@ def show_scene(
         vmax: the value that is shown white.
         interpolation: Matplotlib's; "antialiased" keeps outlines of one pixel whole where the
             picture is drawn smaller than it is.
-        colors: of named keypoints, one each, see `keypoint_colors`; points and truths are then
+        colors: [K, 4] of named keypoints, see `keypoint_colors`; points and truths are then
             in their order.
     """
     height, width = image.shape[:2]
@@ -112,10 +113,10 @@ def add_key(figure: Figure, names: Sequence[str], loc: str = "outside lower cent
         for name, color in zip(names, keypoint_colors(len(names)), strict=True)
     ]
     handles.append(Line2D([], [], label=_LABEL, linestyle="none", color="0.4", **NAMED_TRUTH))
-    legend = figure.legend(
-        handles=handles, loc=loc, ncols=_key_columns(names, figure.get_figwidth()), frameon=False,
-        fontsize=8, handletextpad=0.1, columnspacing=1.0, borderpad=0.2, markerscale=1.5,
-    )  # fmt: skip
+    columns = _key_columns(names, figure.get_figwidth())
+    how: dict[str, Any] = {"loc": loc, "frameon": False, "fontsize": 8, "markerscale": 1.5}
+    how |= {"handletextpad": 0.1, "columnspacing": 1.0, "borderpad": 0.2}
+    legend = figure.legend(handles=handles, ncols=columns, **how)
     for text in legend.get_texts():
         text.set_parse_math(False)
 

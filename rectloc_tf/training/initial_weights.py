@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from rectloc_tf.config import RunConfig
+from rectloc_tf.digests import as_digest, is_digest
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.registry import HEADS
 from rectloc_tf.results.rundir import RunFolder
 
 Weights = list[np.ndarray]
-_PREFIX = "sha256:"
 
 
 def digest(weights: Sequence[np.ndarray]) -> str:
@@ -26,12 +26,7 @@ def digest(weights: Sequence[np.ndarray]) -> str:
     for array in weights:
         found.update(f"{array.dtype.str}{array.shape}".encode())
         found.update(np.ascontiguousarray(array).tobytes())
-    return f"{_PREFIX}{found.hexdigest()[:32]}"
-
-
-def is_digest(init_from: str) -> bool:
-    """Whether this is what `digest` makes, and no path."""
-    return init_from.startswith(_PREFIX)
+    return as_digest(found)
 
 
 def check(run: RunConfig, which: str) -> None:
