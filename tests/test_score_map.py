@@ -10,9 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rectloc_tf.config import STRIDES, HeadConfig, Keypoints, ModelConfig
-from rectloc_tf.heads.score_map import CHANNELS, MIN_DISTANCE
+from rectloc_tf.heads.score_map import MIN_DISTANCE
 from rectloc_tf.models import build_model, make_head
 from rectloc_tf.network.backbones import resnet_features
+from rectloc_tf.network.top_down import CHANNELS
 from rectloc_tf.registry import NAMED, RANKED, UNORDERED
 
 

@@ -14,27 +14,22 @@ two offset maps say where it is from there:
 The centre of cell (i, j) is stride (j + 0.5, i + 0.5) in working pixels. Points of one class share
 a map; a cell's offset then points to the nearest of them.
 
-The maps stand on a top-down path as in Lin et al., "Feature Pyramid Networks" (2017): 1 x 1
-convolutions of P5 and of each map down to the stride, added up with nearest-neighbour upsampling,
-then one 3 x 3 convolution, with `batch_norm` also batch normalisation, and a ReLU. Without the
-normalisation all its units may die where there is a keypoint: the maps then show one plateau there,
-the last layer's bias, and keypoints near each other cannot be told apart.
+The maps stand on a top-down path (`network.top_down`). Without its batch normalisation
+(`batch_norm`) all its units may die where there is a keypoint: the maps then show one plateau
+there, the last layer's bias, and keypoints near each other cannot be told apart.
 """
 
 import math
 
-import keras
 import tensorflow as tf
-from keras import layers
 
 from rectloc_tf.geometry import cell_centers
 from rectloc_tf.heads.head import Head, Points
 from rectloc_tf.heads.losses import huber
 from rectloc_tf.heads.peaks import Peaks
-from rectloc_tf.network.layers import LAYOUT, FusedBatchNormalization
+from rectloc_tf.network.top_down import conv, top_down
 from rectloc_tf.registry import UNORDERED
 
-CHANNELS = 64  # of the top-down path
 MIN_DISTANCE = 10.0  # nearest that two detections may be, px of 224
 
 
@@ -60,34 +55,11 @@ class ScoreMap(Head):
 
     def outputs(self, features, dtype):
         """The path in the backbone's precision, the maps in float32."""
-        finest = int(math.log2(self.config.stride))
-        x = self._conv(CHANNELS, 1, dtype, "lateral_P5")(features["P5"])
-        for level in range(4, finest - 1, -1):
-            finer = features[f"P{level}"]
-            lateral = self._conv(CHANNELS, 1, dtype, f"lateral_P{level}")(finer)
-            up = layers.UpSampling2D(data_format=LAYOUT, dtype=dtype, name=f"up_P{level}")(x)
-            # A map of odd size came from one that was rounded up.
-            rows, columns = (up.shape[axis] - finer.shape[axis] for axis in (1, 2))
-            up = layers.Cropping2D(
-                ((0, rows), (0, columns)), data_format=LAYOUT, dtype=dtype, name=f"crop_P{level}"
-            )(up)
-            x = layers.Add(dtype=dtype, name=f"add_P{level}")([up, lateral])
-        if self.config.batch_norm:  # named so that inference folds them, see `serving.inference`
-            x = self._conv(CHANNELS, 3, dtype, "smooth_conv", use_bias=False)(x)
-            x = FusedBatchNormalization(dtype=dtype, name="smooth_bn")(x)
-        else:
-            x = self._conv(CHANNELS, 3, dtype, "smooth")(x)
-        x = layers.Activation("relu", dtype=dtype, name="smooth_relu")(x)
+        x = top_down(features, self.config.stride, dtype, self.config.batch_norm)
         return {
-            "scores": self._conv(self._number, 1, "float32", "scores")(x),
-            "offsets": self._conv(2 * self._number, 1, "float32", "offsets")(x),
+            "scores": conv(x, self._number, 1, "float32", "scores"),
+            "offsets": conv(x, 2 * self._number, 1, "float32", "offsets"),
         }
-
-    def _conv(
-        self, filters: int, kernel_size: int, dtype: str, name: str, use_bias: bool = True
-    ) -> keras.layers.Layer:
-        how = {"padding": "same", "data_format": LAYOUT, "dtype": dtype, "use_bias": use_bias}
-        return layers.Conv2D(filters, kernel_size, **how, name=name)
 
     def _cells(self, count: int) -> tf.Tensor:
         """Coordinates of the centres of `count` cells, in working pixels."""
