@@ -147,6 +147,22 @@ HEADS: dict[str, HeadSpec] = {
         shaped_by=("stride", "batch_norm", "num_keypoints"),
         check=_disc_holds_a_cell,
     ),
+    "dsnt": HeadSpec(
+        "rectloc_tf.heads.dsnt:DSNT",
+        "expected coordinate (dsnt)",
+        {"epochs": 40, "batch_norm": True},
+        lambda head: ("stride", "regularizer_weight", "batch_norm"),
+        losses=("jensen_shannon", "kl_divergence"),
+        shaped_by=("stride", "batch_norm", "num_keypoints"),
+    ),
+    "simcc": HeadSpec(
+        "rectloc_tf.heads.simcc:SimCC",
+        "coordinate classes (simcc)",
+        {"epochs": 40, "batch_norm": True, "sigma": 2.5},
+        lambda head: ("stride", "sigma", "splitting", "batch_norm"),
+        losses=("kl_divergence", "jensen_shannon"),
+        shaped_by=("image_size", "stride", "splitting", "batch_norm", "num_keypoints"),
+    ),
 }
 
 SOURCES: dict[str, SourceSpec] = {
@@ -191,6 +207,8 @@ LOSSES: dict[str, str] = {
     "absolute_error": "rectloc_tf.heads.losses:absolute_error",
     "huber": "rectloc_tf.heads.losses:huber",
     "sigmoid_cross_entropy": "rectloc_tf.heads.losses:sigmoid_cross_entropy",
+    "jensen_shannon": "rectloc_tf.heads.losses:jensen_shannon",
+    "kl_divergence": "rectloc_tf.heads.losses:kl_divergence",
 }
 
 # The experiments, in the order in which they are made and shown: each has a module of its name in

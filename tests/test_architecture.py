@@ -14,7 +14,7 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 VERBS = ("train", "evaluate", "predict", "export", "check_labels", "benchmark")
 # Asking which head it is, whatever the name of what is asked.
 ASKS_WHICH_HEAD = re.compile(
-    r"""["'](xy|deconv|score_map)["']\s*(==|!=|\bin\b)|(==|!=)\s*["'](xy|deconv|score_map)["']"""
+    r"""["'](xy|deconv|score_map|dsnt|simcc)["']\s*(==|!=|\bin\b)|(==|!=)\s*["'](xy|deconv|score_map|dsnt|simcc)["']"""
     r"""|is_heatmap|\b(arch|\.name|head)\b\s*(==|!=|in)\s*[("']"""
 )
 

@@ -70,7 +70,6 @@ REFUSED_HEADS = [
     ("sigma", 0),
     ("sigma", 112.1),
     ("sigma", NAN),
-    ("sigma", None),
     ("stride", 2),
     ("stride", 4.0),
     ("stride", True),
@@ -176,6 +175,8 @@ RELEASED_FOR_ALL = {
     "stride": 4,
     "positive_weight": 20.0,
     "offset_weight": 0.3,
+    "regularizer_weight": 1.0,
+    "splitting": 2,
     "batch_norm": False,
     "domain": 1,
     "image_size": 224,
@@ -221,6 +222,21 @@ RELEASED = {
         "epochs": 40,
         "radius": 10.0,
     },
+    "dsnt": {
+        **RELEASED_FOR_ALL,
+        "arch": "dsnt",
+        "loss": "jensen_shannon",
+        "epochs": 40,
+        "batch_norm": True,
+    },
+    "simcc": {
+        **RELEASED_FOR_ALL,
+        "arch": "simcc",
+        "loss": "kl_divergence",
+        "epochs": 40,
+        "sigma": 2.5,
+        "batch_norm": True,
+    },
 }
 # As the first version named them.
 FOLDERS = [
@@ -247,6 +263,8 @@ OTHER = {
     "stride": 8,
     "positive_weight": 3.0,
     "offset_weight": 0.5,
+    "regularizer_weight": 0.5,
+    "splitting": 3,
     "batch_norm": {False: True, True: False},
     "domain": 2,
     "image_size": 112,
@@ -291,20 +309,24 @@ IMAGES = {
     "rotate", "zoom", "shift", "brightness", "contrast",
 }  # fmt: skip
 CELLS = {"stride", "positive_weight", "offset_weight", "batch_norm"}
+OTHERS = {*CELLS, "regularizer_weight", "splitting"}
 # What a run depends on, and the settings that it does not use.
 RUNS = {
-    "xy": ({"arch": "xy"}, {"target", "radius", "sigma", "peak", *CELLS, *IMAGES}),
-    "disc": ({"arch": "deconv", "target": "disc"}, {"units", "sigma", *CELLS, *IMAGES}),
-    "gaussian": ({"arch": "deconv", "target": "gaussian"}, {"units", "radius", *CELLS, *IMAGES}),
-    "cells": ({"arch": "cells"}, {"units", "target", "sigma", "peak", *IMAGES}),
+    "xy": ({"arch": "xy"}, {"target", "radius", "sigma", "peak", *OTHERS, *IMAGES}),
+    "disc": ({"arch": "deconv", "target": "disc"}, {"units", "sigma", *OTHERS, *IMAGES}),
+    "gaussian": ({"arch": "deconv", "target": "gaussian"}, {"units", "radius", *OTHERS, *IMAGES}),
+    "cells": (
+        {"arch": "cells"},
+        {"units", "target", "sigma", "peak", *OTHERS - CELLS, *IMAGES},
+    ),
     "elsewhere": (
         {"arch": "deconv", "source": "elsewhere"},
-        {"units", "sigma", *CELLS, *SCENES, *IMAGES},
+        {"units", "sigma", *OTHERS, *SCENES, *IMAGES},
     ),
     "images": (
         {"arch": "xy", "source": "images", "data": "sha256:45"},
         {
-            "target", "radius", "sigma", "peak", *CELLS, *SCENES, "num_images", "epochs",
+            "target", "radius", "sigma", "peak", *OTHERS, *SCENES, "num_images", "epochs",
             "validate_every",
         },
     ),

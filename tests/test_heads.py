@@ -31,12 +31,16 @@ class Facts(NamedTuple):
         of_answer: outputs or their gradients, n -> those that answer the n-th of C answers.
         nothing: targets, a number for each answer [B, C] -> outputs that answer nothing. If
             there are many such, the numbers choose among them, and the loss is convex in them.
+        least: how far above 0 the loss of perfect outputs may be, and how far below that of any.
+        confidence: of a perfect answer, and how far from that it may be.
     """
 
     perfect: Callable[[dict], Any]
     bound: float
     of_answer: Callable[[Any, int], list]
     nothing: Callable[[dict, np.ndarray], Any] | None = None
+    least: float = 1e-6
+    confidence: tuple[float, float] = (1.0, 1e-6)
 
 
 def score_map_outputs(targets):
@@ -49,6 +53,12 @@ def constant_scores(targets, logits):
     """The same score all over a map, and no offsets."""
     zeros = tf.nest.map_structure(tf.zeros_like, score_map_outputs(targets))
     return zeros | {"scores": zeros["scores"] + np.float32(logits)[:, None, None]}
+
+
+def map_logits(targets):
+    """Of maps whose softmax is the target's: [B, 16, 16, N]."""
+    log_map = targets["log_map"]
+    return tf.transpose(tf.reshape(log_map, [*log_map.shape[:2], 16, 16]), [0, 2, 3, 1])
 
 
 FACTS = {
@@ -65,6 +75,26 @@ FACTS = {
         1e-3,
         lambda x, n: [x["scores"][..., n], x["offsets"][..., 2 * n : 2 * n + 2]],
         constant_scores,
+    ),
+    # Gaussians of one cell that are cut off at the edges, where the points keep 1.75 cells away:
+    # their mean is moved, and what it loses to the distance is 1/8 of a cell.
+    "dsnt": Facts(
+        map_logits,
+        0.75,
+        lambda x, n: [x[..., n]],
+        lambda targets, numbers: map_logits(targets) * 0 + np.float32(numbers)[:, None, None],
+        least=0.02,
+        confidence=(0.98, 0.02),
+    ),
+    # Bins of half a pixel.
+    "simcc": Facts(
+        lambda targets: {axis: targets[f"log_{axis}"] for axis in "xy"},
+        0.36,
+        lambda x, n: [x["x"][:, n], x["y"][:, n]],
+        lambda targets, numbers: {
+            axis: targets[f"log_{axis}"] * 0 + np.float32(numbers)[..., None] for axis in "xy"
+        },
+        confidence=(0.998, 0.002),
     ),
 }
 
@@ -160,7 +190,8 @@ def test_decoding_perfect_outputs_gives_the_points(name, kind):
         assert errors.max() < FACTS[name].bound
         if found.confidence is not None:
             assert found.confidence.shape == found.xy.shape[:2]
-            np.testing.assert_allclose(found.confidence, 1, atol=1e-6)
+            expected, tolerance = FACTS[name].confidence
+            np.testing.assert_allclose(found.confidence, expected, atol=tolerance)
 
     check()
 
@@ -227,11 +258,12 @@ def test_the_loss_is_least_at_the_truth(name, kind):
         targets = targets_of(head, some_points(count))
         truth = perfect(head, targets)
         least = head.loss(truth, targets).numpy()
-        np.testing.assert_allclose(least, 0, atol=1e-6)
+        slack = FACTS[name].least
+        np.testing.assert_allclose(least, 0, atol=slack)
         for scale in (1e-2, 1.0, 10.0, 100.0):
             for _ in range(5):
                 moved = head.loss(noise(truth, rng, scale), targets).numpy()
-                assert (moved >= least - 1e-6).all()
+                assert (moved >= least - slack).all()
                 assert scale < 100 or (moved > 1e-3).all()
 
 
@@ -304,7 +336,7 @@ def test_asked_for_fewer_keypoints_a_head_answers_the_first(name, kind):
     assert part.losses(outputs, few).shape == (BATCH, 1)
     if targets["mask"].shape[1] > 1:
         every = whole.losses(outputs, targets)
-        np.testing.assert_allclose(part.losses(outputs, few), every[:, :1], rtol=1e-5)
+        np.testing.assert_allclose(part.losses(outputs, few), every[:, :1], rtol=1e-5, atol=1e-7)
         if whole.can_be_empty:
             empty = whole.empty_losses(targets)[:, :1]
             np.testing.assert_allclose(part.empty_losses(few), empty, rtol=1e-5)

@@ -12,6 +12,7 @@ from rectloc_tf.config import RunConfig
 from rectloc_tf.geometry import working_to_frame
 from rectloc_tf.models import build_run_model
 from rectloc_tf.network.layers import FusedBatchNormalization
+from rectloc_tf.registry import HEADS
 from rectloc_tf.serving.inference import (
     fold_batch_normalization,
     make_answers,
@@ -51,6 +52,8 @@ def relative_error(ours, theirs):
         ("xy", 3, 34, {}),
         ("score_map", 1, 18, {}),
         ("score_map", 1, 18, {"batch_norm": True}),
+        ("dsnt", 1, 18, {}),
+        ("simcc", 3, 34, {}),
     ],
 )
 def test_folding_changes_nothing_but_rounding(arch, channels, depth, config):
@@ -106,7 +109,7 @@ def test_a_convolution_that_something_else_uses_is_not_folded():
 
 @pytest.mark.parametrize(
     ("arch", "precision"),
-    [(head, "float32") for head in ("xy", "deconv", "score_map")] + [("deconv", "mixed_bfloat16")],
+    [(head, "float32") for head in HEADS] + [("deconv", "mixed_bfloat16")],
 )
 def test_an_empty_batch_has_empty_answers(arch, precision):
     images, encoded = make_answers(*small_network(arch, precision=precision))
@@ -124,7 +127,7 @@ def test_an_empty_batch_has_empty_answers(arch, precision):
 NUM_TESTED = 300
 
 
-@pytest.fixture(scope="module", params=["xy", "deconv", "score_map"])
+@pytest.fixture(scope="module", params=[*HEADS])
 def trained(request):
     """A network after 60 steps, float32, its head, and the scenes that it is tested on."""
     keras.utils.set_random_seed(0)

@@ -134,6 +134,8 @@ OUTPUTS = {
         "scores": (BATCH, 16, 16, k),
         "offsets": (BATCH, 16, 16, 2 * k),
     },
+    "dsnt": lambda k, kind: (BATCH, 16, 16, k),
+    "simcc": lambda k, kind: dict.fromkeys("xy", (BATCH, k, 2 * SIZE)),
 }
 
 

@@ -8,6 +8,7 @@ from rectloc_tf.settings import (
     Number,
     OneOf,
     Switch,
+    Whole,
     part_of,
     require,
     setting,
@@ -37,7 +38,7 @@ class HeadConfig:
     )
     target: str = setting(OneOf(TARGETS), "disc", "Shape of the heatmap's blobs.")
     radius: float = setting(_LENGTH, FILLED_IN, "Radius of the disc, px of 224.", by_head=7.0)
-    sigma: float = setting(_LENGTH, 5.0, "Sigma of the Gaussian, px of 224.")
+    sigma: float = setting(_LENGTH, FILLED_IN, "Sigma of the Gaussian, px of 224.", by_head=5.0)
     peak: float = setting(Number(), 255.0, "Value of the targets' brightest blob.", later=True)
     stride: int = setting(
         OneOf(STRIDES), 4, "Working pixels from cell to cell: 4, 8, 16 or 32.", later=True
@@ -46,6 +47,10 @@ class HeadConfig:
         _WEIGHT, 20.0, "Weight of a cell inside the disc; others have 1.", later=True
     )
     offset_weight: float = setting(_WEIGHT, 0.3, "Weight of the offsets' loss.", later=True)
+    regularizer_weight: float = setting(
+        _WEIGHT, 1.0, "Weight of the divergence of the map from a Gaussian.", later=True
+    )
+    splitting: int = setting(Whole(1, 8), 2, "Bins of a working pixel.", later=True)
     batch_norm: bool = setting(
         Switch(), FILLED_IN, "Batch normalisation in its last hidden layer, whose units "
         "may die without it.", by_head=False, later=True,

@@ -7,6 +7,8 @@ be finite everywhere. `registry.LOSSES` lists those that `--loss` may name.
 
 import tensorflow as tf
 
+from rectloc_tf.heads.distributions import jensen_shannon_terms, kl_terms
+
 
 def squared_error(outputs: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """(outputs - targets)^2, in the square of the targets' unit."""
@@ -32,6 +34,18 @@ def sigmoid_cross_entropy(outputs: tf.Tensor, targets: tf.Tensor, mask: tf.Tenso
     _require_same_shape(outputs, targets)
     logits = tf.cast(outputs, tf.float32)
     return tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits) * mask
+
+
+def jensen_shannon(outputs: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Terms of the Jensen-Shannon divergence, in nats; both are logarithms of probabilities."""
+    _require_same_shape(outputs, targets)
+    return jensen_shannon_terms(tf.cast(outputs, tf.float32), targets) * mask
+
+
+def kl_divergence(outputs: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Terms t log(t / p) of the Kullback-Leibler divergence, in nats; both are logarithms."""
+    _require_same_shape(outputs, targets)
+    return kl_terms(targets, tf.cast(outputs, tf.float32)) * mask
 
 
 def _require_same_shape(outputs: tf.Tensor, targets: tf.Tensor) -> None:
