@@ -195,7 +195,7 @@ SOURCES: dict[str, SourceSpec] = {
         "pipelines.labels.reading:read_run",
         {
             "augment": True, "batch_size": 16, "steps": 1500, "validate_steps": 250,
-            "schedule": "cosine", "batch_norm": True,
+            "schedule": "cosine", "batch_norm": True, "offset_weight": 1.0,
         },
         ("num_images",),
         "letterbox",

@@ -46,7 +46,9 @@ class HeadConfig:
     positive_weight: float = setting(
         _WEIGHT, 20.0, "Weight of a cell inside the disc; others have 1.", later=True
     )
-    offset_weight: float = setting(_WEIGHT, 0.3, "Weight of the offsets' loss.", later=True)
+    offset_weight: float = setting(
+        _WEIGHT, FILLED_IN, "Weight of the offsets' loss.", by_head=0.3, later=True
+    )
     regularizer_weight: float = setting(
         _WEIGHT, 1.0, "Weight of the divergence of the map from a Gaussian.", later=True
     )
