@@ -11,6 +11,9 @@ from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.results.drawing import add_key, key_height, keypoint_colors, show_scene
 from rectloc_tf.results.output_files import SOFTWARE, atomic_path, fit_name, is_foreign
 
+_DPI = 100
+_WHOLE = 4000  # longest side in pixels that is drawn pixel for pixel
+
 
 def overlay_paths(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     """The overlay of each picture, one to one.
@@ -64,7 +67,9 @@ def draw_overlay(
             picture says which.
     """
     height, width = image.shape[:2]
-    scale = max(4.0 / max(height, width), 1 / 200)
+    side = max(height, width)
+    # Pixel for pixel where it fits on a screen, small ones larger, very large ones half as large.
+    scale = max(4.0 / side, 1 / _DPI if side <= _WHOLE else 0.5 / _DPI)
     wide, tall = max(width * scale, 1), max(height * scale, 1)
     key = key_height(names, wide) if names else 0.0
     figure = Figure(figsize=(wide, tall + key))
@@ -100,6 +105,6 @@ def write_overlay(
     with atomic_path(path) as temporary:
         try:
             figure = draw_overlay(image, points, heatmap, truths, names)
-            figure.savefig(temporary, dpi=100, metadata={"Software": SOFTWARE})
+            figure.savefig(temporary, dpi=_DPI, metadata={"Software": SOFTWARE})
         except (ValueError, MemoryError) as error:  # as of pictures of 1 x 60,000 pixels
             raise UserError(f"{path}: cannot be drawn ({error})") from error
