@@ -107,6 +107,8 @@ def _disc_holds_a_cell(run: Any) -> None:
 def _can_be_drawn_and_answered(run: Any) -> None:
     """Refuses sides that leave no scenes, and points without an order for heads that need one."""
     run.check_sides()
+    if run.withheld and run.augment:
+        raise ConfigError("--withheld: --augment would show what is withheld; leave one out")
     if run.labels == UNORDERED and UNORDERED not in HEADS[run.arch].points:
         able = " or ".join(f"--arch={n}" for n, spec in HEADS.items() if UNORDERED in spec.points)
         why = f"--arch={run.arch} cannot answer points without an order"
@@ -169,7 +171,7 @@ SOURCES: dict[str, SourceSpec] = {
     "scenes": SourceSpec(
         "pipelines.scenes.source:Scenes",
         lambda run: f"d{run.domain}",
-        ("data_seed", "domain", "min_side", "max_side", "solid", "labels"),
+        ("data_seed", "domain", "min_side", "max_side", "solid", "labels", "withheld"),
         Words(
             image="scene",
             set="domain",

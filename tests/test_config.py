@@ -185,6 +185,7 @@ RELEASED_FOR_ALL = {
     "solid": False,
     "labels": "largest",
     "data_seed": 0,
+    "withheld": False,
     "source": "scenes",
     "depth": 18,
     "num_images": 10_000,
@@ -273,6 +274,7 @@ OTHER = {
     "solid": True,
     "labels": "all",
     "data_seed": 1,
+    "withheld": True,
     "source": {"scenes": "elsewhere", "elsewhere": "nowhere", "images": "elsewhere"},
     "depth": 34,
     "num_images": 1000,
@@ -303,7 +305,7 @@ OTHER = {
 }
 FIELDS = settings_of(RunConfig)
 LATER = [name for name, found in FIELDS.items() if found.later]
-SCENES = {"domain", "min_side", "max_side", "solid", "labels", "data_seed"}
+SCENES = {"domain", "min_side", "max_side", "solid", "labels", "data_seed", "withheld"}
 IMAGES = {
     "data", "keypoints", "individual", "split_by", "fold", "split_sizes", "channels", "swap",
     "rotate", "zoom", "shift", "brightness", "contrast",

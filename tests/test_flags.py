@@ -95,6 +95,7 @@ def test_what_is_typed_reaches_its_field():
         "splitting": 4, "batch_norm": False, "domain": 3,
         "image_size": 112,
         "min_side": 12, "max_side": 100, "solid": True, "labels": "all", "data_seed": 4,
+        "withheld": False,
         "source": "images", "depth": 34, "num_images": 50, "augment": True, "batch_size": 8,
         "learning_rate": 0.5, "schedule": "constant", "epochs": 6, "validate_every": 2, "seed": 5,
         "precision": "float32", "init_from": "runs/other", "data": "a.csv",

@@ -108,3 +108,27 @@ def test_a_range_that_cannot_be_drawn_from_is_refused_at_once():
     narrow = make_source(_run(image_size=224, domain=10, min_side=10, max_side=13))
     with pytest.raises(ConfigError, match="--min_side=10 --max_side=13: 10 rectangles "):
         narrow.check()
+
+
+def test_a_quarter_that_is_withheld_is_in_tests_alone():
+    """Training and validation images with their label there are turned; all others are the same."""
+    size = 64
+    plain, source = (make_source(_run(withheld=withheld)) for withheld in (False, True))
+    for split in SPLITS:
+        indices = tf.constant([*source.indices(split)][:400], tf.int64)
+        before, after = (s.draw(s.take(indices)) for s in (plain, source))
+        there = (before["points"].numpy()[:, 0] > size / 2).all(axis=-1)
+        assert 0.15 < there.mean() < 0.35
+        images, turned = before["images"].numpy(), after["images"].numpy()
+        if split == "test":
+            np.testing.assert_array_equal(turned, images)
+            continue
+        assert not (after["points"].numpy()[:, 0] > size / 2).all(axis=-1).any()
+        np.testing.assert_array_equal(turned[~there], images[~there])
+        np.testing.assert_array_equal(turned[there], images[there][:, ::-1, ::-1])
+        np.testing.assert_allclose(after["points"].numpy()[there], size - before["points"][there])
+
+
+def test_what_is_withheld_is_not_shown_by_augmentation():
+    with pytest.raises(ConfigError, match="--withheld: --augment would show what is withheld"):
+        _run(withheld=True, augment=True)

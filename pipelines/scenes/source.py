@@ -6,10 +6,25 @@ import tensorflow as tf
 
 from pipelines.scenes.render import render_graph, render_opencv
 from pipelines.scenes.sampling import scene_table
-from pipelines.scenes.symmetries import draw_symmetries, transform_rectangles
+from pipelines.scenes.symmetries import HALF_TURN, draw_symmetries, transform_rectangles
 from pipelines.source import Source
 from rectloc_tf.config import RunConfig
+from rectloc_tf.config.scenes import TEST_START
 from rectloc_tf.geometry import centers, working_to_frame
+
+
+def is_withheld(rectangles, image_size: int):
+    """Whether the largest one's centre is in the lower right quarter.
+
+    Args:
+        rectangles: int32 [B, n, 4], largest first, in working pixels; a tensor or an array.
+        image_size: working size S.
+
+    Returns:
+        bool [B].
+    """
+    x0, y0, x1, y1 = (rectangles[:, 0, corner] for corner in range(4))
+    return (x0 + x1 > image_size) & (y0 + y1 > image_size)
 
 
 class Scenes(Source):
@@ -43,6 +58,10 @@ class Scenes(Source):
     def take(self, indices):
         """`index` and `rectangles`."""
         rectangles = tf.gather(tf.constant(scene_table(self.config)), indices)
+        if self.config.withheld:
+            turned = (indices < TEST_START) & is_withheld(rectangles, self.image_size)
+            symmetries = tf.where(turned, HALF_TURN, 0)
+            rectangles = transform_rectangles(rectangles, symmetries, self.image_size)
         return {"index": indices, "rectangles": rectangles}
 
     def augment(self, batch, places, words, count):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from pipelines.shuffling import index_shuffle
 
 NUM_SYMMETRIES = 8
+HALF_TURN = 3  # mirrored along both axes
 
 
 def draw_symmetries(places: tf.Tensor, words: tf.Tensor, count: int) -> tf.Tensor:

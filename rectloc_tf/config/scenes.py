@@ -32,6 +32,12 @@ class SceneConfig:
         "Which rectangles are labelled; unordered: all, as points of one class.",
     )  # fmt: skip
     data_seed: int = setting(SEED, 0, "Seed of the scenes (not of the training).")
+    withheld: bool = setting(
+        Switch(), False,
+        "Turn training and validation images by 180 degrees where the largest rectangle's centre "
+        "is in the lower right quarter, so that none is shown there; test images are as ever.",
+        later=True,
+    )  # fmt: skip
 
     def __post_init__(self):
         validate(self)
