@@ -13,15 +13,17 @@ class Runs:
 
     Args:
         summary, runs, results_dir: as `draw`.
+        kind: the column of the summary's rows that tells heads apart.
     """
 
-    def __init__(self, summary: dict, runs: dict, results_dir: Path):
+    def __init__(self, summary: dict, runs: dict, results_dir: Path, kind: str = "arch"):
         self._summary, self._runs, self._results_dir = summary, runs, results_dir
+        self._kind = kind
 
     def rows(self, arch: str, variant: str) -> list[dict]:
         """The rows of every seed."""
         rows = self._summary["rows"]
-        return [row for row in rows if (row["arch"], row["variant"]) == (arch, variant)]
+        return [row for row in rows if (row[self._kind], row["variant"]) == (arch, variant)]
 
     def has(self, *groups: tuple[str, str]) -> bool:
         """Whether there is a run of each of some heads and variants."""

@@ -227,6 +227,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "more_labels": (),
     "target_density": (),
     "find_all": ("domains",),
+    "heads": (),
     "collapse": (),
 }
 

@@ -15,6 +15,7 @@ from rectloc_tf.experiments import (
     data_efficiency,
     find_all,
     headline,
+    heads,
     hyperparameter_sweep,
     more_labels,
     multiple_locations,
@@ -77,8 +78,8 @@ def test_headline_trains_three_heads_each_way_with_every_seed():
     assert improved == {("xy", 40), ("deconv", 100), ("score_map", 40)}
     assert {(r.arch, r.radius) for r in runs} == {("xy", 7), ("deconv", 7), ("score_map", 10)}
     plain = [(r.arch, r.seed, r.epochs) for r in runs if not r.augment]
-    heads = sorted(headline.HEADS)
-    assert sorted(plain) == [(a, s, e) for a in heads for s in (0, 1) for e in (5, 12)]
+    every = sorted(headline.HEADS)
+    assert sorted(plain) == [(a, s, e) for a in every for s in (0, 1) for e in (5, 12)]
     alike = dataclasses.replace(SETTINGS, epochs=7, plain_epochs=None, short_epochs=None)
     made = [(r.epochs, r.augment) for r in _runs(headline, alike) if r.units == "pixels"]
     assert made == 2 * (3 * [(7, False)] + 3 * [(7, True)])
@@ -286,20 +287,44 @@ def test_the_list_names_every_experiment_that_there_is():
 
 def test_experiments_name_the_heads_that_they_compare(monkeypatch):
     compared = {"headline": {*headline.HEADS}, "find_all": {*find_all.HEADS}}
+    compared["heads"] = {fields["arch"] for fields in heads.KINDS.values()}
     compared["data_efficiency"] = {*data_efficiency.HEADS}
     compared["collapse"] = {fields["arch"] for fields in collapse.VARIANTS.values()}
     monkeypatch.setitem(registry.HEADS, "new", registry.HEADS["xy"])
     for experiment in EXPERIMENTS:
-        heads = {task.run.arch for task in experiment.plan(SETTINGS)}
+        found = {task.run.arch for task in experiment.plan(SETTINGS)}
         usual = ({"xy", "deconv"}, {"deconv"}, set())
-        assert heads in (usual, (compared.get(experiment.name),))[experiment.name in compared]
+        assert found in (usual, (compared.get(experiment.name),))[experiment.name in compared]
+
+
+def test_heads_are_compared_on_equal_terms_with_and_without_a_quarter():
+    pairs = [*heads.runs(SETTINGS)]
+    assert {(about["who"], about["variant"], about["seed"]) for about, _ in pairs} == {
+        (who, variant, seed)
+        for who in heads.KINDS
+        for variant in ("plain", "withheld")
+        for seed in (0, 1)
+    }
+    assert {(r.epochs, r.augment, r.domain, r.labels, r.schedule) for _, r in pairs} == {
+        (12, False, 3, "largest", "constant")
+    }
+    assert all(r.withheld == (about["variant"] == "withheld") for about, r in pairs)
+    normalised = {about["who"] for about, r in pairs if r.batch_norm}
+    assert normalised == {heads.NORMALISED, "dsnt", "simcc"}
+    # The study has made some of them already.
+    plain = {
+        Task(r).name for about, r in headline.all_runs(SETTINGS) if about["variant"] == "plain"
+    }
+    shared = [about["who"] for about, r in pairs if Task(r).name in plain]
+    assert shared == 2 * ["xy", "deconv", "score_map"]
+    assert {t.answered for t in heads.EXPERIMENT.plan(SETTINGS)} == {(3,)}
 
 
 def test_find_all_trains_on_points_of_one_class_and_looks_for_them_in_every_domain():
     tasks = find_all.EXPERIMENT.plan(SETTINGS)
     described = [(t.run.arch, t.run.domain, t.run.seed) for t in tasks]
-    heads = ("deconv", "score_map", "score_map")
-    assert described == [(a, 3, s) for s in (0, 1) for a in heads]
+    three = ("deconv", "score_map", "score_map")
+    assert described == [(a, 3, s) for s in (0, 1) for a in three]
     assert {(t.run.labels, t.run.augment, t.run.epochs) for t in tasks} == {("unordered", True, 5)}
     settings = [(t.run.batch_size, t.run.positive_weight) for t in tasks[:3]]
     assert settings == [(64, 20.0), (64, 20.0), (16, 1.0)]

@@ -1,0 +1,187 @@
+"""Five heads on equal terms, and what they know of places that they were not shown."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter
+
+from figures import style
+from figures.answered import stacked
+from figures.headline_choice import chosen_of
+from figures.headline_runs import Runs
+from figures.noise import match_sigma
+from rectloc_tf.experiments.heads import KINDS, VARIANTS
+from rectloc_tf.geometry import FRAME, centers
+from rectloc_tf.results.drawing import new_figure
+from rectloc_tf.results.intervals import Interval, bootstrap
+from rectloc_tf.results.metrics import PICK_RADIUS
+
+CELLS = 7  # of the maps of errors, along each side
+FEWEST = 3  # images of a cell that is shown
+LIMITS = (0.5, 100.0)  # of the maps' colours, px
+
+
+def _runs(summary: dict, runs: dict, results_dir: Path) -> Runs:
+    return Runs(summary, runs, results_dir, kind="who")
+
+
+def _made(runs: Runs, variant: str) -> list[str]:
+    """The kinds of head that have runs, in order."""
+    return [who for who in KINDS if runs.has((who, variant))]
+
+
+def title_of(who: str) -> str:
+    """As in tables."""
+    arch, _, more = who.partition(", ")
+    title = style.HEADS[arch].title
+    return f"{title}, {more}" if more else title
+
+
+def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
+    """Errors and choices of each head, and errors by place."""
+    made = _runs(summary, runs, results_dir)
+    if not _made(made, "plain"):
+        return {}
+    figures = {"": _draw_errors(made)}
+    if _made(made, "withheld"):
+        figures["_places"] = _draw_places(made)
+    return figures
+
+
+def _draw_errors(made: Runs) -> Figure:
+    figure = new_figure(style.WIDTH, 3.9)
+    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    kinds = _made(made, "plain")
+    for place, who in enumerate(kinds):
+        head, line = style.HEADS[KINDS[who]["arch"]], "--" if ", " in who else "-"
+        errors = np.sort(made.errors(who, "plain"), axis=None)
+        shares = 100 * np.arange(1, len(errors) + 1) / len(errors)
+        left.plot(errors, shares, line, color=head.color, lw=1.6, label=title_of(who))
+        chosen = stacked(made.answers(who, "plain"), lambda a: a.chosen)
+        wrong, nowhere = 100 * (chosen > 0).mean(), 100 * (chosen < 0).mean()
+        named = {"label": "wrong"} if not place else {}
+        right.barh(place, wrong, color=style.PURPLE, **named)
+        named = {"label": "nowhere"} if not place else {}
+        right.barh(place, nowhere, left=wrong, color=style.GREY, **named)
+        text = f" right {100 - wrong - nowhere:.1f} %"
+        right.text(wrong + nowhere, place, text, va="center", fontsize=9)
+    left.axvline(PICK_RADIUS, color="black", lw=0.8)
+    left.set(xscale="log", xlim=(0.1, FRAME), ylim=(0, 101))
+    left.set(xlabel="error, px of 224 (logarithmic)", ylabel="images with at most this error, %")
+    left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    left.grid(alpha=0.3)
+    left.legend(loc="upper left", fontsize=8, frameon=False)
+    right.set_yticks(range(len(kinds)), [title_of(who) for who in kinds], fontsize=8)
+    right.invert_yaxis()
+    right.set(xlabel="images not answered right, %")
+    right.set_xlim(0, 1.6 * right.get_xlim()[1])
+    right.legend(loc="lower right", frameon=False, fontsize=9)
+    return figure
+
+
+def by_place(errors: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The median error of each cell of the image, float [CELLS, CELLS]; NaN of too few images.
+
+    Args:
+        errors: [S, N], of S runs, in px of 224.
+        places: [N, 2], the true points, in px of 224.
+    """
+    columns, rows = np.clip((places * CELLS / FRAME).astype(int), 0, CELLS - 1).T
+    found = np.full((CELLS, CELLS), np.nan)
+    for row, column in np.ndindex(CELLS, CELLS):
+        here = (rows == row) & (columns == column)
+        if here.sum() >= FEWEST:
+            found[row, column] = np.median(errors[:, here])
+    return found
+
+
+def _draw_places(made: Runs) -> Figure:
+    kinds = _made(made, "withheld")
+    figure = new_figure(style.WIDTH, 3.6)
+    axes = figure.subplots(len(VARIANTS), len(kinds), squeeze=False)
+    shown = None
+    for row, variant in zip(axes, VARIANTS, strict=True):
+        style.label_row(row[0], {"plain": "all shown", "withheld": "a quarter withheld"}[variant])
+        for axis, who in zip(row, kinds, strict=True):
+            axis.set(xticks=[], yticks=[])
+            if not made.has((who, variant)):
+                continue
+            truths = centers(made.answers(who, variant)[0].rectangles[:, 0])
+            image = by_place(made.errors(who, variant), truths)
+            how = {"cmap": "viridis_r", "norm": LogNorm(*LIMITS), "extent": (0, FRAME, FRAME, 0)}
+            shown = axis.imshow(image, **how)
+            if variant == "withheld":
+                quarter = Rectangle((FRAME / 2, FRAME / 2), FRAME / 2, FRAME / 2)
+                quarter.set(fill=False, edgecolor=style.ORANGE, linewidth=2)
+                axis.add_patch(quarter)
+    for axis, who in zip(axes[0], kinds, strict=True):
+        axis.set_title(title_of(who).replace(", ", ",\n").replace(" (", "\n("), fontsize=8)
+    if shown is not None:
+        bar = figure.colorbar(shown, ax=axes, shrink=0.8, label="median error, px of 224")
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    return figure
+
+
+def withheld_places(rectangles: np.ndarray) -> np.ndarray:
+    """Which scenes have their label in the withheld quarter: bool [N]; rectangles in px of 224."""
+    return (centers(rectangles[:, 0]) > FRAME / 2).all(axis=1)
+
+
+def _by_quarter(made: Runs, who: str) -> tuple[Interval, Interval, Interval] | None:
+    """Right in the three quarters shown, and in the one withheld; the median error in that."""
+    if not made.has((who, "withheld")):
+        return None
+    there = withheld_places(made.answers(who, "withheld")[0].rectangles)
+    right, errors = made.right(who, "withheld"), made.errors(who, "withheld")
+    medians = bootstrap(errors[:, there], "median")
+    return bootstrap(right[:, ~there]), bootstrap(right[:, there]), medians
+
+
+def table(summary: dict, runs: dict, results_dir: Path) -> str:
+    """A row for each head: all shown, and in the quarter that was withheld."""
+    made = _runs(summary, runs, results_dir)
+    lines = [
+        "| head | median px | mean px | right % | wrong % | nowhere % | median px where right "
+        "| sigma of the choice | a quarter withheld: right elsewhere % | right there % "
+        "| median px there |",
+        "|" + " --- |" * 11,
+    ]
+    for who in _made(made, "plain"):
+        right, wrong = made.right(who, "plain"), made.wrong(who, "plain")
+        cells = [
+            title_of(who),
+            style.interval(bootstrap(made.errors(who, "plain"), "median"), 2),
+            style.interval(bootstrap(made.errors(who, "plain")), 1),
+            style.interval(bootstrap(right), 1),
+            f"{wrong.mean():.1f}",
+            f"{100 - right.mean() - wrong.mean():.1f}",
+            f"{np.nanmedian(made.errors_where_right(who, 'plain')):.2f}",
+            style.interval(match_sigma(chosen_of(made.answers(who, "plain"))).interval, 3),
+        ]
+        quarters = _by_quarter(made, who)
+        digits = (1, 1, 1)
+        cells += (
+            [style.interval(found, d) for found, d in zip(quarters, digits, strict=True)]
+            if quarters
+            else ["–"] * 3
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
+    """Of each head: right, median error, and right in the withheld quarter."""
+    made, found = _runs(summary, runs, results_dir), {}
+    for who in KINDS:
+        key = who.replace(", ", "_")
+        found[f"{key}_right"] = style.interval(bootstrap(made.right(who, "plain")), 1, " %")
+        found[f"{key}_median"] = style.interval(bootstrap(made.errors(who, "plain"), "median"), 2)
+        quarters = _by_quarter(made, who)
+        if quarters:
+            found[f"{key}_shown"], found[f"{key}_withheld"], _ = (
+                style.interval(each, 1, " %") for each in quarters
+            )
+    return found
