@@ -127,7 +127,8 @@ def _draw_places(made: Runs) -> Figure:
 
 def withheld_places(rectangles: np.ndarray) -> np.ndarray:
     """Which scenes have their label in the withheld quarter: bool [N]; rectangles in px of 224."""
-    return (centers(rectangles[:, 0]) > FRAME / 2).all(axis=1)
+    x, y = centers(rectangles[:, 0]).T
+    return (x > FRAME / 2) & (y > FRAME / 2)
 
 
 def _by_quarter(made: Runs, who: str) -> tuple[Interval, Interval, Interval] | None:
