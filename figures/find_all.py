@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.maps import Peak, add_places_legend, find_peaks, show_places
+from rectloc_tf.experiments.find_all import HEADS, MOST
 from rectloc_tf.results.drawing import new_figure
 
 RADII = {"f1": "F1 within 16 px", "f1_5px": "F1 within 5 px"}
@@ -19,11 +20,11 @@ NEAR = 4  # working px around a detection in which its score is read off
 WHITE = {"deconv": 64.0, "score_map": 255.0}  # brightness that is shown white
 
 
-def _values(summary: dict, who: str, key: str) -> dict[int, list[float]]:
-    """Values of every seed by test domain."""
+def _values(summary: dict, who: str, key: str, trained: int = MOST) -> dict[int, list[float]]:
+    """Values of every seed by test domain, of networks trained on a number of rectangles."""
     found: dict[int, list[float]] = {}
     for row in summary["rows"]:
-        if row["who"] == who:
+        if (row["who"], row["trained"]) == (who, trained):
             found.setdefault(row["tested"], []).append(row[key])
     return dict(sorted(found.items()))
 
@@ -53,6 +54,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     if not summary["rows"]:
         return {}
     figures = {"": _draw_scores(summary), "_scenes": _draw_scenes(summary, runs, results_dir)}
+    figures["_trained"] = _draw_trained(summary)
     return {suffix: figure for suffix, figure in figures.items() if figure is not None}
 
 
@@ -85,12 +87,42 @@ def _draw_scores(summary: dict) -> Figure:
     return figure
 
 
+def _trained(summary: dict) -> list[int]:
+    """The numbers of rectangles that networks were trained on."""
+    return sorted({row["trained"] for row in summary["rows"]})
+
+
+def _draw_trained(summary: dict) -> Figure | None:
+    """F1 by the number of rectangles trained on; None if it is one number only."""
+    numbers = _trained(summary)
+    if len(numbers) < 2:
+        return None
+    figure = new_figure(style.WIDTH, 3.2)
+    axes = figure.subplots(1, len(HEADS), sharey=True)
+    for axis, who in zip(axes, HEADS, strict=True):
+        for number in numbers:
+            values = _values(summary, who, "f1", number)
+            low, high = ([f(v) for v in values.values()] for f in (min, max))
+            means = [np.mean(v) for v in values.values()]
+            color = style.shade((number - 1) / len(numbers))
+            axis.plot(list(values), means, "-o", color=color, label=f"trained on {number}")
+            axis.fill_between(list(values), low, high, color=color, alpha=0.2, linewidth=0)
+        axis.set_title(style.HEADS[who].title, fontsize=10)
+        axis.set_xlabel("rectangles in the test images", fontsize=9)
+        axis.set_xticks(summary["domains"])
+        axis.set_ylim(0, 1.02)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("F1 within 16 px")
+    axes[0].legend(loc="lower left", frameon=False, fontsize=9)
+    return figure
+
+
 def _draw_scenes(summary: dict, runs: dict, results_dir: Path) -> Figure | None:
     """The first test scene of each domain, a row for each head."""
     pictured = {}
     for row in summary["rows"]:
         pictures = runs[row["run"]]["pictures"]
-        if all(str(domain) in pictures for domain in summary["domains"]):
+        if row["trained"] == MOST and all(str(domain) in pictures for domain in summary["domains"]):
             pictured.setdefault(row["who"], (pictures, row["threshold"], row["arch"]))
     if not pictured:
         return None
@@ -133,6 +165,11 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
             values = _values(summary, who, key)
             cells = [style.spread(values.get(d, []), 3) for d in domains]
             lines.append([kind.title, name, *cells])
+    for number in _trained(summary):
+        for who in HEADS if number < MOST else ():
+            values = _values(summary, who, "f1", number)
+            cells = [style.spread(values.get(d, []), 3) for d in domains]
+            lines.append([f"{style.HEADS[who].title}, trained on {number}", RADII["f1"], *cells])
     for key, of_metric in TARGETS.items():
         targets = [f"≥ {of_metric[d]:.2f}" if d in of_metric else "" for d in domains]
         lines.append(["set before, for score_map", metrics[key], *targets])
@@ -160,6 +197,13 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
                 made[f"{arch}_{key}_{tested}"] = style.spread(values, 2)
         thresholds = [v for values in _values(summary, who, "threshold").values() for v in values]
         made[f"{arch}_threshold"] = style.spread(sorted(set(thresholds)), 0)
+    for number in _trained(summary):
+        for who in HEADS if number < MOST else ():
+            for key in ("precision", "recall"):
+                for tested, values in _values(summary, who, key, number).items():
+                    made[f"{who}_from_{number}_{key}_{tested}"] = style.percent(values, 0)
+            for tested, values in _values(summary, who, "f1", number).items():
+                made[f"{who}_from_{number}_f1_{tested}"] = style.spread(values, 2)
     every = reached(summary)
     made["targets"], made["reached"] = str(len(every)), str(sum(every.values()))
     run = runs[summary["rows"][0]["run"]]

@@ -8,10 +8,10 @@ from figures import find_all
 SHARP = "score_map, sharper"
 
 
-def _row(who, seed, tested, f1, f1_5px=0.9):
+def _row(who, seed, tested, f1, f1_5px=0.9, trained=3):
     arch = who.split(",")[0]
     return {
-        "run": "run", "who": who, "arch": arch, "trained": 3, "seed": seed, "tested": tested,
+        "run": "run", "who": who, "arch": arch, "trained": trained, "seed": seed, "tested": tested,
         "threshold": 20.0,
         "precision": 0.5, "recall": 0.25, "f1": f1, "f1_5px": f1_5px, "count_error": 0.5,
     }  # fmt: skip
@@ -55,3 +55,21 @@ def test_detections_are_those_with_enough_score():
     tile[40:44, 40:44] = 100
     peaks = find_all.scored(tile, [[25.5, 22.0], [41.0, 41.0], [5.0, 5.0]], 200)
     assert [tuple(peak) for peak in peaks] == [(25.5, 22.0, 250.0)]
+
+
+def test_networks_trained_on_fewer_have_lines_and_a_figure_of_their_own(summary, tmp_path):
+    fewer = [_row("deconv", 0, 3, 0.4, trained=1), _row("score_map", 0, 3, 0.6, trained=1)]
+    fewer += [_row("score_map", 0, 3, 0.8)]
+    summary["rows"] += fewer
+    lines = find_all.table(summary, {}, tmp_path).splitlines()[2:]
+    assert "| heatmap (deconv), trained on 1 | F1 within 16 px | 0.400 | – |" in lines
+    assert "| heatmap (deconv) | F1 within 16 px | 1.000 | – |" in lines
+    assert find_all.reached(summary)["f1", 5]  # those trained on three alone count
+    numbers = find_all.numbers(summary, {"run": {"epochs": 5}}, None)
+    assert numbers["score_map_from_1_f1_3"] == "0.60"
+    assert numbers["score_map_f1_3"] == "0.80"
+    figure = find_all._draw_trained(summary)
+    deconv, score_map = figure.axes
+    assert [line.get_ydata().tolist() for line in deconv.get_lines()] == [[0.4], [1.0]]
+    assert [line.get_ydata().tolist() for line in score_map.get_lines()] == [[0.6], [0.8]]
+    assert find_all._draw_trained({**summary, "rows": summary["rows"][:4]}) is None

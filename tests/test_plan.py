@@ -322,32 +322,36 @@ def test_heads_are_compared_on_equal_terms_with_and_without_a_quarter():
 
 def test_find_all_trains_on_points_of_one_class_and_looks_for_them_in_every_domain():
     tasks = find_all.EXPERIMENT.plan(SETTINGS)
-    described = [(t.run.arch, t.run.domain, t.run.seed) for t in tasks]
-    three = ("deconv", "score_map", "score_map")
-    assert described == [(a, 3, s) for s in (0, 1) for a in three]
+    described = [(t.run.arch, t.run.domain, t.run.batch_size, t.run.seed) for t in tasks]
+    each = [("deconv", 3, 64), ("score_map", 3, 64), ("score_map", 3, 16)]
+    each += [("deconv", 2, 64), ("score_map", 2, 64), ("deconv", 1, 64), ("score_map", 1, 64)]
+    assert described == [(*run, seed) for seed in (0, 1) for run in each]
     assert {(t.run.labels, t.run.augment, t.run.epochs) for t in tasks} == {("unordered", True, 5)}
-    settings = [(t.run.batch_size, t.run.positive_weight) for t in tasks[:3]]
-    assert settings == [(64, 20.0), (64, 20.0), (16, 1.0)]
+    assert {(t.run.batch_size, t.run.positive_weight) for t in tasks} == {(64, 20.0), (16, 1.0)}
     assert {t.detected for t in tasks} == {(1, 2, 3, 4, 5)}
-    assert [t.pictured for t in tasks] == [(1, 2, 3, 4, 5)] * 3 + [()] * 3
+    assert [t.pictured for t in tasks] == [(1, 2, 3, 4, 5)] * 3 + [()] * 11
 
 
 def test_detections_are_summed_up_by_head_trained_and_tested():
-    summaries, scores = {}, iter((0.5, 0.6, 0.1, 0.7, 0.9, 0.3))
+    scores = iter((0.5, 0.6, 0.1, 0.2, 0.2, 0.4, 0.4, 0.7, 0.9, 0.3, 0.2, 0.2, 0.4, 0.4))
+    summaries = {}
     for _, run in find_all.runs(SETTINGS):
         score = next(scores)
         found = dict.fromkeys(("precision", "recall", "f1", "f1_5px", "count_error"), score)
         detections = {"threshold": 100.0, "domains": {"3": found}}
         summaries[Task(run).name] = {"detections": detections}
     summary = find_all.EXPERIMENT.summarise(SETTINGS, summaries)
-    assert len(summary["rows"]) == 6
+    assert len(summary["rows"]) == 14
     assert summary["rows"][0]["threshold"] == 100
-    deconv = summary["deconv"]["3"]["3"]  # seeds 0 and 1: the first and fourth run
+    deconv = summary["deconv"]["3"]["3"]  # seeds 0 and 1: the first and eighth run
     assert deconv["recall"] == pytest.approx(0.6)
     assert deconv["f1"] == pytest.approx({"mean": 0.6, "min": 0.5, "max": 0.7})
     score_map = summary["score_map"]["3"]["3"]
     assert score_map["f1_5px"] == pytest.approx({"mean": 0.75, "min": 0.6, "max": 0.9})
     assert summary["score_map"]["3"].keys() == {"3"}
+    assert summary["score_map"]["2"]["3"]["recall"] == pytest.approx(0.2)
+    assert summary["deconv"]["1"]["3"]["recall"] == pytest.approx(0.4)
+    assert summary["score_map, sharper"].keys() == {"3"}
     sharper = summary["score_map, sharper"]["3"]["3"]
     assert sharper["f1"] == pytest.approx({"mean": 0.2, "min": 0.1, "max": 0.3})
 
