@@ -228,6 +228,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "target_density": (),
     "find_all": ("domains",),
     "heads": (),
+    "decoders": (),
     "collapse": (),
 }
 

@@ -13,6 +13,7 @@ from rectloc_tf.experiments import (
     collapse,
     cross_domain,
     data_efficiency,
+    decoders,
     find_all,
     headline,
     heads,
@@ -288,6 +289,7 @@ def test_the_list_names_every_experiment_that_there_is():
 def test_experiments_name_the_heads_that_they_compare(monkeypatch):
     compared = {"headline": {*headline.HEADS}, "find_all": {*find_all.HEADS}}
     compared["heads"] = {fields["arch"] for fields in heads.KINDS.values()}
+    compared["decoders"] = {fields["arch"] for fields in decoders.KINDS.values()}
     compared["data_efficiency"] = {*data_efficiency.HEADS}
     compared["collapse"] = {fields["arch"] for fields in collapse.VARIANTS.values()}
     monkeypatch.setitem(registry.HEADS, "new", registry.HEADS["xy"])

@@ -91,6 +91,7 @@ ASKED = (
     "located",
     "detected",
     "answered",
+    "decoded",
 )  # what a task lists domains for
 
 
@@ -107,6 +108,7 @@ class Task:
         detected: test domains in which points of one class are (`--labels=unordered`).
         answered: test domains of which every answer is kept, of the best weights and of the
             final ones, with the final ones' metrics.
+        decoded: test domains whose maps are read by every decoder.
     """
 
     run: RunConfig
@@ -116,6 +118,7 @@ class Task:
     located: tuple[int, ...] = ()
     detected: tuple[int, ...] = ()
     answered: tuple[int, ...] = ()
+    decoded: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:

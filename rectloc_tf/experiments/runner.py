@@ -28,6 +28,7 @@ from rectloc_tf.heads.head import Head
 from rectloc_tf.models import load_model, run_head
 from rectloc_tf.processor import describe_machine
 from rectloc_tf.results.answers import read_answers, write_answers
+from rectloc_tf.results.decoding import measure_decoders
 from rectloc_tf.results.evaluation import Evaluator, detect, measure_locations
 from rectloc_tf.results.metrics import best_threshold, detection_metrics
 from rectloc_tf.results.pictures import Answer, answer_with, largest_errors, predict_scenes
@@ -173,6 +174,8 @@ class Study:
             self._locate(task, model, head, summary)
         if task.detected:
             self._detect(task, folder, summary)
+        if task.decoded:
+            self._decode(task, folder, summary)
         for domain in task.pictured:
             if str(domain) not in summary["pictures"]:
                 scenes = _predict(answer, _in_domain(run, domain), "test", NUM_PICTURED)
@@ -253,6 +256,15 @@ class Study:
                 pairs = zip(points, values, strict=True)
                 found = [p[v >= kept["threshold"]] for p, v in pairs]
                 kept["domains"][str(domain)] = detection_metrics(found, truths)
+
+    def _decode(self, task: Task, folder: RunFolder, summary: dict[str, Any]) -> None:
+        """Adds how finely each decoder reads the maps; final weights."""
+        kept = summary.setdefault("decoded", {})
+        for domain in task.decoded:
+            if str(domain) not in kept:
+                model, source = load_model(folder.final_model), _in_domain(task.run, domain)
+                asked = source, source.indices("test"), self._check_stop
+                kept[str(domain)] = measure_decoders(model, run_head(task.run), *asked)
 
     def _keep_pictures(self, name: str, pictured: dict[str, np.ndarray]) -> dict[str, Any]:
         """Writes the sheet `name`; returns what a summary says of it."""

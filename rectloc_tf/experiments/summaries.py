@@ -78,6 +78,7 @@ def held(summary: dict[str, Any], run: RunConfig) -> Task:
         "located": summary.get("locations", {}),
         "detected": summary.get("detections", {}).get("domains", {}),
         "answered": summary.get("final", {}).get("test", {}),
+        "decoded": summary.get("decoded", {}),
     }
     return Task(run, **{name: tuple(map(int, domains)) for name, domains in there.items()})
 

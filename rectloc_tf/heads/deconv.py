@@ -159,10 +159,10 @@ class Deconv(Head):
             distance, window = 2 * WINDOW, WINDOW
         return decode_peaks(self.maps(outputs), max_points, min_distance=distance, window=window)
 
-    def maps(self, outputs):
-        """The outputs themselves, in 0-255."""
+    def cell_maps(self, outputs):
+        """The outputs themselves, in 0-255, a cell for each working pixel."""
         maps, peak = self._asked(outputs), self.config.peak
-        return maps if peak == BRIGHTEST else maps * (BRIGHTEST / peak)
+        return maps if peak == BRIGHTEST else maps * (BRIGHTEST / peak), 1
 
     def _asked(self, outputs):
         """The maps of the keypoints that are asked for, the first."""

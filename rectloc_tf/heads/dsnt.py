@@ -79,14 +79,12 @@ class DSNT(Head):
         confidence = tf.reduce_sum(near * tf.nn.softmax(logits, axis=-1), axis=-1)
         return Points(places * self.config.stride, tf.minimum(confidence, 1.0))
 
-    def maps(self, outputs):
-        """Probabilities in relation to each map's greatest, cells as large as their stride."""
+    def cell_maps(self, outputs):
+        """Probabilities in relation to each map's greatest."""
         logits = self._asked(outputs)
         shown = 255 * tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True))
-        count, stride, size = self._count, self.config.stride, self.image_size
-        shown = tf.reshape(shown, [-1, len(self.keypoints.names), count, count])
-        shown = tf.repeat(tf.repeat(tf.transpose(shown, [0, 2, 3, 1]), stride, 1), stride, 2)
-        return shown[:, :size, :size]
+        shown = tf.reshape(shown, [-1, len(self.keypoints.names), self._count, self._count])
+        return tf.transpose(shown, [0, 2, 3, 1]), self.config.stride
 
     def _cells(self) -> tf.Tensor:
         """Centres of the cells [H W, 2], (x, y) in cells."""

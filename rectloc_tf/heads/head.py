@@ -160,9 +160,24 @@ class Head(abc.ABC):
         """Every place where the network sees a keypoint, values in 0-255; None if it cannot."""
         return None
 
+    def cell_maps(self, outputs: Outputs) -> tuple[tf.Tensor, int] | None:
+        """Maps of where the keypoints are, as fine as the network makes them.
+
+        Returns:
+            float32 [B, H, W, M], 0-255, and the working pixels from cell to cell; None of heads
+            without maps.
+        """
+        return None
+
     def maps(self, outputs: Outputs) -> tf.Tensor | None:
         """What pictures show: float32 [B, S, S, M], 0-255; None if there is nothing to show."""
-        return None
+        found = self.cell_maps(outputs)
+        if found is None:
+            return None
+        maps, stride = found
+        if stride > 1:
+            maps = tf.repeat(tf.repeat(maps, stride, axis=1), stride, axis=2)
+        return maps[:, : self.image_size, : self.image_size]
 
     def answers(self, outputs: Outputs) -> dict[str, tf.Tensor]:
         """What outputs say, by name.

@@ -156,12 +156,10 @@ class ScoreMap(Head):
             tf.reshape(points, [-1, cells, self._number, 2]),
         )
 
-    def maps(self, outputs):
-        """255 times the probabilities, cells as large as their stride."""
+    def cell_maps(self, outputs):
+        """255 times the probabilities."""
         scores, _ = self._asked(outputs)
-        stride, size = self.config.stride, self.image_size
-        shown = tf.repeat(tf.repeat(255 * tf.sigmoid(scores), stride, axis=1), stride, axis=2)
-        return shown[:, :size, :size]
+        return 255 * tf.sigmoid(scores), self.config.stride
 
     def _asked(self, outputs):
         """Scores [B, H, W, C] and offsets [B, H, W, C, 2] of the keypoints asked for, the first."""
