@@ -143,7 +143,7 @@ HEADS: dict[str, HeadSpec] = {
         "rectloc_tf.heads.score_map:ScoreMap",
         "score map (score_map)",
         {"epochs": 40, "radius": 10.0},
-        lambda run: ("radius", "stride", "positive_weight", "offset_weight", "batch_norm"),
+        lambda run: ("radius", "stride", "positive_weight", "offset_weight", "votes", "batch_norm"),
         (RANKED, NAMED, UNORDERED),
         ("sigmoid_cross_entropy",),
         shaped_by=("stride", "batch_norm", "num_keypoints"),
@@ -198,6 +198,7 @@ SOURCES: dict[str, SourceSpec] = {
         {
             "augment": True, "batch_size": 16, "steps": 1500, "validate_steps": 250,
             "schedule": "cosine", "batch_norm": True, "offset_weight": 1.0,
+            "votes": 5,
         },
         ("num_images",),
         "letterbox",

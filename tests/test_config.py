@@ -175,6 +175,7 @@ RELEASED_FOR_ALL = {
     "stride": 4,
     "positive_weight": 20.0,
     "offset_weight": 0.3,
+    "votes": 1,
     "regularizer_weight": 1.0,
     "splitting": 2,
     "batch_norm": False,
@@ -264,6 +265,7 @@ OTHER = {
     "stride": 8,
     "positive_weight": 3.0,
     "offset_weight": 0.5,
+    "votes": {1: 5, 5: 1},
     "regularizer_weight": 0.5,
     "splitting": 3,
     "batch_norm": {False: True, True: False},
@@ -310,7 +312,7 @@ IMAGES = {
     "data", "keypoints", "individual", "split_by", "fold", "split_sizes", "channels", "swap",
     "rotate", "zoom", "shift", "brightness", "contrast",
 }  # fmt: skip
-CELLS = {"stride", "positive_weight", "offset_weight", "batch_norm"}
+CELLS = {"stride", "positive_weight", "offset_weight", "votes", "batch_norm"}
 OTHERS = {*CELLS, "regularizer_weight", "splitting"}
 # What a run depends on, and the settings that it does not use.
 RUNS = {

@@ -91,8 +91,8 @@ def test_what_is_typed_reaches_its_field():
     typed = {
         "arch": "deconv", "loss": "huber", "units": "centred",
         "target": "gaussian", "radius": 4.5, "sigma": 3.5, "peak": 2.0,
-        "stride": 8, "positive_weight": 3.0, "offset_weight": 0.5, "regularizer_weight": 2.0,
-        "splitting": 4, "batch_norm": False, "domain": 3,
+        "stride": 8, "positive_weight": 3.0, "offset_weight": 0.5, "votes": 1,
+        "regularizer_weight": 2.0, "splitting": 4, "batch_norm": False, "domain": 3,
         "image_size": 112,
         "min_side": 12, "max_side": 100, "solid": True, "labels": "all", "data_seed": 4,
         "withheld": False,

@@ -230,6 +230,31 @@ def single_cells(count, *cells, size=64, stride=4):
     return {"scores": tf.constant(scores), "offsets": tf.constant(offsets)}
 
 
+def test_neighbours_vote_by_their_probabilities():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(0, 2, (3, 16, 16, 2)).astype(np.float32)
+    scores[0, 0, 15, 0], scores[1, 9, 0, 1] = 9, -1e4  # a corner
+    scores[2, ..., 1] = -200 - np.abs(scores[2, ..., 1])  # no probability above 0 anywhere
+    offsets = rng.normal(0, 0.3, (3, 16, 16, 4)).astype(np.float32)
+    head = make(64, NAMED, 2, votes=5)
+    found = head.decode({"scores": tf.constant(scores), "offsets": tf.constant(offsets)})
+    radius = 10 * 64 / 224
+    for b, c in np.ndindex(3, 2):
+        logits = scores[b, ..., c].astype(float)
+        i, j = np.unravel_index(logits.argmax(), logits.shape)
+        total, weight = np.zeros(2), 0.0
+        for di, dj in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)):
+            y, x = i + di, j + dj
+            if 0 <= y < 16 and 0 <= x < 16:
+                p = math.exp(-np.logaddexp(0, -logits[y, x]) + np.logaddexp(0, -logits[i, j]))
+                cell = np.array([4 * (x + 0.5), 4 * (y + 0.5)])
+                total += p * (cell + radius * offsets[b, y, x, 2 * c : 2 * c + 2])
+                weight += p
+        np.testing.assert_allclose(found.xy[b, c], total / weight, rtol=1e-4)
+        best = 1 / (1 + math.exp(-logits.max()))
+        assert float(found.confidence[b, c]) == pytest.approx(best, rel=1e-5)
+
+
 def test_answers_are_the_best_cells_moved_by_their_offsets():
     # Offsets are x0, y0, x1, y1, ...; of the second answer a lesser cell has another one.
     outputs = single_cells(3, (0, 2, 5, 3.0, 0.5, -0.25), (1, 0, 15, 0.0, 0, 0),

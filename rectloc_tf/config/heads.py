@@ -19,6 +19,7 @@ from rectloc_tf.settings import (
 TARGETS = ("disc", "gaussian")
 STRIDES = (4, 8, 16, 32)
 UNITS = ("pixels", "centred")
+VOTES = (1, 5)
 
 _LENGTH = Number(0.5, 112, "px of 224")
 _WEIGHT = Number(0, 1e6)
@@ -49,6 +50,10 @@ class HeadConfig:
     offset_weight: float = setting(
         _WEIGHT, FILLED_IN, "Weight of the offsets' loss.", by_head=0.3, later=True
     )
+    votes: int = setting(
+        OneOf(VOTES), FILLED_IN, "Cells that answer together: the best, 1, or its four neighbours "
+        "too, 5.", by_head=1, later=True,
+    )  # fmt: skip
     regularizer_weight: float = setting(
         _WEIGHT, 1.0, "Weight of the divergence of the map from a Gaussian.", later=True
     )

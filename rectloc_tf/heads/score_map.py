@@ -9,7 +9,8 @@ two offset maps say where it is from there:
   keypoint's map may stay empty for good).
 - Offset target of cell c: (x - c) / radius (theirs: / 7.2801). Loss: Huber, averaged over the cells
   inside the disc and x and y, times `offset_weight` (theirs: 0.05, beside cells that all weigh 1).
-- Answer: the cell of the greatest score, plus radius times its offset.
+- Answer: the cell of the greatest score, plus radius times its offset. With `votes` the mean of
+  where it and its neighbours point, weighted by their probabilities: a single offset is noisy.
 
 The centre of cell (i, j) is stride (j + 0.5, i + 0.5) in working pixels. Points of one class share
 a map; a cell's offset then points to the nearest of them.
@@ -30,6 +31,7 @@ from rectloc_tf.heads.peaks import Peaks
 from rectloc_tf.network.top_down import conv, top_down
 from rectloc_tf.registry import UNORDERED
 
+_VOTERS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))  # rows and columns from the best cell
 MIN_DISTANCE = 10.0  # nearest that two detections may be, px of 224
 
 
@@ -116,8 +118,17 @@ class ScoreMap(Head):
     def decode(self, outputs):
         """The cell of the greatest score, moved by its offset; confidence is its probability."""
         logits, points = self._flat(outputs)
-        best = tf.argmax(logits, axis=1)[..., None]  # [B, C, 1]
-        xy = tf.gather(tf.transpose(points, [0, 2, 1, 3]), best, batch_dims=2)[:, :, 0]
+        count = -(-self.image_size // self.config.stride)
+        best = tf.argmax(logits, axis=1, output_type=tf.int32)[..., None]  # [B, C, 1]
+        rows, columns = tf.unstack(tf.constant(_VOTERS[: self.config.votes]), axis=1)
+        rows, columns = best // count + rows, best % count + columns  # [B, C, V]
+        there = (rows >= 0) & (rows < count) & (columns >= 0) & (columns < count)
+        cells = tf.where(there, rows * count + columns, best)
+        log_p = tf.math.log_sigmoid(tf.gather(tf.transpose(logits, [0, 2, 1]), cells, batch_dims=2))
+        # In relation to the best cell, whose weight is 1 however small its probability.
+        weights = tf.where(there, tf.exp(log_p - log_p[..., :1]), 0.0)[..., None]
+        votes = tf.gather(tf.transpose(points, [0, 2, 1, 3]), cells, batch_dims=2)
+        xy = tf.reduce_sum(weights * votes, axis=2) / tf.reduce_sum(weights, axis=2)
         return Points(xy, tf.sigmoid(tf.reduce_max(logits, axis=1)))
 
     def detections(self, outputs, max_points):
