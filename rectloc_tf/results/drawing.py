@@ -100,19 +100,26 @@ def _key_columns(names: Sequence[str], width: float) -> int:
     return max(1, min(len(names) + 1, int(width / (_KEY_LETTER * longest))))
 
 
-def add_key(figure: Figure, names: Sequence[str], loc: str = "outside lower center") -> None:
+def add_key(
+    figure: Figure,
+    names: Sequence[str],
+    loc: str = "outside lower center",
+    has_truths: bool = True,
+) -> None:
     """Says below a figure which keypoint has which colour.
 
     Args:
         figure: one with a constrained layout, or with `key_height` left free.
         names: of the keypoints.
         loc: Matplotlib's.
+        has_truths: whether true points are marked beside the predicted ones.
     """
     handles = [
         Line2D([], [], label=name, linestyle="none", color=color, **NAMED_PREDICTED)
         for name, color in zip(names, keypoint_colors(len(names)), strict=True)
     ]
-    handles.append(Line2D([], [], label=_LABEL, linestyle="none", color="0.4", **NAMED_TRUTH))
+    if has_truths:
+        handles.append(Line2D([], [], label=_LABEL, linestyle="none", color="0.4", **NAMED_TRUTH))
     columns = _key_columns(names, figure.get_figwidth())
     how: dict[str, Any] = {"loc": loc, "frameon": False, "fontsize": 8, "markerscale": 1.5}
     how |= {"handletextpad": 0.1, "columnspacing": 1.0, "borderpad": 0.2}

@@ -56,7 +56,7 @@ def draw_sheet(
     for place, index in enumerate(shown):
         axis = figure.add_subplot(grid[place // columns, place % columns])
         _draw_image(axis, data, index, colors, suspicious.get(index))
-    add_key(figure, data.names, loc="lower center")
+    add_key(figure, data.names, loc="lower center", has_truths=False)
     return figure
 
 

@@ -78,7 +78,7 @@ def draw_overlay(
     colors = keypoint_colors(len(names)) if names else None
     show_scene(axis, image, points, () if truths is None else truths, colors=colors)
     if names:
-        add_key(figure, names, loc="lower center")
+        add_key(figure, names, loc="lower center", has_truths=truths is not None)
     if heatmap is not None:
         extent = (0, width, height, 0)
         alpha = np.clip(heatmap / max(float(heatmap.max()), 1.0), 0, 1) * 0.6
