@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from rectloc_tf.errors import ConfigError, UserError
+from rectloc_tf.results.drawing import keypoint_colors
 from rectloc_tf.serving.overlays import check_overlays, overlay_paths, write_overlay
 
 POINTS, IMAGE = np.array([[25.0, 15.0]]), np.zeros((30, 50), np.uint8)
@@ -66,6 +67,26 @@ def test_overlay_shows_the_heatmap(tmp_path):
     bright = drawn[5 : height // 2 - 5, width // 2 + 5 : -5]
     assert bright.min() > 100
     assert drawn[5 : height // 2 - 5, 5 : width // 2 - 5].max() < 20
+
+
+def test_named_keypoints_have_their_own_colours_and_a_key_below(tmp_path):
+    places = np.array([[60.0, 40.0], [200.0, 40.0], [130.0, 90.0], [np.nan, np.nan]])
+    names = ("snout", "left ear", "tail base", "paw")
+    image = np.zeros((120, 260), np.uint8)
+    draw(tmp_path / "a.png", image, places, names=names)
+    draw(tmp_path / "plain.png", image, places)
+    drawn, plain = (cv2.imread(str(tmp_path / name)) for name in ("a.png", "plain.png"))
+    assert drawn.shape[1] == plain.shape[1]
+    assert drawn.shape[0] > plain.shape[0]
+    assert (drawn[plain.shape[0] :] < 128).any()  # the names, on white
+    scale = drawn.shape[1] / 260
+    expected = (keypoint_colors(4)[:, 2::-1] * 255).round()  # BGR, as OpenCV reads
+    for place, color in zip(places[:3], expected, strict=False):
+        column, row = (scale * place).astype(int)
+        np.testing.assert_allclose(drawn[row, column], color, atol=30)
+    key = drawn[plain.shape[0] :].reshape(-1, 3).astype(int)
+    for color in expected:
+        assert (np.abs(key - color).max(axis=1) < 30).any()
 
 
 # Names.
