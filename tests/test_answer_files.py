@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.labels.csv_labels import read_label_file
+from pipelines.labels.label_files import read_label_file
 from rectloc_tf.errors import UserError
 from rectloc_tf.serving.answer_files import csv_writer, keypoint_writer, write_answers
 from rectloc_tf.serving.overlays import overlay_paths

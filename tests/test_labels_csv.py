@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.labels.csv_labels import read_label_file
+from pipelines.labels.csv_labels import read_csv_file
 from rectloc_tf.errors import ConfigError, UserError
 from tests.label_files import header, write_csv
 
@@ -16,7 +16,7 @@ AB = header(["a", "b"])
 
 
 def read(tmp_path, rows, individual="", **options):
-    return read_label_file(write_csv(tmp_path / "labels.csv", rows, **options), individual)
+    return read_csv_file(write_csv(tmp_path / "labels.csv", rows, **options), individual)
 
 
 # What is read.
@@ -272,7 +272,7 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, case):
     path = tmp_path / "labels.csv"
     write(path)
     with pytest.raises(UserError) as caught:
-        read_label_file(path)
+        read_csv_file(path)
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -295,7 +295,7 @@ def test_another_animal_is_refused(tmp_path, rows, individual, message):
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r"none\.csv: cannot be read \(No such file"):
-        read_label_file(tmp_path / "none.csv")
+        read_csv_file(tmp_path / "none.csv")
 
 
 WHOLE = (
@@ -306,7 +306,7 @@ WHOLE = (
 
 def labels_or_message(path):
     try:
-        return read_label_file(path, "a"), ""
+        return read_csv_file(path, "a"), ""
     except UserError as error:
         return None, str(error)
 
@@ -335,6 +335,6 @@ def test_any_damage_ends_in_one_line_or_in_labels(tmp_path_factory, data):
 
 def test_the_whole_of_it_is_read(tmp_path):
     (tmp_path / "whole.csv").write_bytes(WHOLE)
-    found = read_label_file(tmp_path / "whole.csv", "b")
+    found = read_csv_file(tmp_path / "whole.csv", "b")
     assert found.images == ("v/i.png", "v/j.png")
     np.testing.assert_array_equal(found.points, [[[NAN, NAN]], [[-2.5, 40.5]]])

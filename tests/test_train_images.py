@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.labels.csv_labels import read_label_file
+from pipelines.labels.label_files import read_label_file
 from pipelines.labels.reading import read_run
 from pipelines.source import make_source
 from rectloc_tf.config import ExecutionConfig, RunConfig

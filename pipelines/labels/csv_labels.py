@@ -8,12 +8,11 @@ labelled, 1 occluded, 2 visible. Coordinates count from the *centre* of the firs
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipelines.labels.labelled import NOT_LABELLED, VISIBLE
+from pipelines.labels.labelled import NOT_LABELLED, VISIBLE, LabelFile
 from pipelines.labels.tables import Rows, align, read_rows
 from rectloc_tf.errors import ConfigError, UserError
 
@@ -24,32 +23,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORE
 Columns = dict[str, dict[str, int]]  # keypoint -> coordinate -> column
 
 
-@dataclass(frozen=True, eq=False)
-class LabelFile:
-    """What a label file says of R images and K keypoints; nothing has been looked for.
-
-    Attributes:
-        path: the file.
-        numbers: of its R rows.
-        images: R paths as written, but with slashes.
-        names: of the K keypoints, in the order of their columns.
-        points: float64 [R, K, 2], (x, y), origin at the top-left corner; NaN where not labelled.
-        visibility: uint8 [R, K], as in `LabelledImages`.
-        not_chosen: keypoints of other individuals, as 'individual/keypoint'.
-        has_likelihood: whether there are columns of likelihoods, which labels do not have.
-    """
-
-    path: Path
-    numbers: tuple[int, ...]
-    images: tuple[str, ...]
-    names: tuple[str, ...]
-    points: np.ndarray
-    visibility: np.ndarray
-    not_chosen: tuple[str, ...] = ()
-    has_likelihood: bool = False
-
-
-def read_label_file(path: Path, individual: str = "") -> LabelFile:
+def read_csv_file(path: Path, individual: str = "") -> LabelFile:
     """Reads a file of either format.
 
     Args:

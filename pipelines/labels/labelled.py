@@ -13,6 +13,35 @@ NOT_LABELLED, OCCLUDED, VISIBLE = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
+class LabelFile:
+    """What a label file says of R images and K keypoints; nothing has been looked for.
+
+    Attributes:
+        path: the file.
+        numbers: of its R rows, or annotations.
+        images: R paths as written, but with slashes.
+        names: of the K keypoints, in the order of their columns.
+        points: float64 [R, K, 2], (x, y), origin at the top-left corner; NaN where not labelled.
+        visibility: uint8 [R, K], as in `LabelledImages`.
+        not_chosen: keypoints of other individuals, as 'individual/keypoint'.
+        has_likelihood: whether there are columns of likelihoods, which labels do not have.
+        notes: what was left out as a whole, a line each.
+        unit: what a label file of this format numbers: "row" or "annotation".
+    """
+
+    path: Path
+    numbers: tuple[int, ...]
+    images: tuple[str, ...]
+    names: tuple[str, ...]
+    points: np.ndarray
+    visibility: np.ndarray
+    not_chosen: tuple[str, ...] = ()
+    has_likelihood: bool = False
+    notes: tuple[str, ...] = ()
+    unit: str = "row"
+
+
+@dataclass(frozen=True, eq=False)
 class LabelledImages:
     """N images with K keypoints each.
 

@@ -19,13 +19,14 @@ EXPECTED = (READ, NOT_CHOSEN)  # nothing to tell of
 
 
 class Row(NamedTuple):
-    """A row of a label file; `number` is 1 for the file's first."""
+    """A row of a label file, 1 for the file's first; or, as `unit` says, an annotation of COCO."""
 
     file: Path
     number: int
+    unit: str = "row"
 
     def __str__(self):
-        return f"{self.file} row {self.number}"
+        return f"{self.file} {self.unit} {self.number}"
 
 
 @dataclass(frozen=True)

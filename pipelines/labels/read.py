@@ -8,10 +8,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pipelines.image_headers import MAX_PIXELS, is_whole, read_orientation, read_size
-from pipelines.labels.csv_labels import LabelFile, read_label_file
 from pipelines.labels.data_files import find_label_files, split_at_commas
 from pipelines.labels.find_images import ImageFinder, Listings, chosen_root, default_roots
-from pipelines.labels.labelled import NOT_LABELLED, LabelledImages, keypoint_places
+from pipelines.labels.label_files import read_label_file
+from pipelines.labels.labelled import (
+    NOT_LABELLED,
+    LabelFile,
+    LabelledImages,
+    keypoint_places,
+)
 from pipelines.labels.ledger import (
     CONFLICT,
     DUPLICATE,
@@ -79,6 +84,7 @@ def read_labels(
         for label, accounts in found:
             entries += accounts
             labels += [label] if label else []
+        notes += file.notes
         if file.has_likelihood:
             notes.append(f"{file.path}: columns of likelihoods are not used")
     kept, accounts = _without_duplicates(labels, chosen)
@@ -124,7 +130,7 @@ def _read_images(
     for number, name, points, visibility in zip(
         file.numbers, file.images, file.points[:, places], file.visibility[:, places], strict=True
     ):
-        row = Row(file.path, number)
+        row = Row(file.path, number, file.unit)
         label, entries = _read_image(row, name, points, visibility, chosen, finder)
         if others:
             entries.append(Entry(NOT_CHOSEN, row, others))
@@ -146,7 +152,8 @@ def _read_image(
     try:
         path = finder.find(name)
     except UserError as error:
-        raise UserError(f"{row}, column 1: {error}") from error
+        column = ", column 1" if row.unit == "row" else ""
+        raise UserError(f"{row}{column}: {error}") from error
     if path is None:
         return None, [*entries, Entry(MISSING, row, present, name)]
     try:

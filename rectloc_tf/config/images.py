@@ -21,7 +21,7 @@ class ImagesConfig:
 
     data: str = setting(
         Text("a label file, or a folder with label files"), "",
-        "Label file of DeepLabCut or Lightning Pose (CSV), a folder with several "
+        "Label file of DeepLabCut or Lightning Pose (CSV) or COCO (JSON), a folder with several "
         "CollectedData*.csv, or several with commas.", later=True,
     )  # fmt: skip
     keypoints: str = setting(

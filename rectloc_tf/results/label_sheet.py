@@ -96,7 +96,8 @@ def _draw_image(axis, data: LabelledImages, index: int, colors, named: Sequence[
     axis.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
     several = len({row.file for row in data.rows}) > 1
     name = data.keys[index] if several else data.paths[index].name
-    title = f"row {data.rows[index].number} {name}"
+    row = data.rows[index]
+    title = f"{row.unit} {row.number} {name}"
     color = "black" if named is None else _SUSPICIOUS
     axis.set_title(_shorten(title), fontsize=7, color=color, parse_math=False, pad=2)
 

@@ -1,0 +1,29 @@
+"""Label files of every format, told apart by what they hold."""
+
+from pathlib import Path
+
+from pipelines.labels.coco_labels import is_coco, read_coco_file
+from pipelines.labels.csv_labels import read_csv_file
+from pipelines.labels.labelled import LabelFile
+from rectloc_tf.errors import UserError, reason
+
+_START = 64  # bytes that tell
+
+
+def read_label_file(path: Path, individual: str = "") -> LabelFile:
+    """Reads a label file of DeepLabCut or Lightning Pose (CSV) or of COCO (JSON).
+
+    Args:
+        path: the file.
+        individual: whose keypoints, in a file of several animals or categories.
+
+    Raises:
+        UserError: naming the file, the place in it and what would be right.
+        ConfigError: if an animal must be chosen, or another one.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(_START)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
+    return (read_coco_file if is_coco(start) else read_csv_file)(path, individual)
