@@ -136,6 +136,8 @@ def _by_quarter(made: Runs, who: str) -> tuple[Interval, Interval, Interval] | N
     if not made.has((who, "withheld")):
         return None
     there = withheld_places(made.answers(who, "withheld")[0].rectangles)
+    if there.all() or not there.any():  # of a few images
+        return None
     right, errors = made.right(who, "withheld"), made.errors(who, "withheld")
     medians = bootstrap(errors[:, there], "median")
     return bootstrap(right[:, ~there]), bootstrap(right[:, there]), medians

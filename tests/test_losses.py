@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from rectloc_tf.heads.losses import (
     absolute_error,
     huber,
+    jensen_shannon,
+    kl_divergence,
     mean_over_present,
     sigmoid_cross_entropy,
     squared_error,
@@ -20,6 +22,11 @@ SHAPES = [(3, 2), (3, 6), (2, 5, 7, 1)]
 
 def _sigmoid(x):
     return 1 / (1 + np.exp(-x))
+
+
+def _middle(x, t):
+    """The logarithm of the mean of two probabilities."""
+    return np.log((np.exp(x) + np.exp(t)) / 2)
 
 
 # Of errors or of logits x and targets t in float64: the loss, and its derivative by the output.
@@ -34,6 +41,12 @@ PLAIN = {
         lambda x, t: -t * np.log(_sigmoid(x)) - (1 - t) * np.log(_sigmoid(-x)),
         lambda x, t: _sigmoid(x) - t,
     ),
+    # Of logarithms of probabilities.
+    "jensen_shannon": (
+        lambda x, t: (np.exp(x) * (x - _middle(x, t)) + np.exp(t) * (t - _middle(x, t))) / 2,
+        lambda x, t: np.exp(x) * (x - _middle(x, t)) / 2,
+    ),
+    "kl_divergence": (lambda x, t: np.exp(t) * (t - x), lambda x, t: -np.exp(t)),
 }
 EVERY = pytest.mark.parametrize("name", LOSSES)
 
@@ -48,7 +61,10 @@ def _example(name, shape):
     outputs = rng.normal(0, 3, shape).astype("float32")
     if name == "sigmoid_cross_entropy":
         return outputs, rng.uniform(0, 1, shape).astype("float32")
-    return outputs, (outputs + rng.normal(0, 1.5, shape)).astype("float32")
+    targets = (outputs + rng.normal(0, 1.5, shape)).astype("float32")
+    if name in ("jensen_shannon", "kl_divergence"):
+        return -abs(outputs), -abs(targets)
+    return outputs, targets
 
 
 def _mask(shape):
@@ -67,7 +83,8 @@ def _value_and_gradient(loss, outputs, targets, mask):
 def test_every_loss_is_looked_at():
     assert PLAIN.keys() == LOSSES.keys()
     functions = {f.__name__: f for f in (squared_error, absolute_error, huber)}
-    functions["sigmoid_cross_entropy"] = sigmoid_cross_entropy
+    more = (sigmoid_cross_entropy, jensen_shannon, kl_divergence)
+    functions |= {f.__name__: f for f in more}
     assert {name: load(where) for name, where in LOSSES.items()} == functions
 
 
@@ -177,13 +194,14 @@ def test_no_logit_is_below_the_truth(logit, target):
 @EVERY
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
 def test_half_precision_outputs_are_measured_in_float32(name, dtype):
-    # 300^2 overflows float16.
-    outputs, targets = tf.constant([[300.0, 2.0]], dtype), tf.constant([[0.0, 0.0]])
+    # 300^2 overflows float16; probabilities have no logarithm above 0.
+    sign = -1 if name in ("jensen_shannon", "kl_divergence") else 1
+    outputs, targets = tf.constant([[300.0, 2.0]], dtype) * sign, tf.constant([[0.0, 0.0]])
     loss, mask = load(LOSSES[name]), tf.ones([1, 2])
     errors = loss(outputs, targets, mask)
     assert errors.dtype == tf.float32
     np.testing.assert_array_equal(errors, loss(tf.cast(outputs, tf.float32), targets, mask))
-    expected = PLAIN[name][0](np.array([[300.0, 2.0]]), 0.0)
+    expected = PLAIN[name][0](sign * np.array([[300.0, 2.0]]), 0.0)
     np.testing.assert_allclose(errors, expected, rtol=1e-5)
 
 

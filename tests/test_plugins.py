@@ -100,24 +100,32 @@ def test_the_same_command_finds_it_and_a_test_of_it_agrees(trained, tmp_path):
     assert ours["dots"]["center_error_px"]["mean"] == pytest.approx(error, rel=1e-4)
 
 
+def _table(path):
+    """The columns of a table as DeepLabCut's, named by keypoint and coordinate, and its rows."""
+    with open(path, newline="") as handle:
+        _, names, coordinates, *rows = csv.reader(handle)
+    columns = zip(names, coordinates, strict=True)
+    return [f"{name}_{coordinate}" for name, coordinate in columns], rows
+
+
 def test_its_images_and_files_are_answered(trained, tmp_path):
     path, _ = trained
     output, overlays = tmp_path / "p.csv", tmp_path / "overlays"
     flags = (f"--run_dir={path}", f"--output={output}", f"--overlay_dir={overlays}")
     # Sixteen are shown if nothing is asked for, but there are no more than thirteen.
     assert "13 predictions" in run_ok("predict", *flags)
-    with open(output, newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    assert [row["file"] for row in rows] == [f"dots/000{n}" for n in range(20, 33)]
-    assert all(0 < float(row["confidence"]) <= 1 for row in rows)
+    header, body = _table(output)
+    assert header[1:] == ["bright_x", "bright_y", "bright_likelihood", "dim_x", "dim_y",
+                          "dim_likelihood"]  # fmt: skip
+    assert [row[0] for row in body] == [f"dots/000{n}" for n in range(20, 33)]
+    assert all(0 < float(row[3]) <= 1 for row in body)
     assert len(list(overlays.rglob("*.png"))) == 13
     picture = tmp_path / "a.png"
     cv2.imwrite(str(picture), np.zeros((50, 90, 3), np.uint8))
     run_ok("predict", f"--run_dir={path}", f"--images={picture}", f"--output={output}")
-    with open(output, newline="") as handle:
-        (row,) = csv.DictReader(handle)
-    assert 0 < float(row["x"]) < 90
-    assert 0 < float(row["y"]) < 50
+    _, (row,) = _table(output)
+    assert 0 < float(row[1]) < 90
+    assert 0 < float(row[2]) < 50
 
 
 def test_an_export_answers_as_the_run(trained, tmp_path, registered):

@@ -244,7 +244,6 @@ def test_only_what_exists_is_inside_a_run(folder):
         '{"arch": "xyz"}',
         '{"domain": "three"}',
         '{"radius": "wide"}',
-        '{"sigma": null}',
         '{"no_such_field": 1}',
     ],
 )

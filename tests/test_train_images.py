@@ -226,6 +226,7 @@ def test_a_batch_larger_than_the_training_set_trains(project, tmp_path):
 
 def test_the_loss_falls(project, tmp_path):
     fields = {"steps": 60, "validate_steps": 30, "batch_size": 12, "augment": False}
+    fields["schedule"] = "constant"
     folder = train_here(project, tmp_path / "r", StopRequest(), arch="xy", **fields)
     losses = [row["train_loss"] for row in folder.read_history()]
     assert losses[1] < 0.7 * losses[0]

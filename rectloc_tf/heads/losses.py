@@ -39,13 +39,19 @@ def sigmoid_cross_entropy(outputs: tf.Tensor, targets: tf.Tensor, mask: tf.Tenso
 def jensen_shannon(outputs: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Terms of the Jensen-Shannon divergence, in nats; both are logarithms of probabilities."""
     _require_same_shape(outputs, targets)
-    return jensen_shannon_terms(tf.cast(outputs, tf.float32), targets) * mask
+    return jensen_shannon_terms(*_where_present(outputs, targets, mask)) * mask
 
 
 def kl_divergence(outputs: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Terms t log(t / p) of the Kullback-Leibler divergence, in nats; both are logarithms."""
     _require_same_shape(outputs, targets)
-    return kl_terms(targets, tf.cast(outputs, tf.float32)) * mask
+    log_p, log_t = _where_present(outputs, targets, mask)
+    return kl_terms(log_t, log_p) * mask
+
+
+def _where_present(outputs: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> list[tf.Tensor]:
+    """Both in float32, 0 where the mask is: an exponential of anything may be infinite."""
+    return [tf.where(mask > 0, tf.cast(values, tf.float32), 0.0) for values in (outputs, targets)]
 
 
 def _require_same_shape(outputs: tf.Tensor, targets: tf.Tensor) -> None:
