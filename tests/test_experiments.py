@@ -50,7 +50,7 @@ def study(tmp_path_factory):
     assert len(kept) >= 2
     times = {path: path.stat().st_mtime_ns for path in kept}
     done = run("experiments.all", *FAST, "--batch_sizes=4", *_folders(root), few=True, eager=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == times  # skipped
     return root, done.stdout
 
