@@ -143,6 +143,12 @@ def _by_quarter(made: Runs, who: str) -> tuple[Interval, Interval, Interval] | N
     return bootstrap(right[:, ~there]), bootstrap(right[:, there]), medians
 
 
+def _median_where_right(made: Runs, who: str) -> str:
+    """A cell: the median error in px of the answers that are right."""
+    errors = made.errors_where_right(who, "plain")
+    return f"{np.nanmedian(errors):.2f}" if np.isfinite(errors).any() else "–"
+
+
 def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """A row for each head: all shown, and in the quarter that was withheld."""
     made = _runs(summary, runs, results_dir)
@@ -161,7 +167,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
             style.interval(bootstrap(right), 1),
             f"{wrong.mean():.1f}",
             f"{100 - right.mean() - wrong.mean():.1f}",
-            f"{np.nanmedian(made.errors_where_right(who, 'plain')):.2f}",
+            _median_where_right(made, who),
             style.interval(match_sigma(chosen_of(made.answers(who, "plain"))).interval, 3),
         ]
         quarters = _by_quarter(made, who)
