@@ -37,12 +37,6 @@ def _kinds(summary: dict) -> list[str]:
     return [who for who in KINDS if who in made]
 
 
-def title_of(who: str) -> str:
-    """As in tables."""
-    arch, _, more = who.partition(", ")
-    return f"{style.HEADS[arch].title}, {more}" if more else style.HEADS[arch].title
-
-
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """The share of answers within each distance, a panel for each kind of map."""
     kinds, decoders = _kinds(summary), _decoders(summary)
@@ -55,7 +49,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
             shares = [_share(summary, who, decoder, distance) for distance in WITHIN]
             line = "--" if decoder == decoders[-1] else "-"
             axis.plot(WITHIN, shares, line, marker=".", color=color, label=decoder)
-        axis.set_title(title_of(who).replace(" (", "\n("), fontsize=9)
+        axis.set_title(style.title_of(who).replace(" (", "\n("), fontsize=9)
         axis.set(xscale="log", xlabel="px of 224", ylim=(0, 101))
         axis.set_xticks(WITHIN, [f"{d:g}" for d in WITHIN])
         axis.minorticks_off()
@@ -73,7 +67,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
         for decoder in _decoders(summary):
             median = style.spread(_values(summary, who, decoder, "median"), 2)
             cells = [f"{_share(summary, who, decoder, distance):.1f}" for distance in WITHIN]
-            lines.append([title_of(who), decoder, median, *cells])
+            lines.append([style.title_of(who), decoder, median, *cells])
     head = ["map", "read by", "median px", *(f"within {d:g} px, %" for d in WITHIN)]
     return style.markdown(head, lines)
 

@@ -33,9 +33,8 @@ def _kinds(summary: dict) -> dict[str, tuple[style.Head, str]]:
     """How each kind of run is shown, its name in the title: by name, and its line."""
     kinds = {}
     for row in summary["rows"]:
-        head, (_, _, more) = style.HEADS[row["arch"]], row["who"].partition(", ")
-        title = f"{head.title}, {more}" if more else head.title
-        kinds[row["who"]] = head._replace(title=title), "--" if more else "-"
+        who, head = row["who"], style.HEADS[row["arch"]]
+        kinds[who] = head._replace(title=style.title_of(who)), "--" if ", " in who else "-"
     return kinds
 
 

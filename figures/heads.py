@@ -33,13 +33,6 @@ def _made(runs: Runs, variant: str) -> list[str]:
     return [who for who in KINDS if runs.has((who, variant))]
 
 
-def title_of(who: str) -> str:
-    """As in tables."""
-    arch, _, more = who.partition(", ")
-    title = style.HEADS[arch].title
-    return f"{title}, {more}" if more else title
-
-
 def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
     """Errors and choices of each head, and errors by place."""
     made = _runs(summary, runs, results_dir)
@@ -59,7 +52,7 @@ def _draw_errors(made: Runs) -> Figure:
         head, line = style.HEADS[KINDS[who]["arch"]], "--" if ", " in who else "-"
         errors = np.sort(made.errors(who, "plain"), axis=None)
         shares = 100 * np.arange(1, len(errors) + 1) / len(errors)
-        left.plot(errors, shares, line, color=head.color, lw=1.6, label=title_of(who))
+        left.plot(errors, shares, line, color=head.color, lw=1.6, label=style.title_of(who))
         chosen = stacked(made.answers(who, "plain"), lambda a: a.chosen)
         wrong, nowhere = 100 * (chosen > 0).mean(), 100 * (chosen < 0).mean()
         named = {"label": "wrong"} if not place else {}
@@ -74,7 +67,7 @@ def _draw_errors(made: Runs) -> Figure:
     left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     left.grid(alpha=0.3)
     left.legend(loc="upper left", fontsize=8, frameon=False)
-    right.set_yticks(range(len(kinds)), [title_of(who) for who in kinds], fontsize=8)
+    right.set_yticks(range(len(kinds)), [style.title_of(who) for who in kinds], fontsize=8)
     right.invert_yaxis()
     right.set(xlabel="images not answered right, %")
     right.set_xlim(0, 1.6 * right.get_xlim()[1])
@@ -118,7 +111,7 @@ def _draw_places(made: Runs) -> Figure:
                 quarter.set(fill=False, edgecolor=style.ORANGE, linewidth=2)
                 axis.add_patch(quarter)
     for axis, who in zip(axes[0], kinds, strict=True):
-        axis.set_title(title_of(who).replace(", ", ",\n").replace(" (", "\n("), fontsize=8)
+        axis.set_title(style.title_of(who).replace(", ", ",\n").replace(" (", "\n("), fontsize=8)
     if shown is not None:
         bar = figure.colorbar(shown, ax=axes, shrink=0.8, label="median error, px of 224")
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -161,7 +154,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
     for who in _made(made, "plain"):
         right, wrong = made.right(who, "plain"), made.wrong(who, "plain")
         cells = [
-            title_of(who),
+            style.title_of(who),
             style.interval(bootstrap(made.errors(who, "plain"), "median"), 2),
             style.interval(bootstrap(made.errors(who, "plain")), 1),
             style.interval(bootstrap(right), 1),
@@ -171,12 +164,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
             style.interval(match_sigma(chosen_of(made.answers(who, "plain"))).interval, 3),
         ]
         quarters = _by_quarter(made, who)
-        digits = (1, 1, 1)
-        cells += (
-            [style.interval(found, d) for found, d in zip(quarters, digits, strict=True)]
-            if quarters
-            else ["–"] * 3
-        )
+        cells += [style.interval(found, 1) for found in quarters] if quarters else ["–"] * 3
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

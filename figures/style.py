@@ -38,6 +38,12 @@ HEADS = {
 COMPARED = {name: HEADS[name] for name in plan.COMPARED}
 
 
+def title_of(who: str) -> str:
+    """A kind of run, `arch` or `arch, more`, as in tables: its head's title for its name."""
+    arch, comma, more = who.partition(", ")
+    return f"{HEADS[arch].title}{comma}{more}"
+
+
 def read_sheet(path, num_columns: int) -> np.ndarray:
     """The tiles of a sheet of square pictures: uint8 [rows, columns, S, S].
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from figures import heads
+from figures import heads, style
 from rectloc_tf.experiments.heads import KINDS, NORMALISED
 from tests.kept_answers import keep, metrics
 
@@ -75,7 +75,7 @@ def test_figures_show_every_head(study):
     curves, bars = figures[""].axes
     assert len(curves.get_lines()) == len(KINDS) + 1  # and the radius
     assert [text.get_text() for text in bars.get_yticklabels()] == [
-        heads.title_of(who) for who in KINDS
+        style.title_of(who) for who in KINDS
     ]
     maps = [axis for axis in figures["_places"].axes if axis.get_images()]
     assert len(maps) == 2 * len(KINDS)

@@ -15,7 +15,6 @@ from rectloc_tf.models import run_head
 from rectloc_tf.serving.answer_files import write_answers
 from rectloc_tf.serving.prediction import (
     BATCH_SIZE,
-    Prediction,
     predict_files,
     predict_source,
 )
@@ -30,16 +29,6 @@ XY, DECONV = small_head("xy"), small_head("deconv")
 def fake_model(answer):
     images = keras.Input((SIZE, SIZE, 1), dtype="uint8")
     return keras.Model(images, answer(ops.cast(images, "float32")))
-
-
-def prediction(name="a.png", point=(12.34567, 8.0), confidence=0.98768, **fields):
-    points = np.array([point], np.float32)
-    confidences = None if confidence is None else np.array([confidence], np.float32)
-    return Prediction(name, points, confidences, np.zeros((30, 50), np.uint8), **fields)
-
-
-def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 # Scenes.
