@@ -188,8 +188,8 @@ SOURCES: dict[str, SourceSpec] = {
         "pipelines.labels.source:LabelledSource",
         lambda run: "images",
         (
-            "data", "keypoints", "individual", "split_by", "fold", "split_sizes", "channels",
-            "swap", "rotate", "zoom", "shift", "brightness", "contrast",
+            "data", "keypoints", "individual", "split_by", "fold", "num_labelled", "split_sizes",
+            "channels", "swap", "rotate", "zoom", "shift", "brightness", "contrast",
         ),
         Words(unit="px of the file"),
         _has_labels,

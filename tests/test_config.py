@@ -176,6 +176,7 @@ RELEASED_FOR_ALL = {
     "positive_weight": 20.0,
     "offset_weight": 0.3,
     "votes": 1,
+    "num_labelled": 0,
     "regularizer_weight": 1.0,
     "splitting": 2,
     "batch_norm": False,
@@ -295,6 +296,7 @@ OTHER = {
     "split_by": "random",
     "fold": "2/3",
     "split_sizes": "9,3,2",
+    "num_labelled": 40,
     "channels": 3,
     "swap": "left:right",
     "rotate": 10.0,
@@ -309,8 +311,8 @@ FIELDS = settings_of(RunConfig)
 LATER = [name for name, found in FIELDS.items() if found.later]
 SCENES = {"domain", "min_side", "max_side", "solid", "labels", "data_seed", "withheld"}
 IMAGES = {
-    "data", "keypoints", "individual", "split_by", "fold", "split_sizes", "channels", "swap",
-    "rotate", "zoom", "shift", "brightness", "contrast",
+    "data", "keypoints", "individual", "split_by", "fold", "num_labelled", "split_sizes",
+    "channels", "swap", "rotate", "zoom", "shift", "brightness", "contrast",
 }  # fmt: skip
 CELLS = {"stride", "positive_weight", "offset_weight", "votes", "batch_norm"}
 OTHERS = {*CELLS, "regularizer_weight", "splitting"}

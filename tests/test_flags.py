@@ -100,7 +100,7 @@ def test_what_is_typed_reaches_its_field():
         "learning_rate": 0.5, "schedule": "constant", "epochs": 6, "validate_every": 2, "seed": 5,
         "precision": "float32", "init_from": "runs/other", "data": "a.csv",
         "keypoints": "nose,tail", "individual": "mouse1", "split_by": "random", "fold": "1/3",
-        "split_sizes": "9,3,2",
+        "split_sizes": "9,3,2", "num_labelled": 12,
         "channels": 3, "swap": "a:b", "rotate": 5.0, "zoom": 0.5, "shift": 0.2, "brightness": 0.4,
         "contrast": 0.1, "steps": 12, "validate_steps": 4, "strategy": "single", "jit": "off",
         "renderer": "opencv", "render_on": "host", "deterministic": True, "checkpoint_minutes": 1.5,

@@ -18,7 +18,7 @@ from pipelines.labels.checks import parse_swap
 from pipelines.labels.labelled import LabelledImages
 from pipelines.labels.ledger import EXPECTED, UNLABELLED, Ledger, first_of
 from pipelines.labels.read import read_labels
-from pipelines.labels.splits import AT_RANDOM, BY_GROUP, split_images
+from pipelines.labels.splits import AT_RANDOM, BY_GROUP, choose_labelled, split_images
 from rectloc_tf.config import SPLITS, RunConfig
 from rectloc_tf.digests import PREFIX, as_digest, is_digest
 from rectloc_tf.errors import ConfigError, UserError, reason
@@ -99,6 +99,22 @@ def split_expected(data: str) -> tuple[str, str]:
     return (path, PREFIX + digest) if mark else (data, "")
 
 
+@dataclass(frozen=True, eq=False)
+class AllImages:
+    """What label files hold, before it is split.
+
+    Attributes:
+        path: as the flag names it.
+        labels, ledger: as `read_labels` returns them; at least one image.
+        pixels: of each image the SHA-256 of its file, in hex, and its channels.
+    """
+
+    path: str
+    labels: LabelledImages
+    ledger: Ledger
+    pixels: tuple[tuple[str, int], ...]
+
+
 def read_run(run: RunConfig, images_root: str = "") -> tuple[RunConfig, RunImages | None]:
     """Reads the labels and the images that a run names by paths.
 
@@ -117,6 +133,15 @@ def read_run(run: RunConfig, images_root: str = "") -> tuple[RunConfig, RunImage
     """
     if is_digest(run.data):
         return run, None
+    return split_run(run, read_all(run, images_root))
+
+
+def read_all(run: RunConfig, images_root: str = "") -> AllImages:
+    """Reads the labels and the images that a run names by paths, for runs that split them.
+
+    Raises:
+        UserError, ConfigError: as `read_run`.
+    """
     path, _ = split_expected(run.data)
     labels, ledger = read_labels(path, images_root, run.individual, run.keypoints)
     if not len(labels):
@@ -126,26 +151,40 @@ def read_run(run: RunConfig, images_root: str = "") -> tuple[RunConfig, RunImage
             raise UserError(f"--data={path}: keypoint {name!r}: a name must hold no , and no :")
     if run.swap:
         parse_swap(run.swap.split(","), labels.names)
-    split = split_images(labels.groups, labels.keys, run.split_by, run.fold)
-    parts = (split.train, split.validation, split.test)
-    chosen, sizes = labels.select(np.concatenate(parts)), tuple(len(part) for part in parts)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        known = [*pool.map(_look_at, chosen.paths)]
-    found = RunImages(chosen, sizes, tuple(digest for digest, _ in known), split.how, ledger)
+        pixels = tuple(pool.map(_look_at, labels.paths))
+    return AllImages(path, labels, ledger, pixels)
+
+
+def split_run(run: RunConfig, found: AllImages) -> tuple[RunConfig, RunImages]:
+    """The images of a run, of all that its label files hold; returns as `read_run`.
+
+    Raises:
+        UserError, ConfigError: as `read_run`.
+    """
+    labels = found.labels
+    split = split_images(labels.groups, labels.keys, run.split_by, run.fold)
+    if run.num_labelled:
+        split = choose_labelled(split, labels.keys, run.num_labelled, run.seed)
+    parts = (split.train, split.validation, split.test)
+    chosen, sizes = np.concatenate(parts), tuple(len(part) for part in parts)
+    known = [found.pixels[index] for index in chosen]
+    digests = tuple(digest for digest, _ in known)
+    images = RunImages(labels.select(chosen), sizes, digests, split.how, found.ledger)
     counts = ",".join(map(str, sizes))
-    if run.split_sizes not in ("", counts) and path == run.data:
+    if run.split_sizes not in ("", counts) and found.path == run.data:
         raise ConfigError(
             f"--split_sizes={run.split_sizes}: the labels give {counts}; leave it out"
         )
     resolved = dataclasses.replace(
         run,
-        data=found.digest(),
+        data=images.digest(),
         keypoints=",".join(labels.names),
         split_by=run.split_by if run.split_by in (BY_GROUP, AT_RANDOM) else "file",
         split_sizes=counts,
         channels=run.channels or max(channels for _, channels in known),
     )
-    return resolved, found
+    return resolved, images
 
 
 def _look_at(path: Path) -> tuple[str, int]:

@@ -72,6 +72,37 @@ def split_images(
     return _make([splits[group] for group in groups], f"{_in_words(number)}, each in one split")
 
 
+def choose_labelled(split: Split, keys: Sequence[str], number: int, seed: int) -> Split:
+    """As if only `number` of the images that are not tested had been labelled.
+
+    They are chosen at random; a smaller choice of the same seed lies within a larger one, and so
+    do its training images. Every tenth validates, the first one among them.
+
+    Args:
+        split: of all images.
+        keys: N, what each is called, as `LabelledImages.keys`.
+        number: how many, two at least.
+        seed: which ones.
+
+    Raises:
+        ConfigError: if there are not so many.
+    """
+    pool = np.concatenate([split.train, split.validation])
+    if not 2 <= number <= len(pool):
+        rule = f"must be from 2 to {len(pool)}, the images that are not tested"
+        raise ConfigError(f"--num_labelled={number}: {rule}")
+    order = sorted(pool.tolist(), key=lambda i: (_uniform(f"{seed}/{keys[i]}"), keys[i]))
+    chosen, rest = np.array(order[:number]), order[number:]
+    validates = np.arange(number) % round(1 / SHARES[1]) == 0
+    return Split(
+        np.sort(chosen[~validates]),
+        np.sort(chosen[validates]),
+        split.test,
+        np.sort(np.array([*split.left_out, *rest], np.int64)),
+        f"{split.how}; {number} of the {len(pool)} that are not tested",
+    )
+
+
 def parse_fold(fold: str) -> tuple[int, int]:
     """'2/5' -> (2, 5).
 

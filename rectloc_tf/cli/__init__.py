@@ -55,6 +55,20 @@ def option(name: str) -> Any:
     return FLAGS[name].value
 
 
+def numbers(name: str, kind: type) -> tuple:
+    """The value of a flag that is a list, as numbers.
+
+    Raises:
+        ConfigError: if some are none.
+    """
+    given = option(name)
+    try:
+        return tuple(kind(text) for text in given)
+    except ValueError as error:
+        message = f"--{name}={','.join(given)}: must be numbers with commas between them"
+        raise ConfigError(message) from error
+
+
 def path_option(name: str) -> Path | None:
     """The value of a flag that names a file or folder, `~` expanded; None if it is left out."""
     value = option(name)

@@ -16,7 +16,9 @@ from rectloc_tf.config import (
     SOURCE_SETTINGS,
     ExecutionConfig,
     HeadConfig,
+    ImagesConfig,
     RunConfig,
+    SceneConfig,
     implied,
 )
 from rectloc_tf.registry import EXPERIMENTS, SOURCES
@@ -57,6 +59,8 @@ _STUDY = (
     *(name for name in RUN if name not in (*_CHOSEN, "seed")), *EXECUTION, "seeds",
     "plain_epochs", "short_epochs", "runs_root", "results_dir", "figures_dir", "dry_run",
 )  # fmt: skip
+_BUDGET = ("arch", "seed", "fold", "num_labelled", "domain", "run_dir", "split_by", "split_sizes")
+_OF_SCENES = {*settings_of(SceneConfig)} - {*settings_of(ImagesConfig), "image_size"}
 _ALL = tuple(dict.fromkeys(name for own in EXPERIMENTS.values() for name in own))
 
 COMMANDS = {
@@ -79,6 +83,14 @@ COMMANDS = {
         f"experiments.{name}": Command((*own, *_STUDY), chosen=_CHOSEN)
         for name, own in {"all": _ALL, **EXPERIMENTS}.items()
     },
+    "experiments.label_budget": Command(
+        (
+            *(name for name in RUN if name not in {*_BUDGET} | _OF_SCENES), *EXECUTION,
+            "images_root", "archs", "sizes", "folds", "seeds", "more_labels", "runs_root",
+            "output_dir", "dry_run",
+        ),
+        chosen=_BUDGET,
+    ),
 }  # fmt: skip
 
 

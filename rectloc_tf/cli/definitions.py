@@ -70,7 +70,9 @@ flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered 
 flags.DEFINE_string("images_root", "", "Folder of the images; if left out, near the label file.")
 
 # experiments.
-flags.DEFINE_list("seeds", "0,1", "experiments: seeds of the runs that are repeated.")
+flags.DEFINE_list(
+    "seeds", "0,1", "experiments: seeds of the runs that are repeated; label_budget: 0 if left out."
+)
 flags.DEFINE_list("fractions", FRACTIONS, "data_efficiency: pool sizes, shares of 10,000.")
 flags.DEFINE_list("batch_sizes", "8,16,32,64,128,256,512", "hyperparameter_sweep: values.")
 flags.DEFINE_list("learning_rates", "1e-5,1e-4,1e-3,1e-2,1e-1", "hyperparameter_sweep: values.")
@@ -93,6 +95,19 @@ flags.DEFINE_string("runs_root", "runs", "experiments: folder of the run folders
 flags.DEFINE_string("results_dir", "figures/results", "experiments: folder of the summaries.")
 flags.DEFINE_string("figures_dir", "figures", "experiments: folder of the figures.")
 flags.DEFINE_bool("dry_run", False, "experiments: print the runs and their cost, make none.")
+
+# label_budget.
+flags.DEFINE_list("archs", "score_map", "label_budget: the heads that are compared.")
+flags.DEFINE_list(
+    "sizes", None,
+    "label_budget: numbers of labelled images; if left out all that are not tested, and that "
+    "halved up to three times.",
+)  # fmt: skip
+flags.DEFINE_integer("folds", 3, "label_budget: parts that are tested in turn.", 2, 1000)
+flags.DEFINE_integer(
+    "more_labels", 0, "label_budget: images that you may label next; 0: as many again.", 0
+)
+flags.DEFINE_string("output_dir", "label_budget", "label_budget: folder of what it finds.")
 
 # benchmark.
 flags.DEFINE_enum(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rectloc_tf.config.keypoints import Keypoints
 from rectloc_tf.registry import NAMED
-from rectloc_tf.settings import Number, OneOf, Text, require, setting, validate
+from rectloc_tf.settings import Number, OneOf, Text, Whole, require, setting, validate
 
 SPLIT_BY = ("group", "random", "file")
 
@@ -44,6 +44,11 @@ class ImagesConfig:
     split_sizes: str = setting(
         Text("three whole numbers with commas"), "",
         "Training, validation and test images; filled in when the labels are read.", later=True,
+    )  # fmt: skip
+    num_labelled: int = setting(
+        Whole(0, 10_000_000), 0,
+        "Use only so many of the images that are not tested, chosen at random by --seed, the fewer "
+        "among the more; every tenth validates. 0: all.", later=True,
     )  # fmt: skip
     channels: int = setting(
         OneOf((0, 1, 3)), 0, "1 (grey) or 3 (colour); 0: grey if all files are.", later=True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rectloc_tf import cli
 from rectloc_tf.config import RunConfig
-from rectloc_tf.errors import EXIT_ERROR, ConfigError, UserError
+from rectloc_tf.errors import EXIT_ERROR, UserError
 from rectloc_tf.experiments.extend import extend
 from rectloc_tf.experiments.plan import Experiment, Part, Settings, Task
 from rectloc_tf.experiments.summaries import write_experiment
@@ -20,15 +20,6 @@ def main(*experiments: Experiment) -> None:
     cli.main(f"experiments.{name}", lambda: _run(list(experiments)))
 
 
-def _numbers(name: str, kind: type) -> tuple:
-    given = cli.option(name)
-    try:
-        return tuple(kind(text) for text in given)
-    except ValueError as error:
-        message = f"--{name}={','.join(given)}: must be numbers with commas between them"
-        raise ConfigError(message) from error
-
-
 def read_settings(base: RunConfig) -> Settings:
     """The settings that the flags describe, around a base run.
 
@@ -37,9 +28,9 @@ def read_settings(base: RunConfig) -> Settings:
     """
     kinds = dict.fromkeys(("fractions", "long_fractions", "learning_rates"), float)
     kinds |= dict.fromkeys(("seeds", "batch_sizes", "depths"), int)
-    lists = {name: _numbers(name, kind) for name, kind in kinds.items()}
+    lists = {name: cli.numbers(name, kind) for name, kind in kinds.items()}
     if cli.option("domains"):
-        lists["domains"] = _numbers("domains", int)
+        lists["domains"] = cli.numbers("domains", int)
     folders = {name: Path(cli.option(name)) for name in ("runs_root", "results_dir")}
     sizes = ("epochs", "plain_epochs", "short_epochs", "updates", "long_updates")
     return Settings(base=base, **lists, **folders, **{name: cli.option(name) for name in sizes})
@@ -98,7 +89,7 @@ def draw_figures(names: list[str], results_dir: Path, figures_dir: Path) -> None
 def _print_plan(study, parts: list[Part]) -> None:
     """Prints every run asked for, and what those that are missing will cost on this machine."""
     missing = study.open_tasks(parts)
-    speeds = {shape: study.measure_speed(task.run) for shape, task in _by_shape(missing).items()}
+    speeds = {shape: study.speed(task.run) for shape, task in _by_shape(missing).items()}
     seconds = {task.name: task.images / speeds[_shape(task)] for task in missing}
     for part in parts:
         print(f"{part.experiment.name}:")

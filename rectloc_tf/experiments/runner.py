@@ -301,20 +301,24 @@ class Study:
     def _check_stop(self, done: int, total: int) -> None:
         self.stop.check()
 
-    def measure_speed(self, run: RunConfig) -> float:
-        """Training images per second of a run on this machine, from a few steps."""
-        session = make_runtime(self.execution, run.batch_size)
-        keras.utils.set_random_seed(0)
-        source, head = make_source(run, self.execution.renderer), run_head(run)
-        state = TrainState(run, head, source.channels, session.strategy)
-        step = make_train_step(run, source, head, state, session.strategy, session.jit)
-        batches = itertools.cycle(distributed_batches(run, source, session, 0))
-        times = []
-        for _ in range(SPEED_STEPS + 1):  # the first compiles
-            began = time.monotonic()
-            float(step(next(batches))[0])
-            times.append(time.monotonic() - began)
-        return run.batch_size / statistics.median(times[1:])
+    def speed(self, run: RunConfig) -> float:
+        """As `measure_speed`, of a run of the study."""
+        return measure_speed(run, make_source(run, self.execution.renderer), self.execution)
+
+
+def measure_speed(run: RunConfig, source: Source, execution: ExecutionConfig) -> float:
+    """Training images per second of a run on this machine, from a few steps."""
+    session, head = make_runtime(execution, run.batch_size), run_head(run)
+    keras.utils.set_random_seed(0)
+    state = TrainState(run, head, source.channels, session.strategy)
+    step = make_train_step(run, source, head, state, session.strategy, session.jit)
+    batches = itertools.cycle(distributed_batches(run, source, session, 0))
+    times = []
+    for _ in range(SPEED_STEPS + 1):  # the first compiles
+        began = time.monotonic()
+        float(step(next(batches))[0])
+        times.append(time.monotonic() - began)
+    return run.batch_size / statistics.median(times[1:])
 
 
 def _in_domain(run: RunConfig, domain: int) -> Source:

@@ -29,8 +29,8 @@ def answer_with(model: keras.Model, head: Head) -> Answer:
     return lambda images: head.answers(model(images, training=False))
 
 
-def image_errors(source: Source, indices: range, answers: np.ndarray) -> np.ndarray:
-    """The mean error of each image over its labelled keypoints, in the pixels of the metrics.
+def keypoint_errors(source: Source, indices: range, answers: np.ndarray) -> np.ndarray:
+    """The error of each keypoint of each image, in the pixels of the metrics.
 
     Args:
         source: of named keypoints.
@@ -38,15 +38,23 @@ def image_errors(source: Source, indices: range, answers: np.ndarray) -> np.ndar
         answers: [N, K, 2], see `answers.Answers`.
 
     Returns:
-        [N], NaN where no keypoint is labelled.
+        [N, K], NaN where a keypoint is not labelled.
     """
-    errors = []
-    for index, points in zip(indices, answers, strict=True):
+    errors = np.full(answers.shape[:2], np.nan)
+    for row, index in enumerate(indices):
         batch = make_batch(source, tf.constant([index], tf.int64))
         present, scale = batch["present"].numpy()[0], float(batch["pixel_size"][0])
-        away = np.linalg.norm(points - scale * batch["points"].numpy()[0], axis=-1)[present]
-        errors.append(away.mean() if away.size else np.nan)
-    return np.array(errors)
+        away = np.linalg.norm(answers[row] - scale * batch["points"].numpy()[0], axis=-1)
+        errors[row, present] = away[present]
+    return errors
+
+
+def image_errors(source: Source, indices: range, answers: np.ndarray) -> np.ndarray:
+    """The mean of `keypoint_errors` of each image, [N]; NaN where no keypoint is labelled."""
+    errors = keypoint_errors(source, indices, answers)
+    count = np.isfinite(errors).sum(axis=1)
+    total = np.nansum(errors, axis=1)
+    return np.divide(total, count, out=np.full(len(errors), np.nan), where=count > 0)
 
 
 def predict_scenes(answer: Answer, source: Source, indices: Sequence[int]) -> dict[str, Any]:

@@ -1,0 +1,51 @@
+"""Are my labels enough? `python -m rectloc_tf.experiments.label_budget --data=CollectedData.csv`.
+
+Trains heads on growing sets of your labelled images, tests each on images that it has not seen,
+and says how the error falls: a table, a figure, and what more labels should bring, each with a 95 %
+interval. --dry_run shows the trainings and what they cost; the same command resumes.
+"""
+
+from pathlib import Path
+
+from rectloc_tf import cli
+from rectloc_tf.errors import EXIT_ERROR, UserError
+from rectloc_tf.experiments.budget_flags import read_flags
+from rectloc_tf.results.output_files import check_folder
+
+
+def label_budget() -> int:
+    """Makes what is missing, and writes what there is to say; returns the exit code."""
+    asked, execution = read_flags(), cli.execution_config()
+    output, images_root = Path(cli.option("output_dir")), cli.option("images_root")
+    check_folder("output_dir", output)
+    cli.load_tensorflow()
+    from pipelines.labels.reading import read_all
+    from rectloc_tf.experiments import budget
+    from rectloc_tf.results import budget_report
+    from rectloc_tf.training import runtime
+    from rectloc_tf.training.interrupts import stop_on_signals
+
+    base, _ = runtime.resolve(asked.base, execution)
+    found = read_all(base, images_root)
+    whole = len(found.labels)
+    budget.check_more(asked.more, whole)
+    sizes = asked.sizes or budget.default_sizes(found, asked.folds)
+    trainings = budget.plan(base, found, asked.archs, sizes, asked.folds, asked.seeds)
+    with stop_on_signals() as stop:
+        folders = Path(cli.option("runs_root")), output / "runs"
+        making = budget.Budget(*folders, images_root, execution, stop)
+        if cli.option("dry_run"):
+            print("\n".join(making.plan_lines(trainings)))
+            return 0
+        failures = [line for line in making.make(trainings) if line]
+    kept = [errors for training in trainings if (errors := making.errors(training))]
+    if not kept:
+        raise UserError(f"--data={asked.base.data}: no training ended; see above")
+    print(budget_report.write(output, kept, whole, asked.more or whole))
+    for failure in failures:
+        print(f"failed: {failure}")
+    return EXIT_ERROR if failures else 0
+
+
+if __name__ == "__main__":
+    cli.main("experiments.label_budget", label_budget)

@@ -1,0 +1,270 @@
+"""What the trainings of a label budget say: numbers, a table, one paragraph, and a figure.
+
+What is kept of a training, as JSON values: arch, num_labelled, num_train, fold and seed; keypoints,
+their K names; images, what its I tested ones are called; errors_px, I rows of K numbers or None.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
+
+from rectloc_tf.registry import HEADS
+from rectloc_tf.results.drawing import keypoint_colors, log_pixels, new_figure
+from rectloc_tf.results.intervals import Interval
+from rectloc_tf.results.learning_curve import FEWEST_SIZES, MeasuredErrors, fit_curve
+from rectloc_tf.results.output_files import atomic_path
+from rectloc_tf.results.rundir import write_json, write_text
+
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+
+
+def write(folder: Path, kept: Sequence[Mapping[str, Any]], whole: int, more: int) -> str:
+    """Writes label_budget.json, .md and .png.
+
+    Args:
+        folder: where.
+        kept: of every training that has ended.
+        whole: images that are labelled by now.
+        more: images that may be labelled next.
+
+    Returns:
+        What there is to print: the table, the paragraph, and where the files are.
+    """
+    names = kept[0]["keypoints"]
+    by_head = {
+        arch: collect([one for one in kept if one["arch"] == arch])
+        for arch in dict.fromkeys(one["arch"] for one in kept)
+    }
+    measured = {arch: errors for arch, errors in by_head.items() if errors is not None}
+    if not measured:
+        return "no size has been trained on every fold and seed yet"
+    heads = {arch: summarise(errors, names, whole, more) for arch, errors in measured.items()}
+    text = paragraph(heads, whole, more)
+    rows = table(heads)
+    steps, size = kept[0]["config"]["steps"], kept[0]["config"]["image_size"]
+    runs = {(one["fold"], one["seed"]) for one in kept}
+    how = (
+        f"{steps} steps each at {size} px, final weights; each mean is over {len(runs)} trainings "
+        "(folds and seeds), each tested on images of its own."
+    )
+    write_json(
+        folder / "label_budget.json",
+        {
+            "schema": 1,
+            "num_labelled": whole,
+            "more_labels": more,
+            "keypoints": names,
+            "steps": steps,
+            "image_size": size,
+            "trainings": [
+                {name: one[name] for name in ("arch", "num_labelled", "num_train", "fold", "seed")}
+                | {"seconds": one["seconds"], "machine": one["machine"]}
+                for one in kept
+            ],
+            "heads": heads,
+            "text": text,
+        },
+    )
+    write_text(folder / "label_budget.md", f"# Label budget\n\n{text}\n\n{rows}\n\n{how}\n")
+    figure = draw(measured, names, whole)
+    with atomic_path(folder / "label_budget.png") as temporary:
+        figure.savefig(temporary, dpi=120)
+    files = ", ".join(f"{folder}/label_budget.{end}" for end in ("png", "md", "json"))
+    return f"{rows}\n\n{text}\n\n{how}\n{files}"
+
+
+def collect(kept: Sequence[Mapping[str, Any]]) -> MeasuredErrors | None:
+    """The errors of one head's trainings.
+
+    Args:
+        kept: of each training.
+
+    Returns:
+        Those of the sizes that every fold and seed has been trained on; None if there is none.
+    """
+    runs = sorted({(one["seed"], one["fold"]) for one in kept})
+    by_size: dict[int, dict[tuple, Mapping[str, Any]]] = {}
+    for one in kept:
+        by_size.setdefault(one["num_labelled"], {})[one["seed"], one["fold"]] = one
+    sizes = sorted(size for size, found in by_size.items() if len(found) == len(runs))
+    if not sizes:
+        return None
+    places = {name: i for i, name in enumerate(sorted({n for one in kept for n in one["images"]}))}
+    shape = len(runs), len(sizes), len(places), len(kept[0]["keypoints"])
+    values = np.full(shape, np.nan)
+    for m, size in enumerate(sizes):
+        for r, run in enumerate(runs):
+            one = by_size[size][run]
+            rows = [places[name] for name in one["images"]]
+            values[r, m, rows] = np.array(one["errors_px"], float)  # None is NaN
+    return MeasuredErrors(np.array(sizes), values)
+
+
+def summarise(measured: MeasuredErrors, names: Sequence[str], whole: int, more: int) -> dict:
+    """What one head's errors say, as JSON values.
+
+    Args:
+        measured: its errors.
+        names: of the K keypoints.
+        whole: images that are labelled by now.
+        more: images that may be labelled next.
+
+    Returns:
+        measured: a row for each size: num_labelled, mean_px and its interval, median_px and
+        keypoint_mean_px. If there are enough sizes and trainings also predicted: the same for
+        numbers that were not measured; and checked: what the curve of the smaller sizes
+        predicts for the largest, if they are enough.
+    """
+    rows = [
+        {
+            "num_labelled": int(size),
+            "mean_px": _as_json(measured.interval(m)),
+            "median_px": float(measured.medians[m]),
+            "keypoint_mean_px": _by_name(names, measured.keypoint_means[m]),
+        }
+        for m, size in enumerate(measured.sizes)
+    ]
+    found: dict[str, Any] = {"measured": rows}
+    sizes = measured.sizes.tolist()
+    if not _has_curve(measured):
+        return found
+    curve = fit_curve(measured)
+    wanted = sorted({whole, whole + more} - {*sizes})
+    found["predicted"] = [{"num_labelled": n, "mean_px": _as_json(curve.at(n))} for n in wanted]
+    half = measured.up_to(sizes[-1] // 2)
+    if len(half.sizes) >= FEWEST_SIZES:
+        predicted = fit_curve(half).at(sizes[-1])
+        found["checked"] = {"from": int(half.sizes[-1]), "mean_px": _as_json(predicted)}
+    return found
+
+
+def _has_curve(measured: MeasuredErrors) -> bool:
+    return len(measured.sizes) >= FEWEST_SIZES and len(measured.values) > 1
+
+
+def _as_json(interval: Interval) -> dict[str, float]:
+    return {"value": interval.value, "low": interval.low, "high": interval.high}
+
+
+def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
+    return {n: None if v != v else v for n, v in zip(names, values.tolist(), strict=True)}
+
+
+def best_head(heads: Mapping[str, Mapping[str, Any]]) -> str:
+    """The head with the least mean error at its largest size."""
+    return min(heads, key=lambda name: heads[name]["measured"][-1]["mean_px"]["value"])
+
+
+def table(heads: Mapping[str, Mapping[str, Any]]) -> str:
+    """A Markdown table: a row for each head and number of labelled images."""
+    lines = [
+        "| head | labelled images | mean px | 95 % interval | median px | |",
+        "|---|--:|--:|--:|--:|---|",
+    ]
+    for name, found in heads.items():
+        rows = [(row, "measured") for row in found["measured"]]
+        rows += [(row, "predicted") for row in found.get("predicted", ())]
+        for row, how in sorted(rows, key=lambda pair: pair[0]["num_labelled"]):
+            mean, median = row["mean_px"], row.get("median_px")
+            between = f"{mean['low']:.2f}–{mean['high']:.2f}"
+            shown = "" if median is None else f"{median:.2f}"
+            cells = name, str(row["num_labelled"]), f"{mean['value']:.2f}", between, shown, how
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def paragraph(heads: Mapping[str, Mapping[str, Any]], whole: int, more: int) -> str:
+    """One paragraph in words, about the head that did best.
+
+    Args:
+        heads: what `summarise` says of each.
+        whole, more: as there.
+    """
+    name = best_head(heads)
+    found = heads[name]
+    last = found["measured"][-1]
+    number, truth = last["num_labelled"], last["mean_px"]["value"]
+    parts = [
+        f"Trained on {number} labelled images (validation included), {HEADS[name].title} has a "
+        f"mean error of {_px(last)} on images that it has not seen."
+    ]
+    others = (
+        f"{HEADS[other].title} {_px(theirs['measured'][-1])}"
+        for other, theirs in heads.items()
+        if other != name
+    )
+    if listed := ", ".join(others):
+        parts.append(f"For comparison: {listed}.")
+    predicted = {row["num_labelled"]: row for row in found.get("predicted", ())}
+    if whole in predicted:
+        parts.append(f"With all {whole}, expect {_px(predicted[whole])}.")
+    if whole + more in predicted:
+        parts.append(f"With {more} more ({whole + more} in all), {_px(predicted[whole + more])}.")
+    if not predicted:
+        parts.append(f"It takes {FEWEST_SIZES} sizes or more to say what further labels bring.")
+    if checked := found.get("checked"):
+        low, high = checked["mean_px"]["low"], checked["mean_px"]["high"]
+        parts.append(
+            f"As a check, the curve through up to {checked['from']} images predicted "
+            f"{_px(checked)} for {number}; the {truth:.1f} px that were measured are "
+            f"{'inside' if low <= truth <= high else 'outside'} that interval."
+        )
+    each = {k: value for k, value in last["keypoint_mean_px"].items() if value is not None}
+    if len(each) > 1:
+        hardest = max(each, key=lambda keypoint: each[keypoint])
+        parts.append(f"The hardest keypoint is {hardest}, at {each[hardest]:.1f} px.")
+    return " ".join(parts)
+
+
+def _px(row: Mapping[str, Any]) -> str:
+    mean = row["mean_px"]
+    return f"{mean['value']:.1f} px ({mean['low']:.1f}–{mean['high']:.1f})"
+
+
+def draw(measured: Mapping[str, MeasuredErrors], names: Sequence[str], whole: int) -> Figure:
+    """Errors against labelled images: of each head with its curve, and of each keypoint.
+
+    Args:
+        measured: by head.
+        names: of the keypoints.
+        whole: images that are labelled by now.
+    """
+    figure = new_figure(10.5, 4)
+    left, right = figure.subplots(1, 2, sharey=True)
+    best = min(measured, key=lambda name: float(measured[name].means[-1]))
+    sizes: set[int] = {whole, 2 * whole}
+    for color, (name, errors) in zip(_COLORS, measured.items(), strict=False):
+        sizes |= {*errors.sizes.tolist()}
+        spans = [errors.interval(m) for m in range(len(errors.sizes))]
+        bars = [[s.value - s.low for s in spans], [s.high - s.value for s in spans]]
+        style = {"fmt": "o", "color": color, "capsize": 3, "label": HEADS[name].title}
+        left.errorbar(errors.sizes, errors.means, yerr=bars, **style)
+        if _has_curve(errors):
+            curve = fit_curve(errors)
+            places = np.geomspace(errors.sizes[0], 2 * whole, 40)
+            found = [curve.at(place) for place in places]
+            left.plot(places, [f.value for f in found], color=color, linewidth=1)
+            low, high = ([getattr(f, end) for f in found] for end in ("low", "high"))
+            left.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
+    left.axvline(whole, color="0.5", linestyle="--", linewidth=1, label=f"labelled now: {whole}")
+    left.set(title="Mean error, measured and predicted", ylabel="px of the file")
+    chosen = measured[best]
+    for k, color in enumerate(keypoint_colors(len(names))):
+        style = {"color": color, "marker": "o", "markersize": 3, "linewidth": 1}
+        right.plot(chosen.sizes, chosen.keypoint_means[:, k], label=names[k], **style)
+    right.set(title=f"Mean error of each keypoint, {HEADS[best].title}")
+    log_pixels(left)
+    for axis in (left, right):
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(FixedLocator(sorted(sizes)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_xlabel("labelled images, validation included")
+        axis.grid(alpha=0.3)
+    left.legend(fontsize=8)
+    right.legend(fontsize=7, ncols=1 + len(names) // 9)
+    return figure

@@ -1,0 +1,163 @@
+"""Error against the number of labelled images: a curve, how sure it is, and what it predicts.
+
+The curve is the power law with a floor that learning curves are usually described by (Hestness et
+al. 2017, "Deep Learning Scaling is Predictable, Empirically"; Viering and Loog 2022, "The Shape of
+Learning Curves: a Review"), written so that each number means something at the largest set that
+was measured, of n0 images:
+
+    error(n) = v * (f + (1 - f) * (n / n0) ** -b)
+
+v is the error there, f the share of it that no more labels would remove, and b how fast the rest
+falls. Three or four sizes do not determine three numbers, so none is picked: every (v, f, b) of a
+grid counts as much as it agrees with what was measured, and an interval covers 95 % of them.
+Logarithms of errors are compared, as errors fall by factors. NumPy only.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rectloc_tf.results.intervals import LEVEL, Interval
+
+FEWEST_SIZES = 3
+FARTHEST = 4  # times what there is, beyond which nothing is predicted
+RESAMPLES = 2000
+_FLOORS = np.linspace(0, 0.98, 50)
+_POWERS = np.geomspace(0.1, 2, 50)
+_FINEST = 0.02  # no mean counts as known better than this share of it: the grid is no finer
+_REACH, _VALUES = 4.0, 41  # v: this many standard deviations either way, in so many steps
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredErrors:
+    """Errors of R trainings for each of M sizes on the same I images.
+
+    Attributes:
+        sizes: int [M], labelled images, ascending.
+        values: float64 [R, M, I, K], px; NaN where there is no label, or the image was not one
+            that this training is tested on.
+    """
+
+    sizes: np.ndarray
+    values: np.ndarray
+
+    @property
+    def means(self) -> np.ndarray:
+        """The mean over all labels of all trainings, [M]."""
+        return np.nanmean(self.values, axis=(0, 2, 3))
+
+    @property
+    def medians(self) -> np.ndarray:
+        """The median over all labels of all trainings, [M]."""
+        return np.nanmedian(self.values, axis=(0, 2, 3))
+
+    @property
+    def keypoint_means(self) -> np.ndarray:
+        """The mean of each keypoint, [M, K]; NaN of keypoints that no tested image has."""
+        known = ~np.isnan(self.values)
+        total = np.where(known, self.values, 0).sum(axis=(0, 2))
+        count = known.sum(axis=(0, 2))
+        return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+    def up_to(self, size: int) -> "MeasuredErrors":
+        """Those of the sizes that are not larger."""
+        kept = self.sizes <= size
+        return MeasuredErrors(self.sizes[kept], self.values[:, kept])
+
+    def resampled_means(self, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+        """`means` of resamples of the images, the same ones for all sizes, [resamples, M]."""
+        known = ~np.isnan(self.values)
+        totals = np.where(known, self.values, 0).sum(axis=(0, 3))  # [M, I]
+        counts = known.sum(axis=(0, 3)).astype(float)
+        images = totals.shape[1]
+        rng = np.random.default_rng(seed)
+        drawn = rng.multinomial(images, np.full(images, 1 / images), resamples).astype(float)
+        below = drawn @ counts.T
+        return np.divide(drawn @ totals.T, below, out=np.full(below.shape, np.nan), where=below > 0)
+
+    def log_covariance(self) -> np.ndarray:
+        """Of the logarithm of `means`, [M, M]: from the images, and from run to run.
+
+        The latter is what remains of the logarithm of each training's mean error once the
+        training's own level and that of the size are taken off; it includes which images were
+        chosen. Both may count the same luck, so that the sum is rather too large.
+        """
+        logs = np.log(self.resampled_means())
+        images = np.atleast_2d(np.cov(logs[np.isfinite(logs).all(axis=1)].T))
+        with np.errstate(invalid="ignore"):
+            each = np.log(_run_means(self.values))  # [R, M]
+        runs, sizes = each.shape
+        rest = each - each.mean(1, keepdims=True) - each.mean(0, keepdims=True) + each.mean()
+        degrees = max((runs - 1) * (sizes - 1), 1)  # nothing is left of a single one
+        return images + np.eye(sizes) * (rest**2).sum() / degrees / runs
+
+    def interval(self, number: int) -> Interval:
+        """Of the mean at the size `number`, from the images and from run to run."""
+        value = float(self.means[number])
+        spread = 1.96 * float(np.sqrt(self.log_covariance()[number, number]))
+        return Interval(value, value * np.exp(-spread), value * np.exp(spread))
+
+
+def _run_means(values: np.ndarray) -> np.ndarray:
+    """Mean error of each training, [R, M]."""
+    known = ~np.isnan(values)
+    return np.where(known, values, 0).sum(axis=(2, 3)) / known.sum(axis=(2, 3))
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Curves that agree with what was measured, each as much as its weight; P of them.
+
+    Attributes:
+        largest: n0, the largest size that was measured.
+        errors, floors, powers: v, f and b, float64 [P].
+        weights: float64 [P], their sum 1.
+    """
+
+    largest: int
+    errors: np.ndarray
+    floors: np.ndarray
+    powers: np.ndarray
+    weights: np.ndarray
+
+    def at(self, size: float) -> Interval:
+        """The error that is predicted for `size` labelled images: median and 95 % interval."""
+        found = _curve(size / self.largest, self.errors, self.floors, self.powers)
+        order = np.argsort(found)
+        share = np.cumsum(self.weights[order])
+        low, middle, high = (
+            float(found[order][min(int(np.searchsorted(share, level)), len(share) - 1)])
+            for level in ((1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2)
+        )
+        return Interval(middle, low, high)
+
+
+def fit_curve(measured: MeasuredErrors) -> Curve:
+    """The curves that agree with what was measured.
+
+    Args:
+        measured: of FEWEST_SIZES sizes and two trainings at least.
+
+    Raises:
+        ValueError: of fewer.
+    """
+    sizes, (runs, *_) = measured.sizes, measured.values.shape
+    if len(sizes) < FEWEST_SIZES or runs < 2:
+        raise ValueError(f"{len(sizes)} sizes, {runs} trainings: a curve needs 3 and 2")
+    logs = np.log(measured.means)
+    covariance = measured.log_covariance() + _FINEST**2 * np.eye(len(sizes))
+    deviation = float(np.sqrt(covariance[-1, -1]))
+    values = np.exp(logs[-1] + deviation * np.linspace(-_REACH, _REACH, _VALUES))
+    grid = np.meshgrid(values, _FLOORS, _POWERS, indexing="ij")
+    errors, floors, powers = (axis.ravel() for axis in grid)
+    ratios = (sizes / sizes[-1])[:, None]
+    apart = np.log(_curve(ratios, errors, floors, powers)) - logs[:, None]  # [M, P]
+    squares = (apart * np.linalg.solve(covariance, apart)).sum(axis=0)
+    weights = np.exp(-(squares - squares.min()) / 2)
+    kept = weights > 1e-6
+    weights = weights[kept] / weights[kept].sum()
+    return Curve(int(sizes[-1]), errors[kept], floors[kept], powers[kept], weights)
+
+
+def _curve(ratio, error, floor, power):
+    return error * (floor + (1 - floor) * ratio**-power)
