@@ -4,15 +4,14 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipelines.image_files import ImageFiles, each_image
 from pipelines.image_headers import read_channels
 from pipelines.labels.checks import parse_swap
 from pipelines.labels.labelled import LabelledImages
@@ -129,8 +128,7 @@ def read_run(run: RunConfig, images_root: str = "") -> tuple[RunConfig, RunImage
     split = split_images(labels.groups, labels.keys, run.split_by, run.fold)
     parts = (split.train, split.validation, split.test)
     chosen, sizes = labels.select(np.concatenate(parts)), tuple(len(part) for part in parts)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        known = [*pool.map(_look_at, chosen.paths)]
+    known = each_image(lambda index, files: _look_at(chosen.paths[index], files), chosen.paths)
     found = RunImages(chosen, sizes, tuple(digest for digest, _ in known), split.how, ledger)
     counts = ",".join(map(str, sizes))
     if run.split_sizes not in ("", counts) and path == run.data:
@@ -148,10 +146,10 @@ def read_run(run: RunConfig, images_root: str = "") -> tuple[RunConfig, RunImage
     return resolved, found
 
 
-def _look_at(path: Path) -> tuple[str, int]:
-    """The SHA-256 of an image file, and the channels of its pixels."""
+def _look_at(path: Path, files: ImageFiles) -> tuple[str, int]:
+    """The SHA-256 of an image, and the channels of its pixels."""
     try:
-        data = path.read_bytes()
+        data = files.read(path)
         return hashlib.sha256(data).hexdigest(), read_channels(io.BytesIO(data))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({reason(error)})") from error
