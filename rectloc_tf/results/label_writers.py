@@ -15,6 +15,7 @@ from rectloc_tf.errors import UserError
 from rectloc_tf.results.output_files import atomic_path
 
 SCORER = "rectloc_tf"
+_GREATEST = float(np.finfo(np.float64).max)  # JSON has no infinity
 _COLLECTED = "CollectedData_"  # DeepLabCut's files are named after who labelled
 
 
@@ -96,7 +97,7 @@ def coco_content(labels: LabelRows) -> dict[str, Any]:
                     for value in (x, y, v)
                 ],
                 "bbox": box,
-                "area": box[2] * box[3],
+                "area": min(box[2] * box[3], _GREATEST),
             }
         )
     category = {"id": 1, "name": labels.animal, "keypoints": [*labels.names], "skeleton": []}
@@ -107,8 +108,8 @@ def _box(points: np.ndarray) -> list[float]:
     """x, y, width and height of the box around points [n, 2]; zeros if there are none."""
     if not len(points):
         return [0.0] * 4
-    low = points.min(0)
-    return [*low.tolist(), *(points.max(0) - low).tolist()]
+    low, high = points.min(0).tolist(), points.max(0).tolist()
+    return [*low, *(min(b - a, _GREATEST) for a, b in zip(low, high, strict=True))]
 
 
 def write_csv(path: Path, labels: LabelRows) -> None:
