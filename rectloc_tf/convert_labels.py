@@ -43,9 +43,10 @@ def convert_labels() -> None:
         check_folder("images_dir", folder)
     has_sizes = output.suffix.lower() == ".json"
     images = find_every_image(files, images_root, everywhere=has_sizes)
+    sizes = read_sizes(images)  # before anything is written
     rows = dataclasses.replace(
         join_rows(files, names, individual),
-        sizes=read_sizes(images) if has_sizes else (),
+        sizes=sizes if has_sizes else (),
         images=take_out(images, folder, output),
     )
     write(output, rows)

@@ -3,6 +3,7 @@
 import json
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -228,6 +229,21 @@ def test_usual_images_stay_where_they_are_and_keep_their_names(tmp_path):
     assert sizes == [(40, 30), (20, 10)]
     found = read_label_file(coco)
     assert (found.names, found.visibility.tolist()) == (("nose",), [[2], [0]])
+
+
+def test_a_damaged_image_is_told_before_anything_is_written(tmp_path):
+    frames = [(0, n, [animal((1, 2), (3, 4))]) for n in (1, 2)]
+    images = [picture(), picture()]
+    data = write_package(tmp_path / "in" / "a.pkg.slp", frames, images)
+    with h5py.File(data, "a") as file:
+        file["video0/video"][1] = np.zeros(9, np.int8)
+    flags = f"--data={data}", f"--output={tmp_path / 'a.csv'}", f"--images_dir={tmp_path / 'png'}"
+    done = convert(*flags)
+    assert done.returncode == 1
+    assert f"error: {data} instance 1: image unreadable ({data}/video0/frame00" in done.stderr
+    assert "000002.png: not a PNG or JPEG file)" in done.stderr
+    assert [*(tmp_path / "png").iterdir()] == []
+    assert not (tmp_path / "a.csv").exists()
 
 
 REFUSED = {

@@ -58,15 +58,17 @@ def find_every_image(
 
 
 def read_sizes(images: Sequence[_Image]) -> tuple[tuple[int, int], ...]:
-    """Width and height of each image, all of which were looked for.
+    """Width and height of each image that was looked for.
 
     Raises:
         UserError: if one cannot be read, naming the row.
     """
     sizes, files = [], ImageFiles()
     for image in images:
+        if image.path is None:
+            continue
         try:
-            sizes.append(files.size(image.path or Path(image.name)))
+            sizes.append(files.size(image.path))
         except ValueError as error:
             raise UserError(f"{image.row}: image unreadable ({image.path}: {error})") from error
     return tuple(sizes)
