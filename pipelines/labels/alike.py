@@ -3,13 +3,13 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from pipelines.image_files import ImageFiles, each_image
 from pipelines.labels.checks import Mistake
 from pipelines.labels.labelled import LabelledImages
 from pipelines.labels.splits import Split
@@ -23,13 +23,21 @@ def find_copies(data: LabelledImages) -> list[Mistake]:
     """Images with the same content under two names, and how far their labels differ."""
     by_size: dict[int, list[int]] = {}
     for index, path in enumerate(data.paths):
-        by_size.setdefault(os.path.getsize(path), []).append(index)
+        # Of what lies inside another file it is known only after reading.
+        by_size.setdefault(os.path.getsize(path) if path.is_file() else -1, []).append(index)
+    asked = sorted(i for group in by_size.values() if len(group) > 1 for i in group)
+    paths = [data.paths[index] for index in asked]
+
+    def digest_of(place: int, files: ImageFiles) -> bytes | None:
+        try:
+            return hashlib.sha256(files.read(paths[place])).digest()
+        except ValueError:  # a damaged video; `look_at` tells
+            return None
+
     first: dict[bytes, int] = {}
     found = []
-    for index in sorted(i for group in by_size.values() if len(group) > 1 for i in group):
-        with open(data.paths[index], "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-        other = first.setdefault(digest, index)
+    for index, digest in zip(asked, each_image(digest_of, paths), strict=True):
+        other = first.setdefault(digest, index) if digest else index
         if other != index:
             text = f"the same picture as {data.rows[other]}, {_difference(data, index, other)}"
             found.append(Mistake(index, (), text, 0.0))
@@ -68,14 +76,16 @@ def is_cheap(data: LabelledImages) -> bool:
 
 def look_at(paths: Sequence[Path]) -> Thumbnails:
     """Decodes images, on all cores."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = list(pool.map(_dhash, paths))
+    hashes = each_image(lambda index, files: _dhash(paths[index], files), paths)
     damaged = tuple(index for index, found in enumerate(hashes) if found is None)
     return Thumbnails(np.array([found or 0 for found in hashes], np.uint64), damaged)
 
 
-def _dhash(path: Path) -> int | None:
-    data = np.fromfile(path, np.uint8)
+def _dhash(path: Path, files: ImageFiles) -> int | None:
+    try:
+        data = np.frombuffer(files.read(path), np.uint8)
+    except ValueError:
+        return None
     image = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_2)
     if image is None:
         return None

@@ -76,7 +76,7 @@ def read_coco_file(path: Path, individual: str = "") -> LabelFile:
         tuple(numbers),
         tuple(images),
         names,
-        np.array(points, np.float64).reshape(-1, len(names), 2) + 0.5,
+        np.array(points, np.float64).reshape(-1, len(names), 2),
         np.array(visibility, np.uint8).reshape(-1, len(names)),
         notes=tuple(notes),
         unit=UNIT,

@@ -56,7 +56,7 @@ def read_csv_file(path: Path, individual: str = "") -> LabelFile:
         tuple(number for number, _ in body),
         tuple(_image(path, number, cells[:width]) for number, cells in body),
         tuple(columns),
-        points + 0.5,
+        points,
         visibility,
         tuple(f"{who}/{name}" for who, parts in others.items() for name in parts),
         any("likelihood" in at for at in columns.values()),

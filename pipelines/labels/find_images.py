@@ -2,15 +2,17 @@
 
 A path of a label file is tried below each root as it is. Otherwise it is the file whose own path
 has the longest end in common with it. Upper and lower case differ; accents may be written in
-either of Unicode's ways, since macOS and Windows choose different ones.
+either of Unicode's ways, since macOS and Windows choose different ones. Of an image inside a
+package or a video the file is looked for in the same way.
 """
 
 import os
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipelines.folders import folders_below
+from pipelines.image_files import split_frame
 from rectloc_tf.errors import ConfigError, UserError
 
 _DATA = "labeled-data"  # DeepLabCut's and Lightning Pose's folder of images
@@ -63,24 +65,44 @@ class Listings:
 class ImageFinder:
     """Finds images below some roots."""
 
-    def __init__(self, roots: Sequence[Path], listings: Listings, may_be_elsewhere: bool = True):
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        listings: Listings,
+        may_be_elsewhere: bool = True,
+        label_file: Path | None = None,
+    ):
         """Looks below the last of `roots`, which holds the others.
 
         Args:
             roots: absolute folders.
             listings: shared by the finders of several label files.
             may_be_elsewhere: whether an absolute path in a label file is taken as it is.
+            label_file: which may hold images itself, wherever the others lie.
         """
         self._roots = tuple(roots)
         self._listings = listings
         self._anywhere = may_be_elsewhere
+        self._label_file = label_file and Path(os.path.abspath(label_file))
 
     def find(self, name: str) -> Path | None:
-        """The file that a label file calls `name`, with slashes; None if there is none.
+        """The image that a label file calls `name`, with slashes; None if there is none.
 
         Raises:
             UserError: if two files suit equally well, naming both.
         """
+        frame = split_frame(name)
+        container = self._find_container(frame.container) if frame else None
+        if frame and container:
+            return Path(container, frame.dataset, PurePosixPath(name).name)
+        return self._find_file(name)
+
+    def _find_container(self, name: str) -> Path | None:
+        if self._label_file and name == self._label_file.name:
+            return self._label_file
+        return self._find_file(name)
+
+    def _find_file(self, name: str) -> Path | None:
         if not os.path.isabs(name) or self._anywhere:
             for root in self._roots:
                 if os.path.isfile(root / name):

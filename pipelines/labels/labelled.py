@@ -21,24 +21,40 @@ class LabelFile:
         numbers: of its R rows, or annotations.
         images: R paths as written, but with slashes.
         names: of the K keypoints, in the order of their columns.
-        points: float64 [R, K, 2], (x, y), origin at the top-left corner; NaN where not labelled.
+        written: float64 [R, K, 2], (x, y) exactly as in the file; NaN where not labelled.
         visibility: uint8 [R, K], as in `LabelledImages`.
         not_chosen: keypoints of other individuals, as 'individual/keypoint'.
         has_likelihood: whether there are columns of likelihoods, which labels do not have.
         notes: what was left out as a whole, a line each.
-        unit: what a label file of this format numbers: "row" or "annotation".
+        unit: what a label file of this format numbers: "row", "annotation" or "instance".
+        shift: what makes `written` into `points`: 0.5 where it counts from the first pixel's
+            centre, 0 from its corner.
     """
 
     path: Path
     numbers: tuple[int, ...]
     images: tuple[str, ...]
     names: tuple[str, ...]
-    points: np.ndarray
+    written: np.ndarray
     visibility: np.ndarray
     not_chosen: tuple[str, ...] = ()
     has_likelihood: bool = False
     notes: tuple[str, ...] = ()
     unit: str = "row"
+    shift: float = 0.5
+
+    @property
+    def points(self) -> np.ndarray:
+        """float64 [R, K, 2], (x, y), origin at the top-left corner; NaN where not labelled."""
+        return self.written + self.shift
+
+    @property
+    def centred(self) -> np.ndarray:
+        """As `points`, counted from the first pixel's centre, as DeepLabCut and COCO do.
+
+        Where the file does so these are its own numbers, to the last bit.
+        """
+        return self.written if self.shift == 0.5 else self.points - 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +62,7 @@ class LabelledImages:
     """N images with K keypoints each.
 
     Attributes:
-        paths: N files.
+        paths: N files, or images inside files (`pipelines.image_files`).
         sizes: int64 [N, 2], width and height as people see the image, after EXIF.
         points: float64 [N, K, 2], (x, y) in pixels of that, origin at the top-left corner: the
             first pixel's centre is (0.5, 0.5). NaN where there is no label.

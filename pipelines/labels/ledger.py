@@ -19,7 +19,8 @@ EXPECTED = (READ, NOT_CHOSEN)  # nothing to tell of
 
 
 class Row(NamedTuple):
-    """A row of a label file, 1 for the file's first; or, as `unit` says, an annotation of COCO."""
+    """A row of a label file, 1 for the file's first; or, as `unit` says, an annotation of COCO, or
+    an instance of SLEAP, which counts from 0."""
 
     file: Path
     number: int

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipelines.image_headers import MAX_PIXELS, is_whole, read_orientation, read_size
+from pipelines.image_files import ImageFiles
 from pipelines.labels.data_files import find_label_files, split_at_commas
 from pipelines.labels.find_images import ImageFinder, Listings, chosen_root, default_roots
 from pipelines.labels.label_files import read_label_file
@@ -30,7 +30,7 @@ from pipelines.labels.ledger import (
     Ledger,
     Row,
 )
-from rectloc_tf.errors import UserError, reason
+from rectloc_tf.errors import UserError
 
 _DATA = "labeled-data"
 
@@ -72,24 +72,43 @@ def read_labels(
             files differ in their keypoints; or if an image may be either of two.
         ConfigError: if an argument names what is not there.
     """
-    paths, notes = find_label_files(data)
-    files = [read_label_file(path, individual) for path in paths]
-    names = _common_names(files)
-    chosen = [names[k] for k in keypoint_places(_as_names(keypoints, names), names)]
+    files, chosen, notes = read_label_files(data, individual, keypoints)
     entries, labels, listings = [], [], Listings()
     for file in files:
-        roots = chosen_root(images_root) if images_root else default_roots(file.path)
-        finder = ImageFinder(roots, listings, may_be_elsewhere=not images_root)
+        finder = make_finder(file, images_root, listings)
         found = _read_images(file, chosen, finder)
         for label, accounts in found:
             entries += accounts
             labels += [label] if label else []
-        notes += file.notes
-        if file.has_likelihood:
-            notes.append(f"{file.path}: columns of likelihoods are not used")
     kept, accounts = _without_duplicates(labels, chosen)
     entries = sorted([*entries, *accounts], key=_place(files))
     return _join(kept, chosen), Ledger(tuple(entries), tuple(notes))
+
+
+def read_label_files(
+    data: str, individual: str = "", keypoints: Sequence[str] | str = ""
+) -> tuple[list[LabelFile], list[str], list[str]]:
+    """Reads label files alone; arguments and errors as of `read_labels`.
+
+    Returns:
+        the files; the keypoints to use, all of which each file has; and what was left out as a
+        whole, a line each.
+    """
+    paths, notes = find_label_files(data)
+    files = [read_label_file(path, individual) for path in paths]
+    names = _common_names(files)
+    chosen = [names[k] for k in keypoint_places(_as_names(keypoints, names), names)]
+    for file in files:
+        notes += file.notes
+        if file.has_likelihood:
+            notes.append(f"{file.path}: columns of likelihoods are not used")
+    return files, chosen, notes
+
+
+def make_finder(file: LabelFile, images_root: str, listings: Listings) -> ImageFinder:
+    """What finds the images of a label file; arguments and errors as of `read_labels`."""
+    roots = chosen_root(images_root) if images_root else default_roots(file.path)
+    return ImageFinder(roots, listings, not images_root, file.path)
 
 
 def _as_names(keypoints: Sequence[str] | str, names: Sequence[str]) -> Sequence[str]:
@@ -126,12 +145,12 @@ def _read_images(
     """For each row of a file what is left of it, and what became of the rest of its labels."""
     places = [file.names.index(name) for name in chosen]
     others = tuple(name for name in file.names if name not in chosen) + file.not_chosen
-    found = []
+    found, images = [], ImageFiles()
     for number, name, points, visibility in zip(
         file.numbers, file.images, file.points[:, places], file.visibility[:, places], strict=True
     ):
         row = Row(file.path, number, file.unit)
-        label, entries = _read_image(row, name, points, visibility, chosen, finder)
+        label, entries = _read_image(row, name, points, visibility, chosen, finder, images)
         if others:
             entries.append(Entry(NOT_CHOSEN, row, others))
         found.append((label, entries))
@@ -145,6 +164,7 @@ def _read_image(
     visibility: np.ndarray,
     chosen: Sequence[str],
     finder: ImageFinder,
+    images: ImageFiles,
 ) -> tuple[_Label | None, list[Entry]]:
     labelled = visibility != NOT_LABELLED
     present, absent = _names_where(labelled, chosen), _names_where(~labelled, chosen)
@@ -157,7 +177,7 @@ def _read_image(
     if path is None:
         return None, [*entries, Entry(MISSING, row, present, name)]
     try:
-        size = image_size(path)
+        size = images.size(path)
     except ValueError as error:
         return None, [*entries, Entry(UNREADABLE, row, present, f"{path}: {error}")]
     outside = labelled & ((points < 0) | (points > size)).any(-1)
@@ -171,25 +191,6 @@ def _read_image(
     points = np.where(kept[:, None], points, np.nan)
     visibility = np.where(kept, visibility, NOT_LABELLED).astype(np.uint8)
     return _Label(row, path, _group(name, path), size, points, visibility), entries
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of a PNG or JPEG as people see it, from its header.
-
-    Raises:
-        ValueError: saying why it cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            width, height = read_size(file)
-            if not is_whole(file):
-                raise ValueError("cut off before its end")
-            turned = read_orientation(file) >= 5
-    except OSError as error:
-        raise ValueError(reason(error)) from error
-    if not 0 < width * height <= MAX_PIXELS:
-        raise ValueError(f"{width} x {height} pixels; the limit is {MAX_PIXELS:,}")
-    return (height, width) if turned else (width, height)
 
 
 def _names_where(chosen: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:

@@ -4,15 +4,14 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipelines.image_files import ImageFiles, each_image
 from pipelines.image_headers import read_channels
 from pipelines.labels.checks import parse_swap
 from pipelines.labels.labelled import LabelledImages
@@ -151,9 +150,8 @@ def read_all(run: RunConfig, images_root: str = "") -> AllImages:
             raise UserError(f"--data={path}: keypoint {name!r}: a name must hold no , and no :")
     if run.swap:
         parse_swap(run.swap.split(","), labels.names)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        pixels = tuple(pool.map(_look_at, labels.paths))
-    return AllImages(path, labels, ledger, pixels)
+    pixels = each_image(lambda index, files: _look_at(labels.paths[index], files), labels.paths)
+    return AllImages(path, labels, ledger, tuple(pixels))
 
 
 def split_run(run: RunConfig, found: AllImages) -> tuple[RunConfig, RunImages]:
@@ -187,10 +185,10 @@ def split_run(run: RunConfig, found: AllImages) -> tuple[RunConfig, RunImages]:
     return resolved, images
 
 
-def _look_at(path: Path) -> tuple[str, int]:
-    """The SHA-256 of an image file, and the channels of its pixels."""
+def _look_at(path: Path, files: ImageFiles) -> tuple[str, int]:
+    """The SHA-256 of an image, and the channels of its pixels."""
     try:
-        data = path.read_bytes()
+        data = files.read(path)
         return hashlib.sha256(data).hexdigest(), read_channels(io.BytesIO(data))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({reason(error)})") from error

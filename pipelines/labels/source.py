@@ -2,7 +2,6 @@
 
 import functools
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.image_decoding import decode_image
+from pipelines.image_files import ImageFiles, each_image
 from pipelines.labels.augmentation import (
     change_light,
     draw_affines,
@@ -95,12 +95,10 @@ class LabelledSource(Source):
             scale, offset = (np.empty([len(labels), 2], np.float32) for _ in range(2))
             prepare = self._make_prepare()
 
-            def keep(index: int) -> None:
-                images[index], scale[index], offset[index] = prepare(labels.paths[index])
+            def keep(index: int, files: ImageFiles) -> None:
+                images[index], scale[index], offset[index] = prepare(labels.paths[index], files)
 
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                for _ in pool.map(keep, range(len(labels))):
-                    pass
+            each_image(keep, labels.paths)
             present = np.isfinite(labels.points).all(axis=-1)
             points = labels.points * scale[:, None].astype(np.float64) + offset[:, None]
             points = np.where(np.expand_dims(present, -1), points, 0.0).astype(np.float32)
@@ -122,9 +120,9 @@ class LabelledSource(Source):
             images, affine = preprocess(image, self.image_size, self.channels, letterbox)
             return images[0], *affine
 
-        def prepare(path: Path) -> list[np.ndarray]:
+        def prepare(path: Path, files: ImageFiles) -> list[np.ndarray]:
             try:
-                return [value.numpy() for value in decode(tf.constant(path.read_bytes()))]
+                return [value.numpy() for value in decode(tf.constant(files.read(path)))]
             except OSError as error:
                 raise UserError(f"{path}: cannot be read ({reason(error)})") from error
             except (tf.errors.OpError, ValueError) as error:

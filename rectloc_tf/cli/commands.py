@@ -78,6 +78,9 @@ COMMANDS = {
     "check_labels": Command(
         ("data", "images_root", "individual", "keypoints", "swap", "split_by", "fold", "output")
     ),
+    "convert_labels": Command(
+        ("data", "images_root", "individual", "keypoints", "output", "images_dir")
+    ),
     "benchmark": Command(("suite", "rounds", "output")),
     **{
         f"experiments.{name}": Command((*own, *_STUDY), chosen=_CHOSEN)

@@ -46,8 +46,11 @@ flags.DEFINE_list(
 )  # fmt: skip
 flags.DEFINE_enum("split", "test", config.SPLITS, "evaluate, predict: the split of the scenes.")
 flags.DEFINE_string(
-    "output", None, "evaluate, benchmark: JSON file; predict: CSV file; check_labels: PNG file."
-)
+    "output",
+    None,
+    "evaluate, benchmark: JSON file; predict: CSV file; check_labels: PNG file; convert_labels: "
+    "CSV or JSON file.",
+)  # fmt: skip
 flags.DEFINE_string(
     "images", None,
     "predict: PNG and JPEG files: a file, a folder, a pattern (quote it), or several with commas.",
@@ -68,6 +71,11 @@ flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered 
 
 # Labelled images of users.
 flags.DEFINE_string("images_root", "", "Folder of the images; if left out, near the label file.")
+
+flags.DEFINE_string(
+    "images_dir", None,
+    "convert_labels: folder for images that lie inside a package or a video, as PNG files.",
+)  # fmt: skip
 
 # experiments.
 flags.DEFINE_list(

@@ -21,8 +21,8 @@ class ImagesConfig:
 
     data: str = setting(
         Text("a label file, or a folder with label files"), "",
-        "Label file of DeepLabCut or Lightning Pose (CSV) or COCO (JSON), a folder with several "
-        "CollectedData*.csv, or several with commas.", later=True,
+        "Label file of DeepLabCut or Lightning Pose (CSV), COCO (JSON) or SLEAP (.slp), a folder "
+        "with several CollectedData*.csv, or several with commas.", later=True,
     )  # fmt: skip
     keypoints: str = setting(
         Text("names with commas"), "", "Keypoints to use, with commas; all if left out.",

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipelines.image_files import ImageFiles, each_image
 from pipelines.labels.labelled import OCCLUDED, LabelledImages
-from rectloc_tf.errors import UserError
+from rectloc_tf.errors import UserError, reason
 from rectloc_tf.results.drawing import add_key, key_height, keypoint_colors
 from rectloc_tf.results.output_files import SOFTWARE, atomic_path, check_foreign
 
@@ -53,9 +54,16 @@ def draw_sheet(
     bottom, top = key / figure.get_figheight(), 1 - _TITLE / figure.get_figheight()
     grid.update(left=0.01, right=0.99, top=top, bottom=bottom, wspace=0.04, hspace=_TITLE / tall)
     colors = keypoint_colors(len(data.names))
-    for place, index in enumerate(shown):
+    windows = [_window(data, index, index in suspicious) for index in shown]
+    paths = [data.paths[index] for index in shown]
+
+    def read_small(place: int, files: ImageFiles) -> np.ndarray:
+        return _shrink(read_picture(paths[place], files), windows[place])
+
+    for place, image in enumerate(each_image(read_small, paths)):
         axis = figure.add_subplot(grid[place // columns, place % columns])
-        _draw_image(axis, data, index, colors, suspicious.get(index))
+        index = shown[place]
+        _draw_image(axis, image, windows[place], data, index, colors, suspicious.get(index))
     add_key(figure, data.names, loc="lower center", has_truths=False)
     return figure
 
@@ -78,13 +86,21 @@ def write_sheet(
         figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": SOFTWARE})
 
 
-def _draw_image(axis, data: LabelledImages, index: int, colors, named: Sequence[str] | None):
-    whole = 0, 0, *data.sizes[index].tolist()
-    left, top, right, bottom = whole if named is None else window_of(data, index)
-    image = read_picture(data.paths[index])[top:bottom, left:right]
+def _window(data: LabelledImages, index: int, is_suspicious: bool) -> tuple[int, int, int, int]:
+    return window_of(data, index) if is_suspicious else (0, 0, *data.sizes[index].tolist())
+
+
+def _shrink(image: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
+    left, top, right, bottom = window
+    image = image[top:bottom, left:right]
     scale = _SIDE * _DPI / max(image.shape[:2])
-    if scale < 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    if scale >= 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _draw_image(axis, image, window, data: LabelledImages, index: int, colors, named):
+    left, top, right, bottom = window
     axis.imshow(image, extent=(left, right, bottom, top))
     for k, (x, y) in enumerate(data.points[index]):
         hollow = data.visibility[index, k] == OCCLUDED
@@ -120,14 +136,16 @@ def _shorten(text: str, most: int = 44) -> str:
     return text if len(text) <= most else f"{text[: most - 16]}…{text[-15:]}"
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_picture(path: Path, files: ImageFiles | None = None) -> np.ndarray:
     """The image as people see it, uint8 [H, W, 3]; 16 bits are stretched to their brightest.
 
     Raises:
         UserError: if it cannot be decoded.
     """
-    # Not imread: it cannot open every path on every system.
-    data = np.fromfile(path, np.uint8)
+    try:
+        data = np.frombuffer((files or ImageFiles()).read(path), np.uint8)
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be decoded ({reason(error)})") from error
     image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
     if image is None:
         raise UserError(f"{path}: cannot be decoded")

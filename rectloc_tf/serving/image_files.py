@@ -1,27 +1,34 @@
-"""Image files of users: checked by their header, and read as bytes."""
+"""Images of users: checked by their header, and read as bytes."""
 
 import io
 from pathlib import Path
 
+from pipelines.image_files import ImageFiles
 from pipelines.image_headers import MAX_PIXELS, read_size
 from rectloc_tf.errors import UserError, reason
 
 MAX_BYTES = 256 * 2**20
 
 
-def read_image_bytes(path: Path) -> bytes:
-    """Reads a PNG or JPEG file, after a look at its size and header.
+def read_image_bytes(path: Path, files: ImageFiles | None = None) -> bytes:
+    """Reads a PNG or JPEG, after a look at its size and header.
+
+    Args:
+        path: of a file, or of an image inside one.
+        files: what reads it; frames of a video are read in one pass by the same.
 
     Raises:
         UserError: if the file cannot be read, is empty, no PNG or JPEG, or over 64 megapixels.
     """
     try:
-        size = path.stat().st_size
+        size = path.stat().st_size if path.is_file() else 0
         if size > MAX_BYTES:
             raise UserError(f"{path}: {size / 2**20:.0f} MiB; the limit is {MAX_BYTES >> 20} MiB")
-        data = path.read_bytes()
+        data = (files or ImageFiles()).read(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({reason(error)})") from error
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
     if not data:
         raise UserError(f"{path}: empty file")
     try:

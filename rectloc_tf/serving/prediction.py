@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.image_decoding import PNG_START, decode_with_details, is_drawn_in_alpha
+from pipelines.image_files import ImageFiles
 from pipelines.resampling import Affine, Place, preprocess, stretch
 from pipelines.source import Source
 from rectloc_tf.errors import UserError, reason
@@ -108,9 +109,10 @@ def _read_images(model, paths, on_error, on_warning, ignore_exif, place) -> Iter
         images, affine = preprocess(decoded.image[None], size, channels, place)
         return decoded, images[0], affine
 
+    files = ImageFiles()
     for path in paths:
         try:
-            data = read_image_bytes(path)
+            data = read_image_bytes(path, files)
             decoded, prepared, affine = prepare(tf.constant(data))
             for warning in _warnings(data, int(decoded.bits)):
                 on_warning(f"{path}: {warning}")
