@@ -42,14 +42,14 @@ def torch_layers(unit: str) -> tuple[str, str]:
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], **dtypes: str) -> Path:
     """Writes a safetensors file; `dtypes` are what it says of those of NumPy (uint16="BF16")."""
     kinds = {"float32": "F32", "float16": "F16", "float64": "F64", "int64": "I64", **dtypes}
-    header, data = {"__metadata__": {"format": "pt"}}, b""
+    header, end = {"__metadata__": {"format": "pt"}}, 0
     for name, values in tensors.items():
-        place = [len(data), len(data) + values.nbytes]
+        begin, end = end, end + values.nbytes
         kind = kinds[values.dtype.name]
-        header[name] = {"dtype": kind, "shape": [*values.shape], "data_offsets": place}
-        data += values.tobytes()
+        header[name] = {"dtype": kind, "shape": [*values.shape], "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    data = [values.tobytes() for values in tensors.values()]
+    path.write_bytes(b"".join([struct.pack("<Q", len(text)), text, *data]))
     return path
 
 
