@@ -255,9 +255,13 @@ def test_weights_go_on_to_the_same_keypoints_and_to_no_others(trained):
     require_fit(found, backbone)
     kernel = backbone["conv1_conv/kernel"]
     model = build_run_model(found, run_head(found), 1)
-    put(model, backbone)
+    put(model, backbone, found.depth)
     summed = model.get_layer("conv1_conv").kernel.numpy()
     np.testing.assert_allclose(summed, kernel.sum(axis=2, keepdims=True), rtol=1e-6)
+    # Its head uses no P5, and so its network has no layers for it.
+    deeper = RunConfig(arch="xy", image_size=64, precision="float32", init_from=str(path))
+    with pytest.raises(ConfigError, match="its network has no stack3_block0_0_conv/kernel$"):
+        require_fit(*resolve(deeper, "best"))
     # All weights would not fit.
     with pytest.raises(
         ConfigError, match=r"(?s)^--init_from=sha256:\w+: another network"

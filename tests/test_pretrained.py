@@ -111,7 +111,7 @@ def test_features_are_those_of_torchvision_and_keras_hub(tmp_path, depth, kinds)
         "t": write_safetensors(tmp_path / "w.safetensors", tensors),
     }
     for kind in kinds:
-        set_backbone(model, read_backbone(str(files[kind]), depth))
+        set_backbone(model, read_backbone(str(files[kind]), depth), depth)
         for ours, expected in zip(features(model, pictures(), depth), theirs, strict=True):
             assert 0.5 < np.abs(expected).max() < 50
             np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
@@ -120,7 +120,7 @@ def test_features_are_those_of_torchvision_and_keras_hub(tmp_path, depth, kinds)
 def test_a_grey_image_gives_what_three_equal_channels_give(files):
     grey, colour = network(1), network(3)
     for model in (grey, colour):
-        set_backbone(model, read_backbone(str(files["torchvision"]), 18))
+        set_backbone(model, read_backbone(str(files["torchvision"]), 18), 18)
     images = pictures(1)
     for ours, expected in zip(
         features(grey, images), features(colour, np.repeat(images, 3, axis=-1)), strict=True
@@ -131,7 +131,7 @@ def test_a_grey_image_gives_what_three_equal_channels_give(files):
 def test_a_backbone_of_colour_images_answers_grey_ones_as_before():
     keras.utils.set_random_seed(3)
     source, target = network(3, pretrained=False), network(1, pretrained=False)
-    set_backbone(target, get_backbone(source, 18))
+    set_backbone(target, get_backbone(source, 18), 18)
     grey = pictures(1)
     before, after = features(source, np.repeat(grey, 3, axis=-1)), features(target, grey)
     for one, other in zip(before, after, strict=True):
@@ -140,7 +140,7 @@ def test_a_backbone_of_colour_images_answers_grey_ones_as_before():
 
 def test_the_normalisation_is_saved_and_exported_with_the_network(files, tmp_path):
     model = network(1)
-    set_backbone(model, read_backbone(str(files["keras_hub"]), 18))
+    set_backbone(model, read_backbone(str(files["keras_hub"]), 18), 18)
     model.save(tmp_path / "m.keras")
     expected = model(pictures(1)).numpy()
     np.testing.assert_array_equal(load_model(tmp_path / "m.keras")(pictures(1)), expected)
@@ -364,7 +364,7 @@ def test_a_run_from_such_a_run_takes_its_images_alike(pretrained_run):
     assert began.backbone_weights == RunFolder(path).run_config().backbone_weights
     require_fit(began, weights)
     model = build_run_model(began, run_head(began), 1)
-    put(model, weights)
+    put(model, weights, 18)
     there = load_model(RunFolder(path).final_model)
     np.testing.assert_array_equal(model(pictures(1)), there(pictures(1)))
 
@@ -390,7 +390,7 @@ def test_labelled_images_take_the_backbone_of_a_run_on_scenes(scenes_run):
     assert [*backbone] == [*variables(18)]
     require_fit(found, backbone)
     model = build_run_model(found, run_head(found), 3)
-    put(model, backbone)
+    put(model, backbone, 18)
     grey = pictures(1)
     ours = features(model, np.repeat(grey, 3, axis=-1))
     for mine, theirs in zip(ours, features(load_model(scenes_run.best_model), grey), strict=True):

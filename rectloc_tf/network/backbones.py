@@ -107,20 +107,29 @@ def resnet_features(x, depth: int, dtype: str = "float32") -> dict[str, keras.Ke
     return features
 
 
-def _variable(model: keras.Model, name: str) -> keras.Variable:
-    layer, variable = name.split("/")
-    return getattr(model.get_layer(layer), variable)
+def backbone_variables(model: keras.Model, depth: int) -> dict[str, keras.Variable]:
+    """The variables of a network's backbone by name, in the order of `layout.variables`.
+
+    A network whose head does not use the last feature maps has no layers for them.
+    """
+    layers = {layer.name: layer for layer in model.layers}
+    places = (name.split("/") for name in variables(depth))
+    return {
+        f"{layer}/{variable}": getattr(layers[layer], variable)
+        for layer, variable in places
+        if layer in layers
+    }
 
 
 def get_backbone(model: keras.Model, depth: int) -> dict[str, np.ndarray]:
-    """The weights of a network's backbone by name, in the order of `layout.variables`."""
-    return {name: _variable(model, name).numpy() for name in variables(depth)}
+    """The weights of a network's backbone by name."""
+    return {name: v.numpy() for name, v in backbone_variables(model, depth).items()}
 
 
-def set_backbone(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
+def set_backbone(model: keras.Model, weights: dict[str, np.ndarray], depth: int) -> None:
     """Gives a network a backbone's weights, perhaps of one for images with other channels."""
-    for name, values in weights.items():
-        variable = _variable(model, name)
+    for name, variable in backbone_variables(model, depth).items():
+        values = weights[name]
         if name == f"{STEM}_conv/kernel":
             values = _for_channels(values, variable.shape[2])
         variable.assign(values)

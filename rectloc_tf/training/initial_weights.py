@@ -19,6 +19,7 @@ import numpy as np
 from rectloc_tf.config import RunConfig
 from rectloc_tf.digests import as_digest, is_digest
 from rectloc_tf.errors import ConfigError, UserError
+from rectloc_tf.network.layout import variables
 from rectloc_tf.network.pretrained import Backbone, read_backbone, require_kind
 from rectloc_tf.registry import HEADS
 from rectloc_tf.results.rundir import RunFolder
@@ -119,12 +120,12 @@ def resolve(run: RunConfig, which: str) -> tuple[RunConfig, Weights | None]:
     return dataclasses.replace(run, **digests), weights
 
 
-def put(model: Any, weights: Weights) -> None:
-    """Gives a new network the weights that it starts from."""
+def put(model: Any, weights: Weights, depth: int) -> None:
+    """Gives a new network of some depth the weights that it starts from."""
     from rectloc_tf.network.backbones import set_backbone
 
     if isinstance(weights, dict):
-        set_backbone(model, weights)
+        set_backbone(model, weights, depth)
     else:
         model.set_weights(weights)
 
@@ -134,16 +135,23 @@ def require_fit(run: RunConfig, weights: Weights | None) -> None:
 
     Args:
         run: with the weights' digest and its precision resolved.
-        weights: those to start from, if any; those of a backbone fit every head.
+        weights: those to start from, if any. Those of a whole backbone fit every head.
 
     Raises:
         ConfigError: naming the first weights that differ.
     """
-    if weights is None or isinstance(weights, dict):
+    part = isinstance(weights, dict)
+    if weights is None or (part and len(weights) == len(variables(run.depth))):
         return
     from rectloc_tf.models import build_run_model, run_channels, run_head
+    from rectloc_tf.network.backbones import backbone_variables
 
     model = build_run_model(run, run_head(run), run_channels(run))
+    if part:
+        lacking = [name for name in backbone_variables(model, run.depth) if name not in weights]
+        if lacking:
+            raise ConfigError(f"--init_from={run.init_from}: its network has no {lacking[0]}")
+        return
     for ours, theirs in itertools.zip_longest(model.weights, weights):
         here, there = (None if w is None else tuple(w.shape) for w in (ours, theirs))
         if here != there:

@@ -91,7 +91,7 @@ class Trainer:
         else:
             initial_weights.require(self.run, weights, self.folder)
             if weights is not None:
-                initial_weights.put(self.state.model, weights)
+                initial_weights.put(self.state.model, weights, self.run.depth)
             self.snapshot(0)
 
     def fit(self) -> None:
