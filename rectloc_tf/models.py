@@ -18,6 +18,7 @@ from rectloc_tf.config import HeadConfig, Keypoints, ModelConfig, RunConfig
 from rectloc_tf.errors import ConfigError, UserError, reason
 from rectloc_tf.heads.head import Head
 from rectloc_tf.network.backbones import resnet_features
+from rectloc_tf.network.layers import ImageNetNormalization
 from rectloc_tf.registry import HEADS, SOURCES, load
 
 
@@ -56,7 +57,10 @@ def build_model(config: ModelConfig, head: Head) -> keras.Model:
     """
     shape = (config.image_size, config.image_size, config.channels)
     images = keras.Input(shape, dtype="uint8", name="images")
-    x = layers.Rescaling(1 / 255, dtype=config.precision, name="rescale")(images)
+    if config.pretrained:
+        x = ImageNetNormalization(dtype=config.precision, name="normalize")(images)
+    else:
+        x = layers.Rescaling(1 / 255, dtype=config.precision, name="rescale")(images)
     outputs = head.outputs(resnet_features(x, config.depth, config.precision), config.precision)
     return keras.Model(images, outputs, name=f"{head.name}_resnet{config.depth}")
 

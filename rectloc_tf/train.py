@@ -3,7 +3,8 @@
 On your own labelled images: `... --arch=score_map --data=CollectedData.csv`.
 
 The same command resumes a run that was interrupted, and shows the result of a finished one.
-With --init_from=RUN a new run starts from the weights of another.
+With --init_from=RUN a new run starts from the weights of another, with --backbone_weights=FILE
+from a pretrained backbone.
 """
 
 import dataclasses
@@ -52,8 +53,8 @@ def train() -> None:
         progress.print(f"precision {run.precision} ({why}); {session.description}")
         for line in files.about() if files else ():
             progress.print(line)
-        if run.init_from:
-            progress.print(f"starting weights {run.init_from}")
+        if start := run.init_from or run.backbone_weights:
+            progress.print(f"starting weights {start}")
         what = run, execution, folder, session, stop, progress, weights, source
         print(format_result(training.train(*what)))
         print(f"pictures: {folder.path}/predictions.png, epochs.png, history.png")

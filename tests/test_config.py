@@ -110,6 +110,7 @@ REFUSED_RUNS = [
     ("precision", "float16"),
     ("augment", 1),
     ("init_from", None),
+    ("backbone_weights", None),
     ("data", None),
     ("fold", "3"),
     ("fold", "0/3"),
@@ -144,6 +145,7 @@ REFUSED_MODELS = [
     ("channels", True),
     ("precision", "auto"),
     ("precision", "float64"),
+    ("pretrained", 1),
 ]
 REFUSED_EXECUTIONS = [
     ("strategy", "horovod"),
@@ -199,6 +201,7 @@ RELEASED_FOR_ALL = {
     "seed": 0,
     "precision": "auto",
     "init_from": "",
+    "backbone_weights": "",
     "data": "",
     "keypoints": "",
     "individual": "",
@@ -290,6 +293,7 @@ OTHER = {
     "seed": 1,
     "precision": "float32",
     "init_from": "sha256:0123",
+    "backbone_weights": "sha256:4567",
     "data": "sha256:0123",
     "keypoints": "nose,tail",
     "individual": "mouse1",

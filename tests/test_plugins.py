@@ -18,10 +18,10 @@ from pipelines.source import make_source
 from pipelines.streams import make_batch, training_batches
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.models import load_model, run_head
+from rectloc_tf.models import build_run_model, load_model, run_head
 from rectloc_tf.registry import HEADS, SOURCES
 from rectloc_tf.results.rundir import RunFolder
-from rectloc_tf.training.initial_weights import check, require_fit, resolve
+from rectloc_tf.training.initial_weights import check, put, require_fit, resolve
 from tests import toys
 from tests.conftest import ROOT, TINY, fork, run, succeeded
 from tests.training import start_training
@@ -249,9 +249,22 @@ def test_weights_go_on_to_the_same_keypoints_and_to_no_others(trained):
     scenes = RunConfig(
         arch="toy", image_size=64, precision="float32", labels="all", domain=2, init_from=str(path)
     )
-    check(scenes, "best")  # which knows of scenes' keypoints alone
+    check(scenes, "best")
+    # Another source takes the backbone alone, for its images, which are grey.
+    found, backbone = resolve(scenes, "best")
+    require_fit(found, backbone)
+    kernel = backbone["conv1_conv/kernel"]
+    model = build_run_model(found, run_head(found), 1)
+    put(model, backbone, found.depth)
+    summed = model.get_layer("conv1_conv").kernel.numpy()
+    np.testing.assert_allclose(summed, kernel.sum(axis=2, keepdims=True), rtol=1e-6)
+    # Its head uses no P5, and so its network has no layers for it.
+    deeper = RunConfig(arch="xy", image_size=64, precision="float32", init_from=str(path))
+    with pytest.raises(ConfigError, match="its network has no stack3_block0_0_conv/kernel$"):
+        require_fit(*resolve(deeper, "best"))
+    # All weights would not fit.
     with pytest.raises(
         ConfigError, match=r"(?s)^--init_from=sha256:\w+: another network"
     ) as caught:
-        require_fit(*resolve(scenes, "best"))  # its images are grey
+        require_fit(dataclasses.replace(scenes, init_from=resolved.init_from), weights)
     assert "(7, 7, 3, 64) there and (7, 7, 1, 64) here" in str(caught.value)

@@ -54,7 +54,9 @@ def _on_a_run(*own: str, idle: tuple = ()) -> Command:
     return Command(("run_dir", "weights", *own, *find), ((("run_dir",), find), *idle))
 
 
-_CHOSEN = ("arch", "domain", "augment", "init_from", "source", "data", "run_dir")
+_CHOSEN = (
+    "arch", "domain", "augment", "init_from", "backbone_weights", "source", "data", "run_dir",
+)  # fmt: skip
 _STUDY = (
     *(name for name in RUN if name not in (*_CHOSEN, "seed")), *EXECUTION, "seeds",
     "plain_epochs", "short_epochs", "runs_root", "results_dir", "figures_dir", "dry_run",

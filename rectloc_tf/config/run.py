@@ -52,7 +52,8 @@ class RunConfig(ImagesConfig, SceneConfig, HeadConfig):
 
     `precision` may be "auto" until `runtime` has resolved it; `init_from` is the digest of the
     weights that training starts from (see `initial_weights`), or the folder of their run until
-    that has been read; so is `data` that of labelled images (see `ImagesConfig`).
+    that has been read; `backbone_weights` is that of a pretrained backbone, or its file; so is
+    `data` that of labelled images (see `ImagesConfig`).
     """
 
     source: str = setting(OneOf(SOURCES), "scenes", "Where the images come from.", later=True)
@@ -83,6 +84,11 @@ class RunConfig(ImagesConfig, SceneConfig, HeadConfig):
     precision: str = setting(OneOf(PRECISIONS), "auto", "Keras dtype policy.")
     init_from: str = setting(
         Text("a run folder"), "", "Run folder whose weights (see --weights) training starts from.",
+        later=True,
+    )  # fmt: skip
+    backbone_weights: str = setting(
+        Text("a weights file"), "",
+        "Pretrained backbone: .weights.h5 of keras-hub, .safetensors of torchvision or timm.",
         later=True,
     )  # fmt: skip
 
@@ -136,6 +142,7 @@ class RunConfig(ImagesConfig, SceneConfig, HeadConfig):
             image_size=self.image_size,
             channels=self.channels or 1,
             precision=self.precision,
+            pretrained=bool(self.backbone_weights),
         )
 
     @property

@@ -11,12 +11,12 @@ import functools
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 from keras import layers
 
 from rectloc_tf.network.layers import LAYOUT, FusedBatchNormalization
+from rectloc_tf.network.layout import BLOCKS, FILTERS, STEM, has_bottlenecks, variables
 
-_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
-_FILTERS = (64, 128, 256, 512)
 # The original's framework draws its convolutions from a normal of variance 2 / fan_out.
 _INITIALIZER = functools.partial(
     keras.initializers.VarianceScaling, scale=2.0, mode="fan_out", distribution="untruncated_normal"
@@ -86,13 +86,13 @@ def resnet_features(x, depth: int, dtype: str = "float32") -> dict[str, keras.Ke
         The named feature maps: P2 ... P5, with strides 4, 8, 16 and 32; P5 has 512
         channels (2048 at depth 50).
     """
-    bottleneck = depth == 50
+    bottleneck = has_bottlenecks(depth)
     parts = _Parts(dtype)
     x = parts.relu(parts.conv(x, 64, 7, 2, "conv1"), "conv1_relu")
     x = parts.pad(x, 1, "pool1_pad")
     x = layers.MaxPooling2D(3, strides=2, data_format=LAYOUT, dtype=dtype, name="pool1_pool")(x)
     features = {}
-    for stack, (filters, blocks) in enumerate(zip(_FILTERS, _BLOCKS[depth], strict=True)):
+    for stack, (filters, blocks) in enumerate(zip(FILTERS, BLOCKS[depth], strict=True)):
         for block in range(blocks):
             first = block == 0
             x = parts.block(
@@ -105,3 +105,38 @@ def resnet_features(x, depth: int, dtype: str = "float32") -> dict[str, keras.Ke
             )
         features[f"P{stack + 2}"] = x
     return features
+
+
+def backbone_variables(model: keras.Model, depth: int) -> dict[str, keras.Variable]:
+    """The variables of a network's backbone by name, in the order of `layout.variables`.
+
+    A network whose head does not use the last feature maps has no layers for them.
+    """
+    layers = {layer.name: layer for layer in model.layers}
+    places = (name.split("/") for name in variables(depth))
+    return {
+        f"{layer}/{variable}": getattr(layers[layer], variable)
+        for layer, variable in places
+        if layer in layers
+    }
+
+
+def get_backbone(model: keras.Model, depth: int) -> dict[str, np.ndarray]:
+    """The weights of a network's backbone by name."""
+    return {name: v.numpy() for name, v in backbone_variables(model, depth).items()}
+
+
+def set_backbone(model: keras.Model, weights: dict[str, np.ndarray], depth: int) -> None:
+    """Gives a network a backbone's weights, perhaps of one for images with other channels."""
+    for name, variable in backbone_variables(model, depth).items():
+        values = weights[name]
+        if name == f"{STEM}_conv/kernel":
+            values = _for_channels(values, variable.shape[2])
+        variable.assign(values)
+
+
+def _for_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """A kernel [k, k, C, F] for images of other channels: equal ones give what they gave before."""
+    if kernel.shape[2] == channels:
+        return kernel
+    return np.repeat(kernel.sum(axis=2, keepdims=True) / channels, channels, axis=2)

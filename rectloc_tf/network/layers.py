@@ -68,6 +68,29 @@ def _mean_over_replicas(tensors):
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
 
 
+# Of the images of ImageNet, red, green and blue, on a scale of 0-1.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@keras.saving.register_keras_serializable(package="rectloc_tf")
+class ImageNetNormalization(keras.layers.Layer):
+    """Images as networks expect them that were trained on ImageNet: (x / 255 - mean) / std.
+
+    uint8 [B, H, W, 1 or 3] -> [B, H, W, 3]. Grey is three equal channels: no kernel of one channel
+    could stand for them, since convolutions pad with zeros, which are another grey in each.
+    """
+
+    def call(self, images):
+        """Computed in float32, whatever the policy."""
+        images = tf.cast(images, tf.float32) / 255
+        images = (images - tf.constant(IMAGENET_MEAN)) / tf.constant(IMAGENET_STD)
+        return tf.cast(images, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        """Three channels, whatever it gets."""
+        return (*input_shape[:-1], 3)
+
+
 # Taps of a phase's kernel in a row, above which whole rows are faster than phases (see below).
 MAX_PHASE_TAPS = 11
 

@@ -1,54 +1,86 @@
-"""Training that starts from another run's weights: `--init_from=RUN`.
+"""Training that starts from another run's weights, `--init_from=RUN`, or from a pretrained
+backbone, `--backbone_weights=FILE`.
 
-The weights are part of what the new run is, by their digest and not by their path: a folder
-that is moved, or trained again to the same weights, gives the same run.
+The weights are part of what the new run is, by their digest and not by their path: a folder or
+file that is moved, or made again with the same weights, gives the same run.
+
+A run on the same source gives all its weights. One on another source gives its backbone alone: what
+its head answers is something else.
 """
 
 import dataclasses
 import hashlib
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rectloc_tf.config import RunConfig
 from rectloc_tf.digests import as_digest, is_digest
 from rectloc_tf.errors import ConfigError, UserError
+from rectloc_tf.network.layout import variables
+from rectloc_tf.network.pretrained import Backbone, read_backbone, require_kind
 from rectloc_tf.registry import HEADS
 from rectloc_tf.results.rundir import RunFolder
 
-Weights = list[np.ndarray]
+Weights = list[np.ndarray] | Backbone  # of a whole network, or of its backbone by name
 
 
-def digest(weights: Sequence[np.ndarray]) -> str:
+def digest(weights: Sequence[np.ndarray] | Backbone) -> str:
     """`sha256:` and 32 hexadecimal digits of the arrays: their order, shapes, dtypes and values."""
     found = hashlib.sha256()
-    for array in weights:
+    for array in weights.values() if isinstance(weights, dict) else weights:
         found.update(f"{array.dtype.str}{array.shape}".encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return as_digest(found)
 
 
+def _is_path(value: str) -> bool:
+    return bool(value) and not is_digest(value)
+
+
 def check(run: RunConfig, which: str) -> None:
-    """Refuses a folder whose weights the run cannot start from, without loading anything.
+    """Refuses a folder or file that the run cannot start from, without loading anything.
 
     Args:
-        run: a run, with a folder or a digest as its `init_from`, or neither.
+        run: a run, with a folder or a digest as its `init_from`, or neither, and a file or a
+            digest as its `backbone_weights`, or neither.
         which: "best" or "final", the model of the folder to start from.
 
     Raises:
-        UserError: if there is no such run, or no such model in its folder yet.
+        UserError: if there is no such run or file, or no such model in its folder yet.
         ConfigError: if its network is another, naming the flag.
     """
-    if not run.init_from or is_digest(run.init_from):
+    if _is_path(run.backbone_weights):
+        if run.init_from:
+            raise ConfigError(
+                f"--backbone_weights={run.backbone_weights}: --init_from={run.init_from} gives the "
+                "backbone's weights too; leave one out"
+            )
+        require_kind(run.backbone_weights)
+    if not _is_path(run.init_from):
         return
     flag, folder = f"--init_from={run.init_from}", RunFolder(run.init_from)
     if folder.path.is_file():
         raise UserError(f"{flag}: is a file; name the run folder that it is in")
     if not folder.exists():
         raise UserError(f"{flag}: no run there (config.json is missing); name a run folder")
-    other = folder.run_config()
-    for name in ("arch", "depth", *HEADS[run.arch].shaped_by):
+    _require_like(run, folder.run_config(), flag)
+    path = folder.model_path(which)
+    if not path.exists():
+        raise UserError(f"{flag}: not trained yet ({path.name} is missing)")
+
+
+def _require_like(run: RunConfig, other: RunConfig, flag: str) -> None:
+    """Refuses another run whose network does not fit, as far as their settings tell."""
+    if run.backbone_weights not in ("", other.backbone_weights):
+        theirs = other.backbone_weights or "random weights"
+        raise ConfigError(
+            f"--backbone_weights={run.backbone_weights}: {flag} began from {theirs}; leave one out"
+        )
+    shaped_by = HEADS[run.arch].shaped_by if other.source == run.source else None
+    for name in ("depth",) if shaped_by is None else ("arch", "depth", *shaped_by):
         if name == "num_keypoints" and "labels" in run.unused | other.unused:
             continue  # the sources know, see `require_fit`
         theirs, ours = getattr(other, name), getattr(run, name)
@@ -58,27 +90,44 @@ def check(run: RunConfig, which: str) -> None:
             words = f"answers {theirs} points, and this run {ours}"
             raise ConfigError(f"--labels={run.labels}: {flag} {words}")
         raise ConfigError(f"--{name}={ours}: {flag} is a run of --{name}={theirs}")
-    path = folder.model_path(which)
-    if not path.exists():
-        raise UserError(f"{flag}: not trained yet ({path.name} is missing)")
 
 
 def resolve(run: RunConfig, which: str) -> tuple[RunConfig, Weights | None]:
     """Reads the weights that a run starts from: the run with their digest, and the weights.
 
-    Loads TensorFlow if there is something to read. A run that names a digest, or starts from
-    new weights, is returned as it is, with None.
+    Loads TensorFlow if there is a run to read. A run that names a digest, or starts from new
+    weights, is returned as it is, with None. One that starts from a run whose backbone was
+    pretrained takes its images as that does, and so has its `backbone_weights`.
 
     Raises:
-        UserError: as `check` does, or if the model is damaged.
+        UserError: as `check` does, or if the model or the file is damaged.
+        ConfigError: if the file is of another depth.
     """
     check(run, which)
-    if not run.init_from or is_digest(run.init_from):
+    if _is_path(run.backbone_weights):
+        backbone = read_backbone(run.backbone_weights, run.depth)
+        return dataclasses.replace(run, backbone_weights=digest(backbone)), backbone
+    if not _is_path(run.init_from):
         return run, None
     from rectloc_tf.models import load_model
+    from rectloc_tf.network.backbones import get_backbone
 
-    weights = load_model(RunFolder(run.init_from).model_path(which)).get_weights()
-    return dataclasses.replace(run, init_from=digest(weights)), weights
+    folder = RunFolder(run.init_from)
+    model, other = load_model(folder.model_path(which)), folder.run_config()
+    alike = other.source == run.source
+    weights = model.get_weights() if alike else get_backbone(model, run.depth)
+    digests = {"init_from": digest(weights), "backbone_weights": other.backbone_weights}
+    return dataclasses.replace(run, **digests), weights
+
+
+def put(model: Any, weights: Weights, depth: int) -> None:
+    """Gives a new network of some depth the weights that it starts from."""
+    from rectloc_tf.network.backbones import set_backbone
+
+    if isinstance(weights, dict):
+        set_backbone(model, weights, depth)
+    else:
+        model.set_weights(weights)
 
 
 def require_fit(run: RunConfig, weights: Weights | None) -> None:
@@ -86,16 +135,23 @@ def require_fit(run: RunConfig, weights: Weights | None) -> None:
 
     Args:
         run: with the weights' digest and its precision resolved.
-        weights: those to start from, if any.
+        weights: those to start from, if any. Those of a whole backbone fit every head.
 
     Raises:
         ConfigError: naming the first weights that differ.
     """
-    if weights is None:
+    part = isinstance(weights, dict)
+    if weights is None or (part and len(weights) == len(variables(run.depth))):
         return
     from rectloc_tf.models import build_run_model, run_channels, run_head
+    from rectloc_tf.network.backbones import backbone_variables
 
     model = build_run_model(run, run_head(run), run_channels(run))
+    if part:
+        lacking = [name for name in backbone_variables(model, run.depth) if name not in weights]
+        if lacking:
+            raise ConfigError(f"--init_from={run.init_from}: its network has no {lacking[0]}")
+        return
     for ours, theirs in itertools.zip_longest(model.weights, weights):
         here, there = (None if w is None else tuple(w.shape) for w in (ours, theirs))
         if here != there:
@@ -110,8 +166,16 @@ def require(run: RunConfig, weights: Weights | None, folder: RunFolder) -> None:
     Raises:
         UserError: if there is no checkpoint to resume from either.
     """
-    if run.init_from and weights is None and not folder.has_checkpoint():
+    if weights is not None or folder.has_checkpoint():
+        return
+    why = f"{folder.path} has no checkpoint to resume from; name the"
+    if run.init_from:
         raise UserError(
-            f"--init_from={run.init_from}: {folder.path} has no checkpoint to resume from; name "
-            "the folder of the run whose weights these are, as --init_from=RUN"
+            f"--init_from={run.init_from}: {why} folder of the run whose weights these are, as "
+            "--init_from=RUN"
+        )
+    if run.backbone_weights:
+        raise UserError(
+            f"--backbone_weights={run.backbone_weights}: {why} file of these weights, as "
+            "--backbone_weights=FILE"
         )

@@ -75,7 +75,7 @@ class Trainer:
     def restore(self, weights: Weights | None = None) -> None:
         """Takes up the newest readable checkpoint and drops what came after it.
 
-        Without one the run begins, from `weights` if it is to start from another's.
+        Without one the run begins, from `weights` if there are some to start from.
         """
         restored = self.checkpointer.restore_latest(self.warn)
         step = int(self.state.step)
@@ -91,7 +91,7 @@ class Trainer:
         else:
             initial_weights.require(self.run, weights, self.folder)
             if weights is not None:
-                self.state.model.set_weights(weights)
+                initial_weights.put(self.state.model, weights, self.run.depth)
             self.snapshot(0)
 
     def fit(self) -> None:
@@ -316,7 +316,8 @@ def train(
         runtime: devices and compilation.
         stop: polled at every step and between validation batches.
         progress: where to report.
-        weights: those that `run.init_from` is the digest of, to start from.
+        weights: those that `run.init_from` or `run.backbone_weights` is the digest of, to start
+            from.
         source: the run's, where it has been made already.
 
     Raises:
