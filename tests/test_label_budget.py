@@ -59,8 +59,10 @@ def test_plan_trains_each_set_of_each_fold(dots):
     base = RunConfig(source="images", data=str(dots), image_size=64, precision="float32")
     found = read_all(base)
     assert budget.default_sizes(found, 3) == (6, 13)
-    trainings = budget.plan(base, found, ("xy", "score_map"), (4, 13), 3, (0,))
+    bases = [(base, None), (base.changed(arch="score_map"), None)]
+    trainings = budget.plan(bases, found, (4, 13), 3, (0,))
     assert len({training.name for training in trainings}) == 12
+    assert [t.run.arch for t in trainings] == ["xy", "score_map"] * 6
     assert [t.run.num_labelled for t in trainings] == [4] * 6 + [13] * 6
     tested = {}
     for training in trainings:
@@ -76,7 +78,7 @@ def test_plan_refuses_sets_that_are_not_there(dots, sizes):
     base = RunConfig(source="images", data=str(dots), image_size=64, precision="float32")
     rule = f"--sizes={sizes[0]},{sizes[1]}: 3 folds of 24 labelled images leave 2 to 13"
     with pytest.raises(ConfigError, match=rule):
-        budget.plan(base, read_all(base), ("xy",), sizes, 3, (0,))
+        budget.plan([(base, None)], read_all(base), sizes, 3, (0,))
 
 
 def test_nothing_is_predicted_beyond_four_times_what_there_is():

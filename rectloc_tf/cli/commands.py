@@ -91,8 +91,8 @@ COMMANDS = {
     "experiments.label_budget": Command(
         (
             *(name for name in RUN if name not in {*_BUDGET} | _OF_SCENES), *EXECUTION,
-            "images_root", "archs", "sizes", "folds", "seeds", "more_labels", "runs_root",
-            "output_dir", "dry_run",
+            "weights", "images_root", "archs", "sizes", "folds", "seeds", "more_labels",
+            "runs_root", "output_dir", "dry_run",
         ),
         chosen=_BUDGET,
     ),

@@ -28,6 +28,8 @@ from rectloc_tf.results.evaluation import Evaluator
 from rectloc_tf.results.learning_curve import FARTHEST
 from rectloc_tf.results.pictures import keypoint_errors
 from rectloc_tf.results.rundir import RunFolder, read_json, write_json
+from rectloc_tf.training import initial_weights
+from rectloc_tf.training.initial_weights import Weights
 from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.loop import train
 from rectloc_tf.training.progress import format_seconds
@@ -45,11 +47,13 @@ class Training:
         asked: with the paths of the label files.
         run: the same with the digest of what is in them.
         images: of the run.
+        weights: that it starts from, if not from new ones.
     """
 
     asked: RunConfig
     run: RunConfig
     images: RunImages
+    weights: Weights | None
 
     @property
     def name(self) -> str:
@@ -101,14 +105,19 @@ def _most(found: AllImages, folds: int) -> int:
 
 
 def plan(
-    base: RunConfig,
+    bases: Sequence[tuple[RunConfig, Weights | None]],
     found: AllImages,
-    archs: Sequence[str],
     sizes: Sequence[int],
     folds: int,
     seeds: Sequence[int],
 ) -> list[Training]:
     """All trainings, small sets first, seed by seed.
+
+    Args:
+        bases: of each head the run that is varied, and the weights that it starts from.
+        found: what is in the label files.
+        sizes: numbers of labelled images.
+        folds, seeds: of each size.
 
     Raises:
         ConfigError: naming the flag, if a set is larger than a fold has images.
@@ -123,10 +132,10 @@ def plan(
     for seed in seeds:
         for size in sizes:
             for fold in range(1, folds + 1):
-                for arch in archs:
+                for base, weights in bases:
                     about = {"fold": f"{fold}/{folds}", "num_labelled": size, "seed": seed}
-                    asked = base.changed(arch=arch, **about)
-                    trainings.append(Training(asked, *split_run(asked, found)))
+                    asked = base.changed(**about)
+                    trainings.append(Training(asked, *split_run(asked, found), weights))
     return trainings
 
 
@@ -200,6 +209,7 @@ class Budget:
         folder = RunFolder(self.runs_root / training.name)
         source = make_source(run, self.execution.renderer, images)
         source.check()
+        initial_weights.require_fit(run, training.weights)
         session = make_runtime(self.execution, run.batch_size)
         with folder.lock():
             places = places_of(training.asked, run, self.images_root)
@@ -207,7 +217,7 @@ class Budget:
             if not folder.is_finished():
                 folder.add_session(describe_environment() | {"session": session.description})
                 how = self.execution, folder, session, self.stop, progress
-                train(run, *how, source=source)
+                train(run, *how, training.weights, source)
             kept = self._measure(training, folder, source)
         write_json(self.kept / f"{training.name}.json", kept)
 

@@ -22,7 +22,7 @@ def label_budget() -> int:
     from pipelines.labels.reading import read_all
     from rectloc_tf.experiments import budget
     from rectloc_tf.results import budget_report
-    from rectloc_tf.training import runtime
+    from rectloc_tf.training import initial_weights, runtime
     from rectloc_tf.training.interrupts import stop_on_signals
 
     base, _ = runtime.resolve(asked.base, execution)
@@ -30,7 +30,9 @@ def label_budget() -> int:
     whole = len(found.labels)
     budget.check_more(asked.more, whole)
     sizes = asked.sizes or budget.default_sizes(found, asked.folds)
-    trainings = budget.plan(base, found, asked.archs, sizes, asked.folds, asked.seeds)
+    heads = [base.changed(arch=arch) for arch in asked.archs]
+    bases = [initial_weights.resolve(run, cli.option("weights")) for run in heads]
+    trainings = budget.plan(bases, found, sizes, asked.folds, asked.seeds)
     with stop_on_signals() as stop:
         folders = Path(cli.option("runs_root")), output / "runs"
         making = budget.Budget(*folders, images_root, execution, stop)
