@@ -52,6 +52,10 @@ flags.DEFINE_string(
     "images", None,
     "predict: PNG and JPEG files: a file, a folder, a pattern (quote it), or several with commas.",
 )  # fmt: skip
+flags.DEFINE_string("video", None, "predict: a video, all of whose frames are answered.")
+flags.DEFINE_string(
+    "overlay_video", None, "predict: MP4 file with the answers drawn on the frames of --video."
+)
 flags.DEFINE_bool("ignore_exif", False, "predict: do not turn pictures as their EXIF data says.")
 flags.DEFINE_float(
     "threshold", 0.5, "predict: least confidence of a detection, after --labels=unordered.",

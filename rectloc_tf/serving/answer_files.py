@@ -23,6 +23,7 @@ def write_answers(
     names: Sequence[str] = (),
     scorer: str = "",
     min_confidence: float = 0.0,
+    first: str = "file",
 ) -> tuple[int, int, int]:
     """Writes the CSV, and the overlay of each prediction that has one.
 
@@ -34,6 +35,7 @@ def write_answers(
         names: of the keypoints, if they are named; the CSV is then one that DeepLabCut reads.
         scorer: who answered, for such a CSV.
         min_confidence: points that are less certain are not drawn.
+        first: name of the first column of a CSV of points without names.
 
     Returns:
         The number of pictures that are answered, of rows, and of pictures that EXIF turned.
@@ -42,7 +44,7 @@ def write_answers(
         UserError: if there are none, or the CSV cannot be written.
     """
     count = rows = turned = 0
-    writer = keypoint_writer(output, names, scorer) if names else csv_writer(output)
+    writer = keypoint_writer(output, names, scorer) if names else csv_writer(output, first)
     with writer as write:
         for answer in predictions:
             write(answer)
@@ -62,13 +64,15 @@ def write_answers(
 
 
 @contextlib.contextmanager
-def csv_writer(path: Path) -> Iterator[Write]:
+def csv_writer(path: Path, first: str = "file") -> Iterator[Write]:
     """Yields a function that adds rows `file,x,y,confidence`; the file appears at the end.
+
+    `first` is another name for the first column.
 
     x and y, of the first keypoint or of each detection, are in the picture's own pixels;
     confidence is empty where there is none.
     """
-    with _open_csv(path, [["file", "x", "y", "confidence"]]) as write_row:
+    with _open_csv(path, [[first, "x", "y", "confidence"]]) as write_row:
 
         def write(prediction: Prediction) -> None:
             for number in range(prediction.rows):
