@@ -28,8 +28,8 @@ from rectloc_tf.serving.video_files import open_video
 
 def predict() -> int:
     """Writes the CSV, and pictures into --overlay_dir; returns the exit code."""
-    if cli.option("video"):
-        return _predict_video(cli.path_option("video"))
+    if video := cli.path_option("video"):
+        return _predict_video(video)
     if cli.option("overlay_video"):
         raise ConfigError("--overlay_video: works with --video; name the video to draw on")
     output = cli.path_option("output") or Path("predictions.csv")

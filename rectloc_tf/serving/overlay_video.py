@@ -1,6 +1,7 @@
 """A video with the answers drawn on it. Imports no TensorFlow."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def check_overlay_video(path: Path, video: Video, output: Path) -> None:
     if path.suffix.lower() != SUFFIX:
         raise ConfigError(f"--overlay_video={path}: is written as MP4; name it *{SUFFIX}")
     check_not_input("overlay_video", path, [video.path])
-    if path.absolute() == output.absolute():
+    if os.path.realpath(path) == os.path.realpath(output):
         raise ConfigError(f"--overlay_video={path}: --output is the same file; name another")
     check_writable("overlay_video", path)
     if _is_foreign(path):

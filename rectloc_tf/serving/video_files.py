@@ -71,7 +71,8 @@ def open_video(path: Path, flag: str = "video") -> Video:
     if capture is None:
         message = "not a video that can be decoded, or cut off before the list of its frames"
         raise UserError(f"{name}: {message}")
-    size = [int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
+    width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+    height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     rate, said = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little")
     rotation = int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
@@ -82,12 +83,12 @@ def open_video(path: Path, flag: str = "video") -> Video:
     if codec != _NO_TIMES and not _is_riff(path):  # AVI has no times of showing
         times = frame_times(packets)
     if times is not None and len(times) > 1 and times[-1] > times[0]:
-        rate = 1000 * (len(times) - 1) / (times[-1] - times[0])
+        rate = float(1000 * (len(times) - 1) / (times[-1] - times[0]))
     count = len(packets) or int(np.clip(said, 0, _MOST_FAILURES))
     if not count:
         raise UserError(f"{name}: has no frames")
     is_cut = is_cut_off(path) or (_is_steady(times) and said > 1.02 * count + 1)
-    return Video(path, *size, rate, count, times, rotation, is_cut)
+    return Video(path, width, height, rate, count, times, rotation, is_cut)
 
 
 def _capture(path: Path, *parameters: int) -> cv2.VideoCapture | None:
