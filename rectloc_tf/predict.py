@@ -22,8 +22,6 @@ from rectloc_tf.results.output_files import (
 )
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.image_search import find_images
-from rectloc_tf.serving.overlay_video import check_overlay_video
-from rectloc_tf.serving.video_files import open_video
 
 
 def predict() -> int:
@@ -87,6 +85,9 @@ def predict() -> int:
 
 def _predict_video(path: Path) -> int:
     """Writes a CSV with a row for each frame, and --overlay_video; returns the exit code."""
+    from rectloc_tf.serving.overlay_video import check_overlay_video
+    from rectloc_tf.serving.video_files import open_video
+
     output = cli.path_option("output") or Path("predictions.csv")
     overlay = cli.path_option("overlay_video")
     video = open_video(path)

@@ -29,9 +29,9 @@ from rectloc_tf.serving.video_files import (
 from rectloc_tf.serving.video_prediction import (
     VideoRun,
     predict_video,
-    progress_text,
     write_video_answers,
 )
+from rectloc_tf.serving.video_progress import progress_text
 from tests.conftest import run_ok, run_without_tensorflow
 from tests.test_image_decoding import encode
 from tests.training import small_head

@@ -76,6 +76,10 @@ COMMANDS = {
     "check_labels": Command(
         ("data", "images_root", "individual", "keypoints", "swap", "split_by", "fold", "output")
     ),
+    "suggest_frames": Command(
+        ("video", "num", "output_dir", "run_dir", "weights", "keypoints", "scorer"),
+        ((("run_dir",), ("keypoints",)),),
+    ),
     "benchmark": Command(("suite", "rounds", "output")),
     **{
         f"experiments.{name}": Command((*own, *_STUDY), chosen=_CHOSEN)

@@ -52,7 +52,11 @@ flags.DEFINE_string(
     "images", None,
     "predict: PNG and JPEG files: a file, a folder, a pattern (quote it), or several with commas.",
 )  # fmt: skip
-flags.DEFINE_string("video", None, "predict: a video, all of whose frames are answered.")
+flags.DEFINE_string(
+    "video", None,
+    "predict: a video, all of whose frames are answered; suggest_frames: one, or several with "
+    "commas.",
+)  # fmt: skip
 flags.DEFINE_string(
     "overlay_video", None, "predict: MP4 file with the answers drawn on the frames of --video."
 )
@@ -66,11 +70,20 @@ flags.DEFINE_float(
     "predict: keypoints that are less certain are not drawn; the CSV has all.",
     lower_bound=0, upper_bound=1,
 )  # fmt: skip
-flags.DEFINE_integer("num", 16, "predict: number of the source's images.", lower_bound=1)
+flags.DEFINE_integer(
+    "num", 16, "predict: number of the source's images; suggest_frames: frames of each video.",
+    lower_bound=1,
+)  # fmt: skip
 flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the answers.")
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
 
 # Labelled images of users.
+flags.DEFINE_string(
+    "output_dir", None, "suggest_frames: folder that gets a folder of frames for each video."
+)
+flags.DEFINE_string(
+    "scorer", "rectloc_tf", "suggest_frames: who will label; DeepLabCut's config.yaml says it."
+)
 flags.DEFINE_string("images_root", "", "Folder of the images; if left out, near the label file.")
 
 # experiments.

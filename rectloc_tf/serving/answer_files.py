@@ -1,15 +1,13 @@
 """What `predict` writes: a CSV, and a picture for each image."""
 
 import contextlib
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rectloc_tf.errors import UserError
-from rectloc_tf.results.output_files import atomic_path
 from rectloc_tf.serving.overlays import write_overlay
 from rectloc_tf.serving.prediction import Prediction
+from rectloc_tf.serving.tables import open_csv, open_table
 
 Write = Callable[[Prediction], None]
 _COORDS = ("x", "y", "likelihood")
@@ -72,7 +70,7 @@ def csv_writer(path: Path, first: str = "file") -> Iterator[Write]:
     x and y, of the first keypoint or of each detection, are in the picture's own pixels;
     confidence is empty where there is none.
     """
-    with _open_csv(path, [[first, "x", "y", "confidence"]]) as write_row:
+    with open_csv(path, [[first, "x", "y", "confidence"]]) as write_row:
 
         def write(prediction: Prediction) -> None:
             for number in range(prediction.rows):
@@ -91,12 +89,7 @@ def keypoint_writer(path: Path, names: Sequence[str], scorer: str) -> Iterator[W
     files x and y count from the centre of the first pixel, which is half a pixel less than
     elsewhere in this program.
     """
-    header = [
-        ["scorer", *[scorer] * (3 * len(names))],
-        ["bodyparts", *(name for name in names for _ in _COORDS)],
-        ["coords", *_COORDS * len(names)],
-    ]
-    with _open_csv(path, header) as write_row:
+    with open_table(path, names, scorer, _COORDS) as write_row:
 
         def write(prediction: Prediction) -> None:
             cells = [prediction.name]
@@ -111,20 +104,3 @@ def keypoint_writer(path: Path, names: Sequence[str], scorer: str) -> Iterator[W
 def _confidence(prediction: Prediction, number: int) -> str:
     known = prediction.confidences
     return "" if known is None else f"{known[number]:.4f}"
-
-
-@contextlib.contextmanager
-def _open_csv(path: Path, header: Iterable[list[str]]) -> Iterator[Callable[[list[str]], None]]:
-    """Yields a function that adds a row; its first cell is a name. The file appears at the end."""
-    # Names of files need not be text: they come out as the bytes they are.
-    how: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
-    with atomic_path(path) as temporary, open(temporary, "w", **how) as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        quoting = csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        writer.writerows(header)
-
-        def write_row(cells: list[str]) -> None:
-            # Python leaves a lone \r as it is, and readers take it as the end of the row.
-            (quoting if "\r" in cells[0] else writer).writerow(cells)
-
-        yield write_row

@@ -1,27 +1,31 @@
 """Predicts on the frames of a video, in memory that does not grow with its length."""
 
 import contextlib
-import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from pipelines.resampling import Place, stretch
-from rectloc_tf.errors import UserError
+from pipelines.resampling import PLACES, Place, stretch
+from rectloc_tf.config import RunConfig
+from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.heads.head import Head
-from rectloc_tf.registry import NAMED
+from rectloc_tf.models import load_model, run_head
+from rectloc_tf.registry import NAMED, SOURCES
 from rectloc_tf.results.pictures import SHOWN
+from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.answer_files import write_answers
 from rectloc_tf.serving.inference import make_answer_images
 from rectloc_tf.serving.overlay_video import overlay_writer
 from rectloc_tf.serving.prediction import Prediction, to_prediction
 from rectloc_tf.serving.read_ahead import read_ahead, read_batches
 from rectloc_tf.serving.video_files import Video, read_frames
-from rectloc_tf.training.progress import ProgressLine, format_seconds
+from rectloc_tf.serving.video_progress import VideoProgress
+from rectloc_tf.training.progress import ProgressLine
 
 _BATCHES = 3  # in memory: one with the network, and those decoded ahead
 _NAMED = 20  # damaged frames that are named one by one
@@ -90,14 +94,13 @@ def write_video_answers(
 
 def _show(answers: Iterator[Prediction], run: VideoRun, video: Video, draw, line: ProgressLine):
     """Draws each answer, shows how far they are, and hands them on."""
-    start = time.monotonic()
+    progress = VideoProgress(video, line)
     for answer in answers:
         number = int(answer.name)
         if draw is not None:
             draw(number, answer.image, answer.certain(run.min_confidence))
         yield answer
-        if line.due():
-            line.update(progress_text(video, number + 1, time.monotonic() - start))
+        progress(number)
     line.clear()
 
 
@@ -165,9 +168,23 @@ def _report_end(video: Video, rest: range, lost: int, on_error: Callable, on_war
             on_warning(f"{frames}: in the file but not shown: cut away by an edit, or damaged")
 
 
-def progress_text(video: Video, done: int, seconds: float) -> str:
-    """What is shown after `done` frames and some seconds."""
-    rate = done / max(seconds, 1e-3)
-    text = f"{video.path.name}: {done:,} of {video.count:,} frames, {rate:.0f} frames/s"
-    left = max(video.count - done, 0) / rate
-    return f"{text}, {format_seconds(left)} left"
+def make_confidences(
+    folder: RunFolder, run: RunConfig, weights: str
+) -> tuple[list[str], Callable[[np.ndarray], np.ndarray]]:
+    """The names of a run's keypoints, and a function that says how certain it is of images.
+
+    The function: uint8 [N, H, W, 3] -> the mean confidence over the keypoints, float32 [N].
+
+    Raises:
+        ConfigError: if its keypoints have no names, or its head no confidence.
+    """
+    head = run_head(run)
+    if head.keypoints.kind != NAMED:
+        raise ConfigError(f"--run_dir={folder.path}: its points have no names of their own")
+    place = PLACES[SOURCES[run.source].place]
+    answer = _without_maps(make_answer_images(load_model(folder.model_path(weights)), head, place))
+    if "point_confidence" not in answer(tf.zeros([1, 8, 8, 3], tf.uint8)):
+        message = "its head gives no confidence; leave the flag out, and name --keypoints"
+        raise ConfigError(f"--run_dir={folder.path}: {message}")
+    names = [*head.keypoints.names]
+    return names, lambda images: answer(tf.constant(images))["point_confidence"].numpy().mean(1)
