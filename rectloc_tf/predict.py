@@ -1,8 +1,9 @@
 """Predict keypoints in image files: `python -m rectloc_tf.predict --run_dir=... --images='*.png'`.
 
-Or in images of the run's source, as scenes: `... --domain=3 --num=16`. Without --run_dir, the
-flags that describe the run find it. A file that cannot be read is reported, and the others are
-predicted. Of named keypoints the CSV is one that DeepLabCut reads.
+Or in the frames of a video, `... --video=clip.mp4 --overlay_video=drawn.mp4`, or in images of the
+run's source, as scenes: `... --domain=3 --num=16`. Without --run_dir, the flags that describe the
+run find it. A file or a frame that cannot be read is reported, and the others are predicted. Of
+named keypoints the CSV is one that DeepLabCut reads.
 """
 
 import dataclasses
@@ -25,6 +26,10 @@ from rectloc_tf.serving.image_search import find_images
 
 def predict() -> int:
     """Writes the CSV, and pictures into --overlay_dir; returns the exit code."""
+    if video := cli.path_option("video"):
+        return _predict_video(video)
+    if cli.option("overlay_video"):
+        raise ConfigError("--overlay_video: works with --video; name the video to draw on")
     output = cli.path_option("output") or Path("predictions.csv")
     overlay_dir, images = cli.path_option("overlay_dir"), cli.option("images")
     paths = find_images(images) if images is not None else []
@@ -76,6 +81,41 @@ def predict() -> int:
         text += "turned picture (--ignore_exif: in the picture as it is stored)"
     print(text, file=message_stream(output))
     return EXIT_ERROR if failed else 0
+
+
+def _predict_video(path: Path) -> int:
+    """Writes a CSV with a row for each frame, and --overlay_video; returns the exit code."""
+    from rectloc_tf.serving.overlay_video import check_overlay_video
+    from rectloc_tf.serving.video_files import open_video
+
+    output = cli.path_option("output") or Path("predictions.csv")
+    overlay = cli.path_option("overlay_video")
+    video = open_video(path)
+    check_not_input("output", output, [path])
+    check_writable("output", output)
+    if overlay:
+        check_overlay_video(overlay, video, output)
+    folder, run = cli.open_run()
+    for flag, written in (("output", output), ("overlay_video", overlay)):
+        if written:
+            check_not_input(flag, written, folder.files())
+    from pipelines.resampling import PLACES
+    from rectloc_tf.models import load_model, run_head
+    from rectloc_tf.serving.video_prediction import VideoRun, write_video_answers
+
+    head = run_head(run)
+    model = load_model(folder.model_path(cli.option("weights")))
+    how = VideoRun(
+        model,
+        head,
+        PLACES[SOURCES[run.source].place],
+        folder.path.resolve().name,
+        cli.option("threshold"),
+        cli.option("min_confidence"),
+    )
+    lines, is_whole = write_video_answers(how, video, output, overlay, sys.stderr)
+    print("\n".join(lines), file=message_stream(output))
+    return 0 if is_whole else EXIT_ERROR
 
 
 def _own_images(folder: RunFolder, run: RunConfig):

@@ -69,11 +69,13 @@ COMMANDS = {
     "train": Command((*RUN, *EXECUTION, "run_dir", "weights", "images_root")),
     "evaluate": _on_a_run("data", "images_root", "labels", "domains", "split", "output"),
     "predict": _on_a_run(
-        "data", "images_root", "domain", "images", "ignore_exif", "num", "split", "threshold",
-        "min_confidence", "output", "overlay_dir",
+        "data", "images_root", "domain", "images", "video", "ignore_exif", "num", "split",
+        "threshold", "min_confidence", "output", "overlay_dir", "overlay_video",
         idle=(
+            (("video",), ("images", "num", "split", "ignore_exif", "overlay_dir")),
             (("images",), ("num", "split")),
             (("images", "run_dir"), ("domain", "data", "images_root")),
+            (("video", "run_dir"), ("domain", "data", "images_root")),
         ),
     ),
     "export": _on_a_run("export_dir"),
@@ -82,6 +84,10 @@ COMMANDS = {
     ),
     "convert_labels": Command(
         ("data", "images_root", "individual", "keypoints", "output", "images_dir")
+    ),
+    "suggest_frames": Command(
+        ("video", "num", "output_dir", "run_dir", "weights", "keypoints", "scorer"),
+        ((("run_dir",), ("keypoints",)),),
     ),
     "benchmark": Command(("suite", "rounds", "output")),
     **{

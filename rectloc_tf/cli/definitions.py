@@ -55,6 +55,14 @@ flags.DEFINE_string(
     "images", None,
     "predict: PNG and JPEG files: a file, a folder, a pattern (quote it), or several with commas.",
 )  # fmt: skip
+flags.DEFINE_string(
+    "video", None,
+    "predict: a video, all of whose frames are answered; suggest_frames: one, or several with "
+    "commas.",
+)  # fmt: skip
+flags.DEFINE_string(
+    "overlay_video", None, "predict: MP4 file with the answers drawn on the frames of --video."
+)
 flags.DEFINE_bool("ignore_exif", False, "predict: do not turn pictures as their EXIF data says.")
 flags.DEFINE_float(
     "threshold", 0.5, "predict: least confidence of a detection, after --labels=unordered.",
@@ -65,11 +73,22 @@ flags.DEFINE_float(
     "predict: keypoints that are less certain are not drawn; the CSV has all.",
     lower_bound=0, upper_bound=1,
 )  # fmt: skip
-flags.DEFINE_integer("num", 16, "predict: number of the source's images.", lower_bound=1)
+flags.DEFINE_integer(
+    "num", 16, "predict: number of the source's images; suggest_frames: frames of each video.",
+    lower_bound=1,
+)  # fmt: skip
 flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the answers.")
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
 
 # Labelled images of users.
+flags.DEFINE_string(
+    "output_dir", None,
+    "suggest_frames: folder that gets a folder of frames for each video; label_budget: folder of "
+    "what it finds, label_budget if left out.",
+)  # fmt: skip
+flags.DEFINE_string(
+    "scorer", "rectloc_tf", "suggest_frames: who will label; DeepLabCut's config.yaml says it."
+)
 flags.DEFINE_string("images_root", "", "Folder of the images; if left out, near the label file.")
 
 flags.DEFINE_string(
@@ -115,7 +134,6 @@ flags.DEFINE_integer("folds", 3, "label_budget: parts that are tested in turn.",
 flags.DEFINE_integer(
     "more_labels", 0, "label_budget: images that you may label next; 0: as many again.", 0
 )
-flags.DEFINE_string("output_dir", "label_budget", "label_budget: folder of what it finds.")
 
 # benchmark.
 flags.DEFINE_enum(

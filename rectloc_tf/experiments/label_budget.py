@@ -16,7 +16,8 @@ from rectloc_tf.results.output_files import check_folder
 def label_budget() -> int:
     """Makes what is missing, and writes what there is to say; returns the exit code."""
     asked, execution = read_flags(), cli.execution_config()
-    output, images_root = Path(cli.option("output_dir")), cli.option("images_root")
+    output = cli.path_option("output_dir") or Path("label_budget")
+    images_root = cli.option("images_root")
     check_folder("output_dir", output)
     cli.load_tensorflow()
     from pipelines.labels.reading import read_all

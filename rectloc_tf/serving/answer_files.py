@@ -1,15 +1,13 @@
 """What `predict` writes: a CSV, and a picture for each image."""
 
 import contextlib
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rectloc_tf.errors import UserError
-from rectloc_tf.results.output_files import atomic_path
 from rectloc_tf.serving.overlays import write_overlay
 from rectloc_tf.serving.prediction import Prediction
+from rectloc_tf.serving.tables import open_csv, open_table
 
 Write = Callable[[Prediction], None]
 _COORDS = ("x", "y", "likelihood")
@@ -23,6 +21,7 @@ def write_answers(
     names: Sequence[str] = (),
     scorer: str = "",
     min_confidence: float = 0.0,
+    first: str = "file",
 ) -> tuple[int, int, int]:
     """Writes the CSV, and the overlay of each prediction that has one.
 
@@ -34,6 +33,7 @@ def write_answers(
         names: of the keypoints, if they are named; the CSV is then one that DeepLabCut reads.
         scorer: who answered, for such a CSV.
         min_confidence: points that are less certain are not drawn.
+        first: name of the first column of a CSV of points without names.
 
     Returns:
         The number of pictures that are answered, of rows, and of pictures that EXIF turned.
@@ -42,7 +42,7 @@ def write_answers(
         UserError: if there are none, or the CSV cannot be written.
     """
     count = rows = turned = 0
-    writer = keypoint_writer(output, names, scorer) if names else csv_writer(output)
+    writer = keypoint_writer(output, names, scorer) if names else csv_writer(output, first)
     with writer as write:
         for answer in predictions:
             write(answer)
@@ -62,13 +62,15 @@ def write_answers(
 
 
 @contextlib.contextmanager
-def csv_writer(path: Path) -> Iterator[Write]:
+def csv_writer(path: Path, first: str = "file") -> Iterator[Write]:
     """Yields a function that adds rows `file,x,y,confidence`; the file appears at the end.
+
+    `first` is another name for the first column.
 
     x and y, of the first keypoint or of each detection, are in the picture's own pixels;
     confidence is empty where there is none.
     """
-    with _open_csv(path, [["file", "x", "y", "confidence"]]) as write_row:
+    with open_csv(path, [[first, "x", "y", "confidence"]]) as write_row:
 
         def write(prediction: Prediction) -> None:
             for number in range(prediction.rows):
@@ -87,12 +89,7 @@ def keypoint_writer(path: Path, names: Sequence[str], scorer: str) -> Iterator[W
     files x and y count from the centre of the first pixel, which is half a pixel less than
     elsewhere in this program.
     """
-    header = [
-        ["scorer", *[scorer] * (3 * len(names))],
-        ["bodyparts", *(name for name in names for _ in _COORDS)],
-        ["coords", *_COORDS * len(names)],
-    ]
-    with _open_csv(path, header) as write_row:
+    with open_table(path, names, scorer, _COORDS) as write_row:
 
         def write(prediction: Prediction) -> None:
             cells = [prediction.name]
@@ -107,20 +104,3 @@ def keypoint_writer(path: Path, names: Sequence[str], scorer: str) -> Iterator[W
 def _confidence(prediction: Prediction, number: int) -> str:
     known = prediction.confidences
     return "" if known is None else f"{known[number]:.4f}"
-
-
-@contextlib.contextmanager
-def _open_csv(path: Path, header: Iterable[list[str]]) -> Iterator[Callable[[list[str]], None]]:
-    """Yields a function that adds a row; its first cell is a name. The file appears at the end."""
-    # Names of files need not be text: they come out as the bytes they are.
-    how: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
-    with atomic_path(path) as temporary, open(temporary, "w", **how) as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        quoting = csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        writer.writerows(header)
-
-        def write_row(cells: list[str]) -> None:
-            # Python leaves a lone \r as it is, and readers take it as the end of the row.
-            (quoting if "\r" in cells[0] else writer).writerow(cells)
-
-        yield write_row

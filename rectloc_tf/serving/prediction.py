@@ -89,7 +89,7 @@ def predict_files(
         for row, read in enumerate(group):
             truth = truths.get(read.path) if truths else None
             about = str(read.path), read.image, truth, read.orientation
-            yield _prediction(answers, row, threshold, *about)
+            yield to_prediction(answers, row, threshold, *about)
 
 
 class _Read(NamedTuple):
@@ -154,10 +154,19 @@ def predict_source(
         pictured = predict_scenes(answer, source, numbers)
         for row, number in enumerate(numbers):
             about = source.label(number), pictured["images"][row], pictured["truths"][row]
-            yield _prediction(pictured["answers"], row, threshold, *about)
+            yield to_prediction(pictured["answers"], row, threshold, *about)
 
 
-def _prediction(answers, row, threshold, name, image, truths, orientation=1) -> Prediction:
+def to_prediction(
+    answers: Mapping[str, np.ndarray],
+    row: int,
+    threshold: float,
+    name: str,
+    image: np.ndarray,
+    truths: np.ndarray | None = None,
+    orientation: int = 1,
+) -> Prediction:
+    """One row of a batch's answers; the other arguments as in `predict_files` and `Prediction`."""
     heatmap = answers["heatmap"][row] if "heatmap" in answers else None
     if "maps" in answers:
         heatmap = answers["maps"][row].max(axis=-1)

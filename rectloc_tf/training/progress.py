@@ -46,11 +46,16 @@ class ProgressLine:
 
     def print(self, text: str) -> None:
         """Prints a line that stays."""
-        if self._is_terminal:
-            self._stream.write("\r" + " " * self._width + "\r")
-            self._width = 0
+        self.clear()
         self._stream.write(text + "\n")
         self._stream.flush()
+
+    def clear(self) -> None:
+        """Takes the last update away, on a terminal."""
+        if self._is_terminal and self._width:
+            self._stream.write("\r" + " " * self._width + "\r")
+            self._stream.flush()
+            self._width = 0
 
     def warn(self, text: str) -> None:
         """Prints a warning: a line that stays, and says so."""
