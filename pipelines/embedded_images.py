@@ -1,4 +1,4 @@
-"""Images inside packages of SLEAP (HDF5) and frames of videos, as PNG. No TensorFlow.
+"""Images inside packages of SLEAP (HDF5), as PNG. No TensorFlow.
 
 Packages hold encoded images (int8, of any length or padded with zeros) or raw arrays, and the
 numbers that the frames have in their video. OpenCV writes blue, green and red; SLEAP gave it red,
@@ -6,7 +6,6 @@ green and blue, so red and blue are exchanged in its files unless `channel_order
 """
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def embedded_png(path: Path, dataset: str, number: int) -> bytes:
     """
     stored, is_swapped = _read_stored(path, dataset, number)
     if isinstance(stored, np.ndarray):
-        return _encode(stored[..., ::-1] if stored.shape[-1] == 3 else stored)
+        return encode_png(stored[..., ::-1] if stored.shape[-1] == 3 else stored)
     if stored.startswith(PNG_START) and not is_swapped:
         return stored
     # As SLEAP sees it: not turned by EXIF.
@@ -40,10 +39,10 @@ def embedded_png(path: Path, dataset: str, number: int) -> bytes:
     if image is None:
         raise ValueError("truncated or damaged image")
     if image.ndim == 2:
-        return stored if stored.startswith(PNG_START) else _encode(image)
+        return stored if stored.startswith(PNG_START) else encode_png(image)
     if is_swapped:
         image = image[..., [2, 1, 0, *range(3, image.shape[-1])]]
-    return _encode(image)
+    return encode_png(image)
 
 
 def embedded_size(path: Path, dataset: str, number: int) -> tuple[int, int]:
@@ -110,7 +109,7 @@ def _as_picture(image: Any) -> np.ndarray:
     return image
 
 
-def _encode(image: np.ndarray) -> bytes:
+def encode_png(image: np.ndarray) -> bytes:
     """A PNG of an image as OpenCV has it, blue first; grey if its channels are the same."""
     if image.shape[-1] == 3 and image.ndim == 3 and (image == image[..., :1]).all():
         image = image[..., 0]
@@ -118,60 +117,3 @@ def _encode(image: np.ndarray) -> bytes:
     if not done:
         raise ValueError("cannot be encoded")
     return data.tobytes()
-
-
-class Video:
-    """A video file, read forwards; going back starts from its beginning.
-
-    Players jump to key frames and guess the number; the n-th frame that is decoded is exactly it.
-    """
-
-    def __init__(self, path: str):
-        """Opens it.
-
-        Raises:
-            ValueError: if it is none that can be read.
-        """
-        self.path = path
-        self._capture, self._next = _open_video(path), 0
-
-    def size(self, number: int) -> tuple[int, int]:
-        """Width and height, if the header says that there is a frame of this number.
-
-        Raises:
-            ValueError: if it does not.
-        """
-        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if 0 < count <= number:  # some videos do not know how many they have
-            raise ValueError(f"no frame {number}; the video has {count}")
-        names = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT
-        width, height = (int(self._capture.get(name)) for name in names)
-        return width, height
-
-    def read(self, number: int) -> bytes:
-        """A frame as a PNG, grey if it has no colours.
-
-        Raises:
-            ValueError: if there is none of this number.
-        """
-        if number < self._next:
-            self._capture, self._next = _open_video(self.path), 0
-        while self._next < number and self._capture.grab():
-            self._next += 1
-        done, frame = self._capture.read() if self._next == number else (False, None)
-        if not done or frame is None:
-            raise ValueError(f"no frame {number}; the video ends after {self._next}")
-        self._next += 1
-        return _encode(frame)
-
-
-def _open_video(path: str) -> cv2.VideoCapture:
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # errors are ours to tell
-    level = cv2.utils.logging.setLogLevel(0)
-    try:
-        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-    if not capture.isOpened():
-        raise ValueError("not a video that can be read")
-    return capture

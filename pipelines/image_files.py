@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
-from pipelines.embedded_images import Video, embedded_png, embedded_size
+from pipelines.embedded_images import embedded_png, embedded_size, encode_png
 from pipelines.image_headers import MAX_PIXELS, is_whole, read_orientation, read_size
+from pipelines.video_files import FrameReader
 from rectloc_tf.errors import reason
 
 Result = TypeVar("Result")
@@ -52,7 +53,7 @@ class ImageFiles:
     """Reads images. A video stays open, so frames in ascending order cost one pass over it."""
 
     def __init__(self):
-        self._video: Video | None = None
+        self._video: FrameReader | None = None
 
     def read(self, path: Path) -> bytes:
         """The bytes of an image: of the file, or a PNG of what lies inside another one.
@@ -66,7 +67,7 @@ class ImageFiles:
             return path.read_bytes()
         if frame.dataset:
             return embedded_png(Path(frame.container), frame.dataset, frame.number)
-        return self._open(frame.container).read(frame.number)
+        return encode_png(self._open(frame.container).read(frame.number)[..., ::-1])
 
     def size(self, path: Path) -> tuple[int, int]:
         """Width and height of an image as people see it, from headers.
@@ -88,9 +89,9 @@ class ImageFiles:
             raise ValueError(f"{width} x {height} pixels; the limit is {MAX_PIXELS:,}")
         return width, height
 
-    def _open(self, path: str) -> Video:
+    def _open(self, path: str) -> FrameReader:
         if self._video is None or self._video.path != path:
-            self._video = Video(path)
+            self._video = FrameReader(path)
         return self._video
 
 

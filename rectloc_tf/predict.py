@@ -85,8 +85,8 @@ def predict() -> int:
 
 def _predict_video(path: Path) -> int:
     """Writes a CSV with a row for each frame, and --overlay_video; returns the exit code."""
+    from pipelines.video_files import open_video
     from rectloc_tf.serving.overlay_video import check_overlay_video
-    from rectloc_tf.serving.video_files import open_video
 
     output = cli.path_option("output") or Path("predictions.csv")
     overlay = cli.path_option("overlay_video")

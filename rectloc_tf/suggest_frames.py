@@ -9,11 +9,11 @@ import os
 import sys
 from pathlib import Path
 
+from pipelines.video_files import open_video
 from rectloc_tf import cli
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.results.output_files import check_folder
 from rectloc_tf.serving import suggestions
-from rectloc_tf.serving.video_files import open_video
 from rectloc_tf.serving.video_progress import VideoProgress
 from rectloc_tf.training.progress import ProgressLine
 

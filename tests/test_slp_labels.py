@@ -8,12 +8,13 @@ import h5py
 import numpy as np
 import pytest
 
-from pipelines import embedded_images
+from pipelines import video_files
 from pipelines.image_files import ImageFiles, each_image, frame_path, is_inside, split_frame
 from pipelines.labels.label_files import read_label_file
 from pipelines.labels.ledger import MISSING, NOT_CHOSEN, READ, UNREADABLE
 from pipelines.labels.read import read_labels
 from pipelines.labels.reading import read_run
+from pipelines.video_files import FrameReader
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.serving.image_files import read_image_bytes
@@ -300,13 +301,15 @@ def test_frames_of_videos_are_read_in_any_order(film):
 
 
 def test_a_video_is_opened_once_for_all_frames(film, tmp_path, monkeypatch):
-    """Each opening reads it from the start."""
+    """Each pass decodes it from the start."""
     path, frames = film
-    opened = []
-    plain = embedded_images._open_video
-    monkeypatch.setattr(
-        embedded_images, "_open_video", lambda name: [opened.append(name), plain(name)][1]
-    )
+    passes = []
+
+    def read_frames(video, *how):
+        passes.append(video.path)
+        return video_files.read_frames(video, *how)
+
+    monkeypatch.setattr(FrameReader, "_read_frames", staticmethod(read_frames))
     picture_file = write_picture(tmp_path / "a.png", frames[5])
     numbers = [*range(12)]
     random.Random(0).shuffle(numbers)
@@ -317,7 +320,7 @@ def test_a_video_is_opened_once_for_all_frames(film, tmp_path, monkeypatch):
         expected = frames[number] if number else frames[0][..., 0]
         np.testing.assert_array_equal(decode(data), expected)
     assert found[-1][1] == picture_file.read_bytes()
-    assert opened == [str(path)]
+    assert passes == [path]
 
 
 def test_labels_on_a_video(film, tmp_path):
@@ -336,7 +339,7 @@ def test_labels_on_a_video(film, tmp_path):
     assert {k: c.labels for k, c in ledger.counts().items()} == counts
     said = "\n".join(ledger.lines())
     assert "frame000099.png: no frame 99; the video has 12" in said
-    assert "bad.avi/frame000000.png: not a video that can be read" in said
+    assert "bad.avi/frame000000.png: not a video that can be decoded" in said
 
 
 # What is done with them.

@@ -12,6 +12,7 @@ from pipelines.labels.csv_labels import read_csv_file
 from pipelines.labels.read import read_labels
 from pipelines.labels.suggesting import choose_uncertain, choose_varied, fill_up
 from pipelines.resampling import letterbox
+from pipelines.video_files import open_video
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.results.rundir import RunFolder
@@ -24,7 +25,6 @@ from rectloc_tf.serving.suggestions import (
     suggestion_folders,
     write_suggestions,
 )
-from rectloc_tf.serving.video_files import open_video
 from tests.conftest import run_without_tensorflow, succeeded
 from tests.videos import damage, read_with_opencv, write_video
 

@@ -12,6 +12,13 @@ import tensorflow as tf
 from keras import ops
 
 from pipelines.resampling import letterbox
+from pipelines.video_files import (
+    frame_times,
+    is_cut_off,
+    number_frames,
+    open_video,
+    read_frames,
+)
 from rectloc_tf.config import Keypoints, RunConfig
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.models import make_head
@@ -19,13 +26,6 @@ from rectloc_tf.serving import overlay_video, video_prediction
 from rectloc_tf.serving.overlay_video import check_overlay_video, draw_points, overlay_writer
 from rectloc_tf.serving.prediction import predict_files
 from rectloc_tf.serving.read_ahead import read_ahead, read_batches
-from rectloc_tf.serving.video_files import (
-    frame_times,
-    is_cut_off,
-    number_frames,
-    open_video,
-    read_frames,
-)
 from rectloc_tf.serving.video_prediction import (
     VideoRun,
     predict_video,

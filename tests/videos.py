@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rectloc_tf.serving.video_files import quiet
+from pipelines.video_files import quiet
 
 WIDTH, HEIGHT = 64, 48
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from matplotlib.colors import to_rgb
 
+from pipelines.video_files import Video, quiet
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.results.drawing import PREDICTED, keypoint_colors
 from rectloc_tf.results.output_files import (
@@ -18,7 +19,6 @@ from rectloc_tf.results.output_files import (
     check_writable,
     is_special,
 )
-from rectloc_tf.serving.video_files import Video, quiet
 
 SUFFIX, _CODEC = ".mp4", "mp4v"
 # A part of the file that players leave out, at its end, so that we know our own.

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from pipelines.labels.suggesting import choose_uncertain, choose_varied, fill_up
+from pipelines.video_files import Video, read_frames
 from rectloc_tf.errors import ConfigError, UserError, reason
 from rectloc_tf.results.output_files import clear_leftovers, temporary_path
 from rectloc_tf.serving.read_ahead import read_ahead, read_batches
 from rectloc_tf.serving.tables import open_table
-from rectloc_tf.serving.video_files import Video, read_frames
 
 MOST = 3000  # frames that are looked at, evenly over the video
 _WIDTH = 30  # pixels, of the small pictures that are compared

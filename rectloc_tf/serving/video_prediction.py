@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.resampling import PLACES, Place, stretch
+from pipelines.video_files import Video, read_frames
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.heads.head import Head
@@ -23,7 +24,6 @@ from rectloc_tf.serving.inference import make_answer_images
 from rectloc_tf.serving.overlay_video import overlay_writer
 from rectloc_tf.serving.prediction import Prediction, to_prediction
 from rectloc_tf.serving.read_ahead import read_ahead, read_batches
-from rectloc_tf.serving.video_files import Video, read_frames
 from rectloc_tf.serving.video_progress import VideoProgress
 from rectloc_tf.training.progress import ProgressLine
 

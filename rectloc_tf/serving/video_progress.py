@@ -2,7 +2,7 @@
 
 import time
 
-from rectloc_tf.serving.video_files import Video
+from pipelines.video_files import Video
 from rectloc_tf.training.progress import ProgressLine, format_seconds
 
 

@@ -22,6 +22,7 @@ _MOST_FAILURES = 100_000
 _REORDERED = 8  # frames by which the order of decoding may differ from the order of showing
 _SAME = 0.01  # ms: times that differ by less are one time
 _NO_TIMES = b"VP80"  # has packets without a picture of their own
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg is silent; read once, by OpenCV
 # Outermost parts of MP4 and MOV files.
 _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"meta", b"moof", b"mfra"}
 _BOXES |= {b"sidx", b"styp", b"pnot", b"udta"}
@@ -58,19 +59,31 @@ def open_video(path: Path, flag: str = "video") -> Video:
     Raises:
         UserError: if it is missing, empty, or no video with pictures; names the flag.
     """
-    name = f"--{flag}={path}"
+    try:
+        return look_at(path)
+    except ValueError as error:
+        raise UserError(f"--{flag}={path}: {error}") from error
+
+
+def look_at(path: Path) -> Video:
+    """As `open_video`.
+
+    Raises:
+        ValueError: saying what is wrong.
+    """
     try:
         if path.is_dir():
-            raise UserError(f"{name}: a folder; name one video file")
+            raise ValueError("a folder; name one video file")
         with open(path, "rb") as handle:
             if not handle.read(1):
-                raise UserError(f"{name}: empty file")
+                raise ValueError("empty file")
     except OSError as error:
-        raise UserError(f"{name}: cannot be read ({reason(error)})") from error
+        raise ValueError(f"cannot be read ({reason(error)})") from error
     capture = _capture(path)
     if capture is None:
-        message = "not a video that can be decoded, or cut off before the list of its frames"
-        raise UserError(f"{name}: {message}")
+        raise ValueError(
+            "not a video that can be decoded, or cut off before the list of its frames"
+        )
     width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
     height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     rate, said = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -86,7 +99,7 @@ def open_video(path: Path, flag: str = "video") -> Video:
         rate = float(1000 * (len(times) - 1) / (times[-1] - times[0]))
     count = len(packets) or int(np.clip(said, 0, _MOST_FAILURES))
     if not count:
-        raise UserError(f"{name}: has no frames")
+        raise ValueError("has no frames")
     is_cut = is_cut_off(path) or (_is_steady(times) and said > 1.02 * count + 1)
     return Video(path, width, height, rate, count, times, rotation, is_cut)
 
@@ -105,8 +118,7 @@ def _capture(path: Path, *parameters: int) -> cv2.VideoCapture | None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Leaves out what OpenCV says on stderr, and FFmpeg from now on: we say it ourselves."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    """Leaves out what OpenCV says on stderr: we say it ourselves."""
     level = cv2.utils.logging.setLogLevel(0)
     try:
         yield
@@ -220,6 +232,55 @@ def read_frames(
                     yield number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     finally:
         capture.release()
+
+
+class FrameReader:
+    """Gives frames of a video by their numbers: in ascending order in one pass over it.
+
+    Players jump to key frames and guess the number; here each is counted from the beginning.
+    """
+
+    _read_frames = staticmethod(read_frames)
+
+    def __init__(self, path: str):
+        """Looks at it.
+
+        Raises:
+            ValueError: as `look_at`.
+        """
+        self.path = path
+        self._video = look_at(Path(path))
+        self._start()
+
+    def _start(self) -> None:
+        self._wanted, self._ahead = 0, None
+        self._frames = self._read_frames(self._video, lambda number: number >= self._wanted)
+
+    def size(self, number: int) -> tuple[int, int]:
+        """Width and height, if the file has a frame of this number.
+
+        Raises:
+            ValueError: if it does not.
+        """
+        if number >= self._video.count:
+            raise ValueError(f"no frame {number}; the video has {self._video.count}")
+        return self._video.width, self._video.height
+
+    def read(self, number: int) -> np.ndarray:
+        """A frame, RGB, uint8 [H, W, 3].
+
+        Raises:
+            ValueError: if there is none of this number, or it cannot be decoded.
+        """
+        self.size(number)
+        if number < self._wanted:
+            self._start()
+        self._wanted = number
+        if self._ahead is None or self._ahead[0] < number:
+            self._ahead = next(self._frames, None)
+        if self._ahead is None or self._ahead[0] != number:
+            raise ValueError(f"frame {number} of the video cannot be decoded")
+        return self._ahead[1]
 
 
 def _grab(capture: cv2.VideoCapture, count: int) -> Iterator[float | None]:
