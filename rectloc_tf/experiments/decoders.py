@@ -3,7 +3,7 @@
     python -m rectloc_tf.experiments.decoders --flagfile=flags/study.flags
 
 Maps of heatmap networks (a disc and a Gaussian as their target), of score maps and of dsnt, on
-three rectangles; all plain, for `--plain_epochs`; final weights. Each decoder of `heads.decoders`
+three rectangles; all plain, for `--short_epochs`; final weights. Each decoder of `heads.decoders`
 reads all of them, and so does the head's own (location refinement, of score maps). Only images
 count whose brightest cell chose the right rectangle: choices are not what decoders differ in.
 """
@@ -29,7 +29,7 @@ def runs(settings: Settings):
             more = {"domain": DOMAIN, "seed": seed, **fields}
             if fields.get("target") == "gaussian":
                 more["sigma"] = sigma_of_equal_mass(settings.base.changed(arch="deconv").radius)
-            run = settings.plain(**more)
+            run = settings.short(**more)
             about = {"who": who, "arch": run.arch, "seed": seed, "stride": _stride(run)}
             yield about, run
 

@@ -2,9 +2,10 @@
 
     python -m rectloc_tf.experiments.heads --flagfile=flags/study.flags
 
-All are trained for `--plain_epochs`, plain. Each head is trained once more without a label in the
-lower right quarter of the image (`--withheld`), and tested everywhere: a head that is the same at
-each place needs to be shown none of them.
+All are plain and trained for `--short_epochs`, as they are many; `headline` has longer runs of three
+heads. Each head is trained once more without a label in the lower right quarter of the image
+(`--withheld`), and tested everywhere: a head that is the same at each place needs to be shown none
+of them.
 
 score_map, dsnt and simcc stand on the same top-down path. The study's other runs of score_map do
 without batch normalisation there; one with it is the fair comparison to the two, which have it.
@@ -33,7 +34,7 @@ def runs(settings: Settings):
         for variant in VARIANTS:
             for who, fields in KINDS.items():
                 about = {"who": who, "arch": fields["arch"], "variant": variant, "seed": seed}
-                run = settings.plain(
+                run = settings.short(
                     domain=DOMAIN, seed=seed, withheld=variant == "withheld", **fields
                 )
                 yield {**about, "epochs": run.epochs}, run
