@@ -1,0 +1,31 @@
+"""Runs an entry point with a narrow network: `python -m tests.narrow rectloc_tf.train ...`.
+
+A ResNet18 of one block a stack and few filters has every part of the whole one. To build, trace,
+save and load the whole one takes most of the time of a run of a few steps, and is of no matter to
+a test of what is done with a network.
+"""
+
+import contextlib
+import runpy
+import sys
+from collections.abc import Iterator
+from unittest import mock
+
+from rectloc_tf import cli
+
+BLOCKS, FILTERS = {18: (1, 1, 1, 1)}, (8, 8, 16, 16)
+
+
+@contextlib.contextmanager
+def narrow() -> Iterator[None]:
+    """Makes every ResNet18 that is built in the block a narrow one; there are no others."""
+    from rectloc_tf.network import backbones
+
+    with mock.patch.multiple(backbones, _BLOCKS=BLOCKS, _FILTERS=FILTERS):
+        yield
+
+
+if __name__ == "__main__":
+    cli.load_tensorflow()
+    with narrow():
+        runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
