@@ -13,7 +13,8 @@ from unittest import mock
 
 from rectloc_tf import cli
 
-BLOCKS, FILTERS = {18: (1, 1, 1, 1)}, (8, 8, 16, 16)
+# Of 8 filters, oneDNN writes past the end of a gradient when a batch is of one (TensorFlow 2.21).
+BLOCKS, FILTERS = {18: (1, 1, 1, 1)}, (16, 16, 32, 32)
 
 
 @contextlib.contextmanager
