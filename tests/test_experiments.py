@@ -114,11 +114,13 @@ def test_a_run_made_again_is_measured_again_whole(study, tmp_path):
 def test_a_dry_run_prices_what_is_missing_and_makes_nothing(study, tmp_path):
     root, _ = study
     more = (*FAST, *_folders(root), "--dry_run")
-    done = run("experiments.headline", *more)
+    done = run("experiments.headline", *more, **CHEAP)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(" done  ") == 7
     assert "0 runs to make" in done.stdout
-    fresh = run("experiments.headline", *FAST, *_folders(tmp_path), "--dry_run", "--seeds=7")
+    fresh = run(
+        "experiments.headline", *FAST, *_folders(tmp_path), "--dry_run", "--seeds=7", **CHEAP
+    )
     assert fresh.returncode == 0, fresh.stderr
     assert "7 runs to make" in fresh.stdout
     assert fresh.stdout.count("seed 7, 16 images, 1 epochs of batch 4") == 7
