@@ -116,7 +116,7 @@ def test_another_run_in_the_same_folder_is_refused(xy_run):
 
 def test_signals_and_a_damaged_checkpoint_change_nothing(deconv_run, tmp_path):
     folder = tmp_path / "run"
-    flags = ("--arch=deconv", "--domain=2", *TINY, f"--run_dir={folder}")
+    flags = ("--arch=deconv", "--domain=2", *TINY, "--precision=float32", f"--run_dir={folder}")
     for rows, number, code in ((1, signal.SIGTERM, 143), (2, signal.SIGINT, 130)):
         process = start("train", *flags, narrow=True)
         wait_for_rows(folder, rows, process)

@@ -247,7 +247,6 @@ def load_tensorflow() -> None:
     with tempfile.TemporaryFile() as messages:
         try:
             os.dup2(messages.fileno(), 2)
-            import keras  # noqa: F401
             import tensorflow  # noqa: F401
         except Exception:
             os.dup2(saved, 2)
