@@ -1,4 +1,4 @@
-"""Trains on two replicas, whole and interrupted: `python -m tests.mirrored FOLDER ARCH`.
+"""Trains a narrow network on two replicas, whole and cut: `python -m tests.mirrored FOLDER ARCH`.
 
 Two logical CPUs must be set up before TensorFlow starts, hence a process of its own. The last line
 of its output is what it found, as JSON.
@@ -25,6 +25,7 @@ from rectloc_tf.training.progress import ProgressLine
 from rectloc_tf.training.runtime import make_runtime
 from rectloc_tf.training.state import TrainState
 from rectloc_tf.training.step import share_overflow
+from tests.narrow import narrow
 
 
 class Stopping(StopRequest):
@@ -114,4 +115,5 @@ def main(root, arch):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    with narrow():
+        main(Path(sys.argv[1]), sys.argv[2])

@@ -27,6 +27,12 @@ def narrow() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    cli.load_tensorflow()
-    with narrow():
+    with contextlib.ExitStack() as stack:
+        load = cli.load_tensorflow
+
+        def load_and_narrow() -> None:
+            load()
+            stack.enter_context(narrow())
+
+        cli.load_tensorflow = load_and_narrow  # what loads it first is the entry point's affair
         runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
