@@ -13,4 +13,5 @@ if __name__ == "__main__":
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
+    tf.data.experimental.enable_debug_mode()  # nor what makes batches
     runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)

@@ -12,6 +12,7 @@ Reads requests from standard input, a line of JSON each: what follows `python -m
 directory, and the files that take standard output and standard error. Answers with the exit code.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -48,6 +49,7 @@ def preload(kind: str) -> None:
         cli.load_tensorflow()  # silently
     for name in PRELOADED_FIRST + (PRELOADED if kind != "blocked" else ()):
         importlib.import_module(name)
+    gc.freeze()  # or every fork would look through all of it for garbage
 
 
 def become(module: str, *flags: str, cwd: str, out: str, err: str) -> None:

@@ -23,6 +23,7 @@ from tests.few_scenes import FEW
 from tests.test_plan import SETTINGS
 
 FAST = ("--flagfile=flags/tiny.flags", "--deterministic")
+CHEAP = {"few": True, "narrow": True, "eager": True}
 
 
 def _folders(root):
@@ -34,9 +35,7 @@ def _folders(root):
 def study(tmp_path_factory):
     """Everything, interrupted once in the middle and started again: folder and second output."""
     root = tmp_path_factory.mktemp("study")
-    process = start(
-        "experiments.all", *FAST, "--batch_sizes=4", *_folders(root), few=True, eager=True
-    )
+    process = start("experiments.all", *FAST, "--batch_sizes=4", *_folders(root), **CHEAP)
     try:
         done = 0
         while done < 2:  # then the third run is under way
@@ -49,7 +48,7 @@ def study(tmp_path_factory):
     kept = sorted((root / "results" / "runs").glob("*.json"))
     assert len(kept) >= 2
     times = {path: path.stat().st_mtime_ns for path in kept}
-    done = run("experiments.all", *FAST, "--batch_sizes=4", *_folders(root), few=True, eager=True)
+    done = run("experiments.all", *FAST, "--batch_sizes=4", *_folders(root), **CHEAP)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == times  # skipped
     return root, done.stdout
@@ -103,7 +102,7 @@ def test_a_run_made_again_is_measured_again_whole(study, tmp_path):
     other = {"splits": {**before["splits"], "test": made_up}, "pictures": {}}
     other["history"] = before["history"][:-1]
     path.write_text(json.dumps({**before, **other}))
-    done = run("experiments.headline", *FAST, *_folders(tmp_path), few=True, eager=True)
+    done = run("experiments.headline", *FAST, *_folders(tmp_path), **CHEAP)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(": done in ") == 1
     after = json.loads(path.read_text())
@@ -115,11 +114,13 @@ def test_a_run_made_again_is_measured_again_whole(study, tmp_path):
 def test_a_dry_run_prices_what_is_missing_and_makes_nothing(study, tmp_path):
     root, _ = study
     more = (*FAST, *_folders(root), "--dry_run")
-    done = run("experiments.headline", *more)
+    done = run("experiments.headline", *more, **CHEAP)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(" done  ") == 7
     assert "0 runs to make" in done.stdout
-    fresh = run("experiments.headline", *FAST, *_folders(tmp_path), "--dry_run", "--seeds=7")
+    fresh = run(
+        "experiments.headline", *FAST, *_folders(tmp_path), "--dry_run", "--seeds=7", **CHEAP
+    )
     assert fresh.returncode == 0, fresh.stderr
     assert "7 runs to make" in fresh.stdout
     assert fresh.stdout.count("seed 7, 16 images, 1 epochs of batch 4") == 7
@@ -131,9 +132,7 @@ def test_a_smaller_command_keeps_what_is_there(study, tmp_path):
     root, _ = study
     shutil.copytree(root / "results", tmp_path / "results")
     before, _ = make_all.load("cross_domain", root / "results")
-    done = run(
-        "experiments.cross_domain", *FAST, "--domains=4", *_folders(tmp_path), few=True, eager=True
-    )
+    done = run("experiments.cross_domain", *FAST, "--domains=4", *_folders(tmp_path), **CHEAP)
     assert done.returncode == 0, done.stderr
     assert ": done in " not in done.stdout
     assert make_all.load("cross_domain", tmp_path / "results")[0] == before
@@ -155,7 +154,7 @@ def test_another_study_is_refused_before_anything_is_trained(study, tmp_path):
 def test_a_run_that_fails_is_told_and_does_not_stop_the_rest(tmp_path):
     # Steps this long end in numbers that are not finite.
     flags = (*FAST, *_folders(tmp_path), "--learning_rate=1e30", "--epochs=4")
-    done = run("experiments.headline", *flags, few=True, eager=True)
+    done = run("experiments.headline", *flags, **CHEAP)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     failed = [line for line in done.stdout.splitlines() if line.startswith("failed: ")]

@@ -21,7 +21,7 @@ from rectloc_tf.results.pictures import answer_with, predict_scenes
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training.initial_weights import check, digest, require, resolve
 from tests.conftest import ROOT, run, run_ok, start
-from tests.test_train import assert_same_run, wait_for_rows
+from tests.test_train import CHEAP, assert_same_run, wait_for_rows
 
 ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(4, np.float32)]
 
@@ -157,7 +157,7 @@ def test_a_finished_run_is_trained_longer_as_its_refusal_says(xy_run, tmp_path):
     assert refused.stderr.count("\n") == 1
     command = shlex.split(refused.stderr.split("start a new run from them: ")[1])
     assert command[:3] == ["python", "-m", "rectloc_tf.train"]
-    done = run("train", *command[3:], "--deterministic", cwd=tmp_path, few=True)
+    done = run("train", *command[3:], "--deterministic", cwd=tmp_path, **CHEAP)
     assert done.returncode == 0, done.stderr
     whole = tmp_path / re.search(r"runs/xy-d2-[0-9a-f]{8}", done.stdout)[0]
     config = RunFolder(whole).run_config()
@@ -174,14 +174,14 @@ def test_a_finished_run_is_trained_longer_as_its_refusal_says(xy_run, tmp_path):
     cut = tmp_path / "cut"
     process = start(
         "train", flagfile, f"--init_from={xy_run}", "--epochs=2", "--deterministic",
-        f"--run_dir={cut}", few=True,
+        f"--run_dir={cut}", **CHEAP,
     )  # fmt: skip
     wait_for_rows(cut, 1, process)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 143
     flags = (f"--flagfile={cut / 'flags.flags'}", "--deterministic", f"--run_dir={cut}")
-    run_ok("train", *flags, few=True)
+    run_ok("train", *flags, **CHEAP)
     assert_same_run(cut, whole)
 
 

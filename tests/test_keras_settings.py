@@ -135,7 +135,7 @@ def test_a_run_is_the_same_whatever_the_users_config_and_environment(xy_run, tmp
     }
     folder = tmp_path / "run"
     flags = ("--arch=xy", "--domain=2", *TINY, f"--run_dir={folder}")
-    succeeded(run_cold("train", *flags, few=True, env={**os.environ, **hostile}))
+    succeeded(run_cold("train", *flags, few=True, narrow=True, env={**os.environ, **hostile}))
     assert_same_run(folder, xy_run)
 
 

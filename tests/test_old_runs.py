@@ -19,6 +19,7 @@ from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.progress import ProgressLine
 from rectloc_tf.training.runtime import make_runtime
 from tests.conftest import run_ok
+from tests.narrow import narrow
 from tests.training import start_training
 
 CONFIG = {
@@ -41,6 +42,12 @@ METRICS = {
     "r2_per_coordinate": [-6.8, -3.0], "center_error_px": ERRORS, "right_rate": 0.002,
     "wrong_rate": 0.003, "nowhere_rate": 0.995, "center_error_px_right": ERRORS,
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow_networks():
+    with narrow():
+        yield
 
 
 def folder_of(path, arch):

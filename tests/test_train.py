@@ -23,6 +23,7 @@ from rectloc_tf.training.runtime import choose_precision
 from tests.conftest import HANGS, TINY, run, run_ok, start
 from tests.few_scenes import FEW
 
+CHEAP = {"few": True, "narrow": True}
 TIME_COLUMNS = {"seconds", "images_per_second"}
 # Ten for the long check: RECTLOC_KILLS=10 python3 bootstrap.py test -k kill
 KILLS = int(os.environ.get("RECTLOC_KILLS", "2"))
@@ -115,9 +116,9 @@ def test_another_run_in_the_same_folder_is_refused(xy_run):
 
 def test_signals_and_a_damaged_checkpoint_change_nothing(deconv_run, tmp_path):
     folder = tmp_path / "run"
-    flags = ("--arch=deconv", "--domain=2", *TINY, f"--run_dir={folder}")
+    flags = ("--arch=deconv", "--domain=2", *TINY, "--precision=float32", f"--run_dir={folder}")
     for rows, number, code in ((1, signal.SIGTERM, 143), (2, signal.SIGINT, 130)):
-        process = start("train", *flags)
+        process = start("train", *flags, narrow=True)
         wait_for_rows(folder, rows, process)
         process.send_signal(number)
         out, err = process.communicate(timeout=HANGS)
@@ -128,7 +129,7 @@ def test_signals_and_a_damaged_checkpoint_change_nothing(deconv_run, tmp_path):
     data = {int(p.name.split("-")[1].split(".")[0]): p for p in folder.glob("checkpoints/*.data*")}
     newest, before = sorted(data, reverse=True)[:2]
     data[newest].write_bytes(data[newest].read_bytes()[:1000])
-    out = run_ok("train", *flags)
+    out = run_ok("train", *flags, narrow=True)
     assert f"warning: {folder}/checkpoints/ckpt-{newest}: damaged" in out
     assert f"resuming after step {before}," in out
     assert_same_run(folder, deconv_run)
@@ -151,7 +152,7 @@ def test_kill_at_random_moments_changes_nothing(tmp_path):
     rng = random.Random()
     kills = done_steps = 0
     while kills < KILLS:
-        process = start("train", *flags, f"--run_dir={folder}", few=True)
+        process = start("train", *flags, f"--run_dir={folder}", **CHEAP)
         # At a random moment after it has said something: the machine's speed does not matter.
         said = [process.stdout.readline() for _ in range(rng.randint(1, 5))]
         time.sleep(rng.uniform(0, 1))
@@ -167,15 +168,15 @@ def test_kill_at_random_moments_changes_nothing(tmp_path):
             done_steps = int(history(folder)[-1]["step"])
     print(f"killed {kills} times")
     assert kills >= 1
-    run_ok("train", *flags, f"--run_dir={folder}", few=True)
-    run_ok("train", *flags, f"--run_dir={tmp_path / 'whole'}", few=True)
+    run_ok("train", *flags, f"--run_dir={folder}", **CHEAP)
+    run_ok("train", *flags, f"--run_dir={tmp_path / 'whole'}", **CHEAP)
     assert_same_run(folder, tmp_path / "whole")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     folder = tmp_path / "run"
     flags = ("--arch=xy", *TINY, "--learning_rate=1e30", f"--run_dir={folder}")
-    done = run("train", *flags)
+    done = run("train", *flags, narrow=True)
     assert done.returncode == 1
     assert re.search(r"the loss is (nan|inf) at step \d+", done.stderr)
     assert done.stderr.count("\n") == 1
@@ -198,7 +199,7 @@ def test_a_run_that_diverges_says_that_a_checkpoint_is_kept_where_there_is_one(s
 def test_a_black_heatmap_is_called_black_and_its_default_folder_is_found(tmp_path):
     # At this learning rate no network leaves the all-black map.
     flags = ("--arch=deconv", *TINY, "--epochs=1", "--learning_rate=1e-9")
-    out = run_ok("train", *flags, cwd=tmp_path, few=True)
+    out = run_ok("train", *flags, cwd=tmp_path, **CHEAP)
     assert out.count("the heatmap answers nothing after a third of the epochs") == 1
     folder = re.search(r"runs/deconv-d1-[0-9a-f]{8}", out)[0]
     assert (tmp_path / folder / "result.json").exists()

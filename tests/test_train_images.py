@@ -23,6 +23,7 @@ from rectloc_tf.training.run_files import open_files, places_of, require_same
 from rectloc_tf.training.runtime import make_runtime
 from tests.conftest import run, run_ok
 from tests.labelled_dots import write_dots
+from tests.narrow import narrow
 
 TINY = (
     "--image_size=64", "--steps=4", "--validate_steps=2", "--batch_size=6", "--deterministic",
@@ -43,6 +44,13 @@ def trained(project, tmp_path_factory):
     said = run_ok("train", f"--data={project}", "--arch=score_map", *TINY, cwd=place)
     (path,) = (place / "runs").iterdir()
     return path, said
+
+
+@pytest.fixture
+def narrow_networks():
+    """Where the network learns nothing, it need not be a whole one."""
+    with narrow():
+        yield
 
 
 class StopAfter(StopRequest):
@@ -201,6 +209,7 @@ def test_turned_as_stored_goes_with_files_only(trained):
     assert "--ignore_exif: works with --images only" in done.stderr
 
 
+@pytest.mark.usefixtures("narrow_networks")
 def test_a_resumed_run_ends_bitwise_as_one_that_never_stopped(project, tmp_path):
     fields = {"arch": "xy", "swap": "bright:dim"}
     whole = train_here(project, tmp_path / "whole", StopRequest(), **fields)
@@ -217,6 +226,7 @@ def test_a_resumed_run_ends_bitwise_as_one_that_never_stopped(project, tmp_path)
     assert len(losses[0]) == 2
 
 
+@pytest.mark.usefixtures("narrow_networks")
 def test_a_batch_larger_than_the_training_set_trains(project, tmp_path):
     folder = train_here(project, tmp_path / "r", StopRequest(), arch="xy", steps=2, batch_size=40)
     rows = folder.read_history()
@@ -232,6 +242,7 @@ def test_the_loss_falls(project, tmp_path):
     assert losses[1] < 0.7 * losses[0]
 
 
+@pytest.mark.usefixtures("narrow_networks")
 def test_deconv_trains_on_named_keypoints(project, tmp_path):
     folder = train_here(project, tmp_path / "r", StopRequest(), arch="deconv", steps=2)
     metrics = folder.read_result()["splits"]["test"]["images"]

@@ -5,10 +5,11 @@ that fails is reported and does not stop the others. Its summary is written as s
 Several processes may share a study: each leaves out the runs that another is making.
 """
 
-import gc
+import functools
 import itertools
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,6 @@ class Study:
         """Trains if need be, then measures and keeps what is still asked."""
         settings, run = self.settings, task.run
         keras.backend.clear_session()  # or the graphs of all runs would stay in memory
-        gc.collect()
         folder = RunFolder(settings.runs_root / task.name)
         session = make_runtime(self.execution, run.batch_size)
         with folder.lock():
@@ -167,15 +167,16 @@ class Study:
         run = task.run
         if summaries.answers(summary, task):
             return
-        self._test(task, folder, session, summary)
-        model, head = load_model(folder.best_model), run_head(run)
+        load = functools.cache(load_model)  # each file once
+        self._test(task, folder, session, summary, load)
+        model, head = load(folder.best_model), run_head(run)
         answer = answer_with(model, head)
         if task.located:
             self._locate(task, model, head, summary)
         if task.detected:
-            self._detect(task, folder, summary)
+            self._detect(task, load(folder.final_model), head, summary)
         if task.decoded:
-            self._decode(task, folder, summary)
+            self._decode(task, load(folder.final_model), head, summary)
         for domain in task.pictured:
             if str(domain) not in summary["pictures"]:
                 scenes = _predict(answer, _in_domain(run, domain), "test", NUM_PICTURED)
@@ -193,7 +194,12 @@ class Study:
             self._keep_snapshots(task, folder, answer, summary)
 
     def _test(
-        self, task: Task, folder: RunFolder, session: Runtime, summary: dict[str, Any]
+        self,
+        task: Task,
+        folder: RunFolder,
+        session: Runtime,
+        summary: dict[str, Any],
+        load: Callable[[Path], keras.Model],
     ) -> None:
         """Adds metrics on further test domains, and keeps the answers that are asked for."""
         run, head = task.run, run_head(task.run)
@@ -210,7 +216,7 @@ class Study:
                     continue
                 if measure is None:
                     how = session.strategy, session.jit, self._check_stop
-                    measure = Evaluator(load_model(model_path), head, *how)
+                    measure = Evaluator(load(model_path), head, *how)
                 source = _in_domain(run, domain)
                 measured, answers = measure.measure(source, source.indices("test"))
                 metrics.setdefault(str(domain), measured)
@@ -237,9 +243,8 @@ class Study:
             if str(domain) not in located:
                 located[str(domain)] = measure(_in_domain(task.run, domain), "test")
 
-    def _detect(self, task: Task, folder: RunFolder, summary: dict[str, Any]) -> None:
-        """Adds how well all points of one class are found; final weights."""
-        model, head = load_model(folder.final_model), run_head(task.run)
+    def _detect(self, task: Task, model: keras.Model, head: Head, summary: dict[str, Any]) -> None:
+        """Adds how well a model finds all points of one class."""
 
         def find(source: Source, split: str):
             points, values, rectangles = detect(
@@ -257,14 +262,14 @@ class Study:
                 found = [p[v >= kept["threshold"]] for p, v in pairs]
                 kept["domains"][str(domain)] = detection_metrics(found, truths)
 
-    def _decode(self, task: Task, folder: RunFolder, summary: dict[str, Any]) -> None:
-        """Adds how finely each decoder reads the maps; final weights."""
+    def _decode(self, task: Task, model: keras.Model, head: Head, summary: dict[str, Any]) -> None:
+        """Adds how finely each decoder reads a model's maps."""
         kept = summary.setdefault("decoded", {})
         for domain in task.decoded:
             if str(domain) not in kept:
-                model, source = load_model(folder.final_model), _in_domain(task.run, domain)
+                source = _in_domain(task.run, domain)
                 asked = source, source.indices("test"), self._check_stop
-                kept[str(domain)] = measure_decoders(model, run_head(task.run), *asked)
+                kept[str(domain)] = measure_decoders(model, head, *asked)
 
     def _keep_pictures(self, name: str, pictured: dict[str, np.ndarray]) -> dict[str, Any]:
         """Writes the sheet `name`; returns what a summary says of it."""

@@ -88,7 +88,7 @@ def resnet_features(x, depth: int, dtype: str = "float32") -> dict[str, keras.Ke
     """
     bottleneck = has_bottlenecks(depth)
     parts = _Parts(dtype)
-    x = parts.relu(parts.conv(x, 64, 7, 2, "conv1"), "conv1_relu")
+    x = parts.relu(parts.conv(x, _FILTERS[0], 7, 2, "conv1"), "conv1_relu")
     x = parts.pad(x, 1, "pool1_pad")
     x = layers.MaxPooling2D(3, strides=2, data_format=LAYOUT, dtype=dtype, name="pool1_pool")(x)
     features = {}

@@ -53,6 +53,7 @@ class Evaluator:
         self._jit = jit
         self._on_batch = on_batch
         self._steps: dict[Keypoints, Callable] = {}
+        self._batches: dict[tuple[Source, range], tf.data.Dataset] = {}
 
     def _step(self, head: Head) -> Callable:
         """A batch -> what is known of its images, over all replicas."""
@@ -111,9 +112,12 @@ class Evaluator:
         """What the step and the source know of each image, float64 [N, ...]."""
         replicas = self._strategy.num_replicas_in_sync
         batch_size = -(-BATCH_SIZE // replicas) * replicas
-        batches = evaluation_batches(source, indices, batch_size)
+        if (source, indices) not in self._batches:  # made once: that traces how they are drawn
+            batches = evaluation_batches(source, indices, batch_size)
+            distribute = self._strategy.experimental_distribute_dataset
+            self._batches[source, indices] = distribute(batches)
         collected = []
-        for number, batch in enumerate(self._strategy.experimental_distribute_dataset(batches)):
+        for number, batch in enumerate(self._batches[source, indices]):
             self._on_batch(number * batch_size, len(indices))
             results = step({name: batch[name] for name in DRAWN})
             results |= {name: batch[name] for name in ("valid", *_TRUTH)}

@@ -179,7 +179,7 @@ def _means(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.nda
     """Means [R] of values [S, N], each as often as its run [R, S] times its picture [R, N]."""
     known = ~np.isnan(values)
     total = _total(np.where(known, values, 0), pictures, runs)
-    count = _total(known, pictures, runs)
+    count = _number(known, pictures, runs)
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 
@@ -188,6 +188,13 @@ def _total(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.nda
     # So thin a product that the threads of BLAS would only wait for each other.
     sums = np.einsum("rn,sn->rs", pictures, values.astype(float))
     return (sums * runs).sum(axis=1)
+
+
+def _number(known: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """How many values are known, bool [S, N]: [R], each as often as `_total` has it."""
+    if known.all():  # the same, much faster
+        return pictures.sum(axis=1) * runs.sum(axis=1)
+    return _total(known, pictures, runs)
 
 
 def _medians(values: np.ndarray, pictures: np.ndarray, runs: np.ndarray) -> np.ndarray:
@@ -215,7 +222,7 @@ def _medians_among(
     times = np.take(pictures, picture, axis=1)
     times *= np.take(runs, run, axis=1)
     ends = before + np.cumsum(times, axis=1, out=times)
-    count = _total(~np.isnan(values), pictures, runs)[:, None]
+    count = _number(~np.isnan(values), pictures, runs)[:, None]
     lower, upper = ((ends <= middle // 2).sum(axis=1) for middle in (count - 1, count))
     sure = (before <= (count - 1) // 2) & (ends[:, -1:] > count // 2)
     return (ordered[lower] + ordered[upper]) / 2, sure[:, 0]
