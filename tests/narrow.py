@@ -20,9 +20,9 @@ BLOCKS, FILTERS = {18: (1, 1, 1, 1)}, (16, 16, 32, 32)
 @contextlib.contextmanager
 def narrow() -> Iterator[None]:
     """Makes every ResNet18 that is built in the block a narrow one; there are no others."""
-    from rectloc_tf.network import backbones
+    from rectloc_tf.network import layout
 
-    with mock.patch.multiple(backbones, _BLOCKS=BLOCKS, _FILTERS=FILTERS):
+    with mock.patch.multiple(layout, BLOCKS=BLOCKS, FILTERS=FILTERS):
         yield
 
 

@@ -207,7 +207,7 @@ def made(dots, tmp_path_factory):
     """A small budget, whole: its folder, and what the command printed."""
     folder = tmp_path_factory.mktemp("budget")
     flags = (f"--data={dots}", *TINY, "--sizes=3,8", "--precision=float32")
-    done = run("experiments.label_budget", *flags, cwd=folder, eager=True)
+    done = run("experiments.label_budget", *flags, cwd=folder, narrow=True)
     assert done.returncode == 0, done.stderr
     return folder, flags, done.stdout
 

@@ -2,8 +2,8 @@
 
     python -m rectloc_tf.experiments.heads --flagfile=flags/study.flags
 
-All are plain and trained for `--short_epochs`, as they are many; `headline` has longer runs of three
-heads. Each head is trained once more without a label in the lower right quarter of the image
+All are plain and trained for `--short_epochs`, as they are many; `headline` has longer runs of
+three heads. Each head is trained once more without a label in the lower right quarter of the image
 (`--withheld`), and tested everywhere: a head that is the same at each place needs to be shown none
 of them.
 

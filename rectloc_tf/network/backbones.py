@@ -14,8 +14,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from rectloc_tf.network import layout
 from rectloc_tf.network.layers import LAYOUT, FusedBatchNormalization
-from rectloc_tf.network.layout import BLOCKS, FILTERS, STEM, has_bottlenecks, variables
+from rectloc_tf.network.layout import STEM, has_bottlenecks, variables
 
 # The original's framework draws its convolutions from a normal of variance 2 / fan_out.
 _INITIALIZER = functools.partial(
@@ -88,11 +89,13 @@ def resnet_features(x, depth: int, dtype: str = "float32") -> dict[str, keras.Ke
     """
     bottleneck = has_bottlenecks(depth)
     parts = _Parts(dtype)
-    x = parts.relu(parts.conv(x, _FILTERS[0], 7, 2, "conv1"), "conv1_relu")
+    x = parts.relu(parts.conv(x, layout.FILTERS[0], 7, 2, "conv1"), "conv1_relu")
     x = parts.pad(x, 1, "pool1_pad")
     x = layers.MaxPooling2D(3, strides=2, data_format=LAYOUT, dtype=dtype, name="pool1_pool")(x)
     features = {}
-    for stack, (filters, blocks) in enumerate(zip(FILTERS, BLOCKS[depth], strict=True)):
+    for stack, (filters, blocks) in enumerate(
+        zip(layout.FILTERS, layout.BLOCKS[depth], strict=True)
+    ):
         for block in range(blocks):
             first = block == 0
             x = parts.block(

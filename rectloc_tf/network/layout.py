@@ -21,7 +21,8 @@ def units(depth: int) -> dict[str, tuple[int, int, int]]:
         name -> (kernel size, input channels, filters). The layers are called `<name>_conv` and
         `<name>_bn`.
     """
-    found, inputs = {STEM: (7, 3, 64)}, 64
+    inputs = FILTERS[0]
+    found = {STEM: (7, 3, inputs)}
     for stack, (filters, blocks) in enumerate(zip(FILTERS, BLOCKS[depth], strict=True)):
         outputs = 4 * filters if has_bottlenecks(depth) else filters
         for block in range(blocks):
