@@ -241,6 +241,25 @@ def test_errors_are_those_of_the_final_weights(made, dots):
     assert measured["center_error_px"]["mean"] == pytest.approx(np.mean(errors), rel=1e-4)
 
 
+def test_named_runs_are_made_and_nothing_is_summed_up(made):
+    folder, flags, _ = made
+    first, second, *_ = sorted((folder / "label_budget/runs").glob("*.json"))
+    before = {path: path.read_bytes() for path in (first, second)}
+    summary = folder / "label_budget/label_budget.json"
+    whole = summary.read_bytes()
+    for path in (first, second, summary):
+        path.unlink()
+    done = run("experiments.label_budget", *flags, f"--runs={first.stem}", cwd=folder, eager=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"[1/1] {first.stem}: done in ")
+    assert done.stdout.count("\n") == 1
+    assert first.read_bytes() == before[first]
+    assert not second.exists()
+    assert not summary.exists()
+    second.write_bytes(before[second])
+    summary.write_bytes(whole)
+
+
 def test_same_command_resumes_without_the_run_folders(made):
     folder, flags, text = made
     shutil.rmtree(folder / "runs")

@@ -70,7 +70,7 @@ def test_read_json_names_the_missing_file(tmp_path):
 
 def test_a_new_folder_becomes_the_runs(folder):
     assert folder.run_config() == RUN
-    assert names_in(folder.path) == [".lock", "config.json", "flags.flags"]
+    assert names_in(folder.path) == [".lease.1", ".lock", "config.json", "flags.flags"]
 
 
 def test_claiming_again_changes_nothing(folder):

@@ -57,9 +57,10 @@ def _on_a_run(*own: str, idle: tuple = ()) -> Command:
 _CHOSEN = (
     "arch", "domain", "augment", "init_from", "backbone_weights", "source", "data", "run_dir",
 )  # fmt: skip
+_PLACES = ("runner", "task_cpus", "task_gpus", "shard", "runs")
 _STUDY = (
     *(name for name in RUN if name not in (*_CHOSEN, "seed")), *EXECUTION, "seeds",
-    "plain_epochs", "short_epochs", "runs_root", "results_dir", "figures_dir", "dry_run",
+    "plain_epochs", "short_epochs", "runs_root", "results_dir", "figures_dir", "dry_run", *_PLACES,
 )  # fmt: skip
 _BUDGET = ("arch", "seed", "fold", "num_labelled", "domain", "run_dir", "split_by", "split_sizes")
 _OF_SCENES = {*settings_of(SceneConfig)} - {*settings_of(ImagesConfig), "image_size"}
@@ -98,7 +99,7 @@ COMMANDS = {
         (
             *(name for name in RUN if name not in {*_BUDGET} | _OF_SCENES), *EXECUTION,
             "weights", "images_root", "archs", "sizes", "folds", "seeds", "more_labels",
-            "runs_root", "output_dir", "dry_run",
+            "runs_root", "output_dir", "dry_run", *_PLACES,
         ),
         chosen=_BUDGET,
     ),

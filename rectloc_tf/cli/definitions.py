@@ -122,6 +122,26 @@ flags.DEFINE_string("runs_root", "runs", "experiments: folder of the run folders
 flags.DEFINE_string("results_dir", "figures/results", "experiments: folder of the summaries.")
 flags.DEFINE_string("figures_dir", "figures", "experiments: folder of the figures.")
 flags.DEFINE_bool("dry_run", False, "experiments: print the runs and their cost, make none.")
+flags.DEFINE_enum(
+    "runner", "local", ("local", "ray"),
+    "experiments: where the runs are made: one after the other in this process, or on a Ray "
+    "cluster, as the one that RAY_ADDRESS names.",
+)  # fmt: skip
+flags.DEFINE_integer("task_cpus", 1, "--runner=ray: CPU cores of each run.", lower_bound=1)
+flags.DEFINE_float(
+    "task_gpus", None,
+    "--runner=ray: GPUs of each run, or a share of one; 1 if left out and there are any.",
+    lower_bound=0,
+)  # fmt: skip
+flags.DEFINE_string(
+    "shard", None,
+    "experiments: i/n makes the i-th of n parts of the runs, from 1/n to n/n: the parts may be "
+    "made at the same time, by the jobs of a scheduler.",
+)  # fmt: skip
+flags.DEFINE_list(
+    "runs", None,
+    "experiments: names of runs as --dry_run lists them; makes only these, and sums up nothing.",
+)  # fmt: skip
 
 # label_budget.
 flags.DEFINE_list("archs", "score_map", "label_budget: the heads that are compared.")

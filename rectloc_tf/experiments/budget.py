@@ -21,7 +21,9 @@ from pipelines.source import Source, make_source
 from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.errors import BusyError, ConfigError, UserError, reason
 from rectloc_tf.experiments.plan import Task
+from rectloc_tf.experiments.ray_runner import Cluster
 from rectloc_tf.experiments.runner import StudyProgress, measure_speed
+from rectloc_tf.experiments.share import EVERYTHING, Share
 from rectloc_tf.models import load_model, run_head
 from rectloc_tf.processor import describe_machine
 from rectloc_tf.results.evaluation import Evaluator
@@ -149,6 +151,7 @@ class Budget:
         images_root: the value of the flag.
         execution: how they are carried out.
         stop: polled while they are.
+        share: those that this process makes.
     """
 
     runs_root: Path
@@ -156,6 +159,7 @@ class Budget:
     images_root: str
     execution: ExecutionConfig
     stop: StopRequest
+    share: Share = EVERYTHING
 
     def errors(self, training: Training) -> dict[str, Any] | None:
         """What is kept of a training; None if it has not been measured.
@@ -172,8 +176,23 @@ class Budget:
         return found
 
     def missing(self, trainings: Sequence[Training]) -> list[Training]:
-        """Those that have not been measured."""
-        return [training for training in trainings if self.errors(training) is None]
+        """Those of this process's share that have not been measured."""
+        return [training for training in self.mine(trainings) if self.errors(training) is None]
+
+    def mine(self, trainings: Sequence[Training]) -> list[Training]:
+        """Those of this process's share."""
+        names = {*self.share.of([training.name for training in trainings])}
+        return [training for training in trainings if training.name in names]
+
+    def make_on(self, cluster: Cluster, trainings: Sequence[Training]) -> Iterator[str]:
+        """As `make`, on a cluster."""
+        missing = {training.name: training for training in self.missing(trainings)}
+
+        def is_made(name: str) -> bool:
+            return self.errors(missing[name]) is not None
+
+        for name, problem in cluster.make([*missing], is_made, self.stop):
+            yield f"{name}: {problem}" if problem else ""
 
     def make(self, trainings: Sequence[Training]) -> Iterator[str]:
         """Makes what is missing; yields a line for each that failed, "" for each that did not.
@@ -246,7 +265,7 @@ class Budget:
 
     def plan_lines(self, trainings: Sequence[Training]) -> list[str]:
         """What will be trained and how long it takes on this machine, for people."""
-        missing = self.missing(trainings)
+        missing, trainings = self.missing(trainings), self.mine(trainings)
         seconds, lines = self._seconds(missing), []
         for one in trainings:
             cost = format_seconds(seconds[one.name]) if one.name in seconds else "done"

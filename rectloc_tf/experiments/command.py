@@ -10,14 +10,16 @@ from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import EXIT_ERROR, UserError
 from rectloc_tf.experiments.extend import extend
 from rectloc_tf.experiments.plan import Experiment, Part, Settings, Task
-from rectloc_tf.experiments.summaries import write_experiment
+from rectloc_tf.experiments.ray_runner import Cluster, join
+from rectloc_tf.experiments.share import own_command, read_resources, read_share
+from rectloc_tf.experiments.summaries import write_experiment, write_experiments
 from rectloc_tf.training.progress import format_seconds
 
 
 def main(*experiments: Experiment) -> None:
     """Runs, sums up and draws the experiments that the command is about."""
     name = experiments[0].name if len(experiments) == 1 else "all"
-    cli.main(f"experiments.{name}", lambda: _run(list(experiments)))
+    cli.main(f"experiments.{name}", lambda: _run(f"experiments.{name}", list(experiments)))
 
 
 def read_settings(base: RunConfig) -> Settings:
@@ -36,8 +38,9 @@ def read_settings(base: RunConfig) -> Settings:
     return Settings(base=base, **lists, **folders, **{name: cli.option(name) for name in sizes})
 
 
-def _run(experiments: list[Experiment]) -> int:
+def _run(name: str, experiments: list[Experiment]) -> int:
     asked, execution = cli.run_config(), cli.execution_config()
+    share, resources = read_share(), read_resources()
     read_settings(asked)  # refuses what is wrong before TensorFlow is loaded
     cli.load_tensorflow()
     from rectloc_tf.experiments.runner import Study
@@ -51,19 +54,32 @@ def _run(experiments: list[Experiment]) -> int:
         if part.experiment.plan(part.asked) and not part.asked_tasks:
             seed = part.settings.seeds[0]
             print(f"{part.experiment.name}: of its first seed alone, {seed}; nothing to make")
-    with stop_on_signals() as stop:
-        study = Study(settings, execution, stop)
+    command = own_command(name, run.precision)
+    with join(resources, command) as cluster, stop_on_signals() as stop:
+        study = Study(settings, execution, stop, share)
         if cli.option("dry_run"):
             _print_plan(study, parts)
             return 0
-        failures = study.run(parts)
-    for part in parts:
-        print(write_experiment(part))
-    names = [experiment.name for experiment in experiments]
-    draw_figures(names, settings.results_dir, Path(cli.option("figures_dir")))
+        failures = _run_on(cluster, study, parts) if cluster else study.run(parts)
+    if not share.runs:
+        for part in parts:
+            print(write_experiment(part))
+        names = [experiment.name for experiment in experiments]
+        draw_figures(names, settings.results_dir, Path(cli.option("figures_dir")))
     for failure in failures:
         print(f"failed: {failure}")
     return EXIT_ERROR if failures else 0
+
+
+def _run_on(cluster: Cluster, study, parts: list[Part]) -> list[str]:
+    """Makes what is missing on a cluster; returns what failed, a line each."""
+    tasks, failures = {task.name: task for task in study.open_tasks(parts)}, []
+    for name, problem in cluster.make([*tasks], lambda n: study.is_made(tasks[n]), study.stop):
+        if problem:
+            failures.append(f"{name}: {problem}")
+        else:
+            write_experiments(parts, name)
+    return failures
 
 
 def draw_figures(names: list[str], results_dir: Path, figures_dir: Path) -> None:
@@ -91,9 +107,10 @@ def _print_plan(study, parts: list[Part]) -> None:
     missing = study.open_tasks(parts)
     speeds = {shape: study.speed(task.run) for shape, task in _by_shape(missing).items()}
     seconds = {task.name: task.images / speeds[_shape(task)] for task in missing}
+    names = {task.name for task in study.tasks(parts)}
     for part in parts:
         print(f"{part.experiment.name}:")
-        for task in part.asked_tasks:
+        for task in [task for task in part.asked_tasks if task.name in names]:
             cost = format_seconds(seconds[task.name]) if task.name in seconds else "done"
             print(f"  {task.name:<24} {cost:>8}  {describe(task)}")
     total = format_seconds(sum(seconds.values()))

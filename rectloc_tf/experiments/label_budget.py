@@ -10,12 +10,15 @@ from pathlib import Path
 from rectloc_tf import cli
 from rectloc_tf.errors import EXIT_ERROR, UserError
 from rectloc_tf.experiments.budget_flags import read_flags
+from rectloc_tf.experiments.ray_runner import join
+from rectloc_tf.experiments.share import own_command, read_resources, read_share
 from rectloc_tf.results.output_files import check_folder
 
 
 def label_budget() -> int:
     """Makes what is missing, and writes what there is to say; returns the exit code."""
     asked, execution = read_flags(), cli.execution_config()
+    share, resources = read_share(), read_resources()
     output = cli.path_option("output_dir") or Path("label_budget")
     images_root = cli.option("images_root")
     check_folder("output_dir", output)
@@ -34,17 +37,20 @@ def label_budget() -> int:
     heads = [base.changed(arch=arch) for arch in asked.archs]
     bases = [initial_weights.resolve(run, cli.option("weights")) for run in heads]
     trainings = budget.plan(bases, found, sizes, asked.folds, asked.seeds)
-    with stop_on_signals() as stop:
+    command = own_command("experiments.label_budget", base.precision)
+    with join(resources, command) as cluster, stop_on_signals() as stop:
         folders = Path(cli.option("runs_root")), output / "runs"
-        making = budget.Budget(*folders, images_root, execution, stop)
+        making = budget.Budget(*folders, images_root, execution, stop, share)
         if cli.option("dry_run"):
             print("\n".join(making.plan_lines(trainings)))
             return 0
-        failures = [line for line in making.make(trainings) if line]
+        made = making.make_on(cluster, trainings) if cluster else making.make(trainings)
+        failures = [line for line in made if line]
     kept = [errors for training in trainings if (errors := making.errors(training))]
-    if not kept:
+    if not kept and not share.runs:
         raise UserError(f"--data={asked.base.data}: no training ended; see above")
-    print(budget_report.write(output, kept, whole, asked.more or whole))
+    if not share.runs:
+        print(budget_report.write(output, kept, whole, asked.more or whole))
     for failure in failures:
         print(f"failed: {failure}")
     return EXIT_ERROR if failures else 0

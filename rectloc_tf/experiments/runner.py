@@ -24,6 +24,7 @@ from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.errors import BusyError, UserError, reason
 from rectloc_tf.experiments import summaries
 from rectloc_tf.experiments.plan import Part, Settings, Task, merge
+from rectloc_tf.experiments.share import EVERYTHING, Share
 from rectloc_tf.geometry import centers
 from rectloc_tf.heads.head import Head
 from rectloc_tf.models import load_model, run_head
@@ -98,11 +99,25 @@ class Study:
     settings: Settings
     execution: ExecutionConfig
     stop: StopRequest
+    share: Share = EVERYTHING
+
+    def tasks(self, parts: list[Part]) -> list[Task]:
+        """The runs that are asked of this process, each once.
+
+        Shares are cut from what the flags say: what is there already differs between processes.
+        """
+        asked = merge([task for part in parts for task in part.experiment.plan(part.asked)])
+        names = {*self.share.of([task.name for task in asked])}
+        tasks = merge([task for part in parts for task in part.asked_tasks])
+        return [task for task in tasks if task.name in names]
 
     def open_tasks(self, parts: list[Part]) -> list[Task]:
-        """The runs that are asked for and not answered yet, each once."""
-        tasks = merge([task for part in parts for task in part.asked_tasks])
-        return [task for task in tasks if not summaries.answers(self._summary(task), task)]
+        """Those that are not answered yet."""
+        return [task for task in self.tasks(parts) if not self.is_made(task)]
+
+    def is_made(self, task: Task) -> bool:
+        """Whether all that is asked of a run is answered."""
+        return summaries.answers(self._summary(task), task)
 
     def _summary(self, task: Task) -> dict[str, Any] | None:
         return summaries.read_summary(self.settings.results_dir, task.name)
@@ -115,13 +130,12 @@ class Study:
         """
         tasks, failures = self.open_tasks(parts), []
         progress = StudyProgress(tasks)
-        names = [{task.name for task in part.tasks} for part in parts]
         for number, task in enumerate(tasks):
             progress.start(number)
             self.stop.check()
             began = time.monotonic()
             try:
-                if summaries.answers(self._summary(task), task):  # by another process, by now
+                if self.is_made(task):  # by another process, by now
                     continue
                 self._finish(task, progress)
             except BusyError:
@@ -134,9 +148,7 @@ class Study:
                 continue
             took = format_seconds(time.monotonic() - began)
             progress.tell(f"[{number + 1}/{len(tasks)}] {task.name}: done in {took}")
-            for part, its in zip(parts, names, strict=True):
-                if task.name in its:
-                    summaries.write_experiment(part)
+            summaries.write_experiments(parts, task.name)
         return failures
 
     def _finish(self, task: Task, progress: StudyProgress) -> None:

@@ -5,6 +5,7 @@ be committed, and the run folder thrown away. `figures/results/<experiment>.json
 experiment's runs.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,18 @@ def write_experiment(part: Part) -> Path:
     path = experiment_path(settings.results_dir, experiment)
     write_json(path, summary)
     return path
+
+
+def write_experiments(parts: Iterable[Part], name: str) -> None:
+    """Writes the summaries of the experiments that a run is part of.
+
+    Args:
+        parts: all experiments.
+        name: of the run.
+    """
+    for part in parts:
+        if name in {task.name for task in part.tasks}:
+            write_experiment(part)
 
 
 def write_sheet(path: Path, rows: list[np.ndarray]) -> None:

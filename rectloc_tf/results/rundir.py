@@ -18,7 +18,6 @@ half a file.
 import contextlib
 import csv
 import dataclasses
-import fcntl
 import json
 import shlex
 import zipfile
@@ -31,6 +30,7 @@ import numpy as np
 
 from rectloc_tf.config import PRECISIONS, RunConfig
 from rectloc_tf.errors import BusyError, ConfigError, UserError, reason
+from rectloc_tf.results import lease
 from rectloc_tf.results.output_files import atomic_path
 
 History = list[dict[str, float]]
@@ -91,6 +91,7 @@ class RunFolder:
         self._environment = self.path / "environment.json"
         self._contents = self.path / "labels.json"
         self._snapshots = self.path / "snapshots"
+        self._lease: lease.Lease | None = None
 
     def files(self) -> list[Path]:
         """The files of the run that are there, its pictures left out."""
@@ -102,29 +103,28 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the folder for this process; the lock goes with the process, however it ends.
+        """Holds the folder for this process, on all machines that share it; see `lease`.
 
         Raises:
             UserError: if the folder cannot be made.
-            BusyError: if another process holds it.
+            BusyError: if another process holds it; names that and its machine.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = open(self.path / ".lock", "a")  # noqa: SIM115 (held for the block)
-        except OSError as error:
-            why = self._inside_a_run() or f"cannot be written ({reason(error)})"
-            message = f"--run_dir={self.path}: {why}"
-            raise UserError(message) from error
-        with handle:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                message = f"--run_dir={self.path}: another process is training in this folder"
-                raise BusyError(message) from error
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._lease = stack.enter_context(lease.hold(self.path))
+            except OSError as error:
+                why = self._inside_a_run() or f"cannot be written ({reason(error)})"
+                raise UserError(f"--run_dir={self.path}: {why}") from error
             for leftover in self.path.rglob(".tmp-*"):  # of a process that was killed
                 if leftover.is_file():
                     leftover.unlink()
             yield
+
+    def require_held(self) -> None:
+        """Raises BusyError if another process took the folder over, as after a long sleep."""
+        if self._lease and not self._lease.is_ours():
+            raise BusyError(f"--run_dir={self.path}: another process has taken this folder over")
 
     def claim(
         self,

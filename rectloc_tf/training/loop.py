@@ -151,6 +151,7 @@ class Trainer:
         now = time.monotonic()
         self.state.seconds.assign_add(now - self._clock)
         self._clock = now
+        self.folder.require_held()
         self.checkpointer.save(int(self.state.step))
 
     def row_is_due(self) -> bool:
@@ -233,6 +234,7 @@ class Trainer:
     def finish(self) -> dict[str, Any]:
         """Measures the best model on all splits, draws, and writes `result.json` last."""
         run, folder = self.run, self.folder
+        folder.require_held()
         folder.save_model(self.state.model, folder.final_model)
         strategy = self.runtime.strategy
         with strategy.scope():
