@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.settings import Number, OneOf, Switch, setting, validate
 
-STRATEGIES = ("auto", "single", "mirrored", "tpu")
+STRATEGIES = ("auto", "single", "mirrored", "tpu", "multi_worker")
 JITS = ("auto", "on", "off")
 RENDERERS = ("graph", "opencv")
 PLACES = ("auto", "host", "device")
@@ -15,7 +15,10 @@ PLACES = ("auto", "host", "device")
 class ExecutionConfig:
     """How a run is carried out: nothing here changes what the run is."""
 
-    strategy: str = setting(OneOf(STRATEGIES), "auto", "tf.distribute strategy.")
+    strategy: str = setting(
+        OneOf(STRATEGIES), "auto",
+        "tf.distribute strategy; multi_worker: several machines, as TF_CONFIG names them.",
+    )  # fmt: skip
     jit: str = setting(OneOf(JITS), "auto", "Compile with XLA; auto: on GPU and TPU.")
     renderer: str = setting(
         OneOf(RENDERERS), "graph", "What draws the pictures; opencv: the same pixels, slower."

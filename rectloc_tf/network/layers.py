@@ -17,8 +17,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     The fused op returns the variance with Bessel's correction, Keras averages the one
     without it: hence the factor (N - 1) / N, N = B H W.
 
-    Replicas normalise by their own batch, but share the moving statistics: each averages the
-    mean over replicas, so that their copies never drift apart.
+    Replicas normalise by their own batch, and their copies of the moving statistics drift apart
+    unless `average_statistics` follows.
 
     Defaults are those of the original's framework (momentum 0.9, epsilon 1e-5).
 
@@ -52,20 +52,32 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             inputs, gamma, beta, epsilon=self.epsilon, is_training=True
         )
         count = tf.cast(tf.reduce_prod(tf.shape(inputs, tf.int64)[:3]), tf.float32)
-        mean, variance = _mean_over_replicas([mean, variance * ((count - 1) / count)])
         self._average(self.moving_mean, mean)
-        self._average(self.moving_variance, variance)
+        self._average(self.moving_variance, variance * ((count - 1) / count))
         return outputs
 
     def _average(self, moving, value):
         moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
 
 
-def _mean_over_replicas(tensors):
+def average_statistics(model: keras.Model) -> None:
+    """Gives each replica the mean of all replicas' moving statistics, after a training call.
+
+    All of them travel in one collective; layer by layer it would be as many as there are layers.
+    Must be called in a replica's step; with one replica nothing happens.
+    """
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
-        return tensors
-    return context.all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
+        return
+    kind = keras.layers.BatchNormalization
+    layers = [layer for layer in model.layers if isinstance(layer, kind) and layer.trainable]
+    moving = [v for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
+    if not moving:
+        return
+    # Results of ops have a device, which the collective goes by.
+    values = [tf.identity(tf.convert_to_tensor(variable)) for variable in moving]
+    for variable, mean in zip(moving, context.all_reduce("MEAN", values), strict=True):
+        variable.assign(mean)
 
 
 # Of the images of ImageNet, red, green and blue, on a scale of 0-1.

@@ -55,6 +55,24 @@ class Checkpointer:
         matches = (re.fullmatch(r"ckpt-(\d+)\.index", p.name) for p in self._folder.glob("*"))
         return sorted((int(match[1]) for match in matches if match), reverse=True)
 
+    def restore(self, step: int) -> None:
+        """Restores the state after `step` steps, which another worker has found good.
+
+        Raises:
+            UserError: if it is not in the folder, or cannot be read.
+        """
+        path = self._folder / f"ckpt-{step}"
+        try:
+            self._read(path)
+        except Exception as error:  # TensorFlow raises many kinds at a damaged file
+            raise UserError(
+                f"{path}: cannot be read ({reason(error)}); the run folder must lie on a disk that "
+                "all workers share"
+            ) from error
+
+    def _read(self, path: Path) -> None:
+        self._checkpoint.read(str(path)).assert_existing_objects_matched()
+
     def restore_latest(self, warn: Callable[[str], None]) -> bool:
         """Restores the newest readable checkpoint; tells `warn` of each that is damaged.
 
@@ -70,8 +88,8 @@ class Checkpointer:
         for number in numbers:
             path = self._folder / f"ckpt-{number}"
             try:
-                self._checkpoint.read(str(path)).assert_existing_objects_matched()
-            except Exception as error:  # TensorFlow raises many kinds at a damaged file
+                self._read(path)
+            except Exception as error:  # as above
                 warn(f"{path}: damaged, trying the one before ({reason(error)})")
                 damaged.append(number)
             else:

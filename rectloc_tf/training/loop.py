@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from pipelines.source import Source, make_source
 from rectloc_tf.config import SPLITS, ExecutionConfig, RunConfig
-from rectloc_tf.errors import UserError
+from rectloc_tf.errors import EXIT_SIGTERM, Interrupted, UserError
 from rectloc_tf.heads.head import Head
 from rectloc_tf.models import load_model, make_head
 from rectloc_tf.registry import NAMED, SOURCES
@@ -21,13 +21,13 @@ from rectloc_tf.results import plots
 from rectloc_tf.results.answers import Answers
 from rectloc_tf.results.evaluation import Evaluator, make_report
 from rectloc_tf.results.pictures import answer_with, image_errors, predict_scenes, snapshot_epochs
-from rectloc_tf.results.rundir import RunFolder
+from rectloc_tf.results.rundir import History, RunFolder
 from rectloc_tf.training import initial_weights, rows, run_warnings
 from rectloc_tf.training.checkpoints import Checkpointer
 from rectloc_tf.training.initial_weights import Weights
 from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.placement import choose_place
-from rectloc_tf.training.progress import ProgressLine, format_seconds
+from rectloc_tf.training.progress import ProgressLine
 from rectloc_tf.training.runtime import Runtime
 from rectloc_tf.training.state import TrainState
 from rectloc_tf.training.step import distributed_batches, make_train_step
@@ -59,17 +59,20 @@ class Trainer:
         keypoints = source.keypoints
         self.names = keypoints.names if keypoints.kind == NAMED else ()
         self.runtime, self.stop, self.progress = runtime, stop, progress
+        self.team = runtime.team
         self.state = TrainState(run, head, source.channels, runtime.strategy)
         self.checkpointer = Checkpointer(folder.checkpoints, **vars(self.state))
         self.evaluator = self.make_evaluator(self.state.model)
-        self.writer = tf.summary.create_file_writer(str(folder.tensorboard))
-        self.history = []
+        self.writer = tf.summary.create_noop_writer()
+        if self.team.is_chief:
+            self.writer = tf.summary.create_file_writer(str(folder.tensorboard))
+        self.history: History = []
         self._clock = time.monotonic()
         self._row_seconds = 0.0  # what the last checkpoint, validation and row took
 
     def make_evaluator(self, model: keras.Model) -> Evaluator:
         """Measures a model of this run on this session's devices."""
-        how = self.runtime.strategy, self.runtime.jit, self.while_measuring
+        how = self.runtime.measuring, self.runtime.jit, self.while_measuring
         return Evaluator(model, self.head, *how)
 
     def restore(self, weights: Weights | None = None) -> None:
@@ -77,11 +80,10 @@ class Trainer:
 
         Without one the run begins, from `weights` if there are some to start from.
         """
-        restored = self.checkpointer.restore_latest(self.warn)
-        step = int(self.state.step)
-        history = self.folder.read_history()
-        self.history = [row for row in history if row["step"] <= step]
-        if restored:
+        taken_up = self.team.from_chief(self._take_up)
+        if taken_up:
+            self.team.together(lambda: self._follow(*taken_up))
+            step = int(self.state.step)
             if self.history and self.history[-1]["step"] == step:
                 self.state.start_row()  # the row came after the checkpoint
             epoch = f", epoch {self.run.epochs_done(step)} of {self.run.epochs}"
@@ -91,8 +93,22 @@ class Trainer:
         else:
             initial_weights.require(self.run, weights, self.folder)
             if weights is not None:
-                initial_weights.put(self.state.model, weights, self.run.depth)
-            self.snapshot(0)
+                with self.runtime.strategy.scope():
+                    initial_weights.put(self.state.model, weights, self.run.depth)
+            self.team.from_chief(lambda: self.snapshot(0))
+
+    def _take_up(self) -> tuple[int, int] | None:
+        """Restores; returns the step and that of the last row, 0 if there is none."""
+        restored = self.checkpointer.restore_latest(self.warn)
+        step, history = int(self.state.step), self.folder.read_history()
+        self.history = [row for row in history if row["step"] <= step]
+        return (step, self._last_row()) if restored else None
+
+    def _follow(self, step: int, last_row: int) -> None:
+        """Restores what the chief has; of its rows the others only know where they are."""
+        if not self.team.is_chief:
+            self.checkpointer.restore(step)
+            self.history = [{"step": last_row}] if last_row else []
 
     def fit(self) -> None:
         """Runs the remaining steps, with a history row wherever one is due."""
@@ -114,22 +130,23 @@ class Trainer:
             step = int(state.step)
             if not np.isfinite(loss):
                 self.fail(f"the loss is {loss} at step {step}")
-            if self.progress.due():
-                self.show_progress(losses)
+            if self.progress.due() and state.images_per_second(run.batch_size) > 0:
+                self.progress.update(*rows.describe_step(state, run, losses, self._row_seconds))
             if step == start + 1 + TIMED_STEPS:
                 rate = state.images_per_second(run.batch_size)
                 self.warn(run_warnings.long_run(run, step, rate))
-            stopping, waited = bool(self.stop), now - last_save
+            waited = now - last_save > 60 * self.execution.checkpoint_minutes
+            stopping, waited = self.team.agree([bool(self.stop), waited])
             if self.row_is_due():
                 self.save()
                 self.finish_row_if_due()
                 last_save = mark = time.monotonic()
                 self._row_seconds = mark - now
-            elif stopping or waited > 60 * self.execution.checkpoint_minutes:
+            elif stopping or waited:
                 self.save()
                 last_save = mark = time.monotonic()
-            if stopping:
-                self.stop.check()
+            if stopping:  # here, or at another worker
+                raise Interrupted(self.stop.exit_code or EXIT_SIGTERM)
 
     def warn(self, text: str | None) -> None:
         """Prints a warning, if there is one."""
@@ -151,21 +168,34 @@ class Trainer:
         now = time.monotonic()
         self.state.seconds.assign_add(now - self._clock)
         self._clock = now
-        self.folder.require_held()
-        self.checkpointer.save(int(self.state.step))
+
+        def write() -> None:
+            self.folder.require_held()
+            self.checkpointer.save(int(self.state.step))
+
+        self.team.from_chief(write)
+
+    def _last_row(self) -> int:
+        return int(self.history[-1]["step"]) if self.history else 0
 
     def row_is_due(self) -> bool:
         """Whether the state stands where a history row belongs, and that row is missing."""
-        step, run = int(self.state.step), self.run
-        last = int(self.history[-1]["step"]) if self.history else 0
+        step, run, last = int(self.state.step), self.run, self._last_row()
         if step == last:
             return False
         return step == run.total_steps or run.validations_due(step) > run.validations_due(last)
 
     def finish_row_if_due(self) -> None:
-        """Validates and writes a history row, a snapshot and, if it is the best, the model."""
+        """Has the chief write a history row where one belongs."""
         if not self.row_is_due():
             return
+        self.team.from_chief(self.write_row)
+        if not self.team.is_chief:
+            self.history.append({"step": int(self.state.step)})
+        self.state.start_row()
+
+    def write_row(self) -> None:
+        """Validates and writes a history row, a snapshot and, if it is the best, the model."""
         run, state = self.run, self.state
         step = int(state.step)
         done = run.done(step)
@@ -175,34 +205,12 @@ class Trainer:
         best = min((_nan_to_inf(r["val_mean_px"]) for r in self.history), default=np.inf)
         if not self.history or _nan_to_inf(row["val_mean_px"]) < best:
             self.folder.save_model(state.model, self.folder.best_model)
-        before = run.done(int(self.history[-1]["step"])) if self.history else 0
+        before = run.done(self._last_row())
         if any(before < chosen <= done for chosen in snapshot_epochs(run.length)):
             self.snapshot(done)
         self.history.append(row)
         self.folder.write_history(self.history)
-        state.start_row()
         self.report_row(row, metrics)
-
-    def show_progress(self, losses: list[float]) -> None:
-        """The line that is rewritten while an epoch runs."""
-        run, state = self.run, self.state
-        step = int(state.step)
-        rate = state.images_per_second(run.batch_size)
-        if not rate > 0:
-            return
-        steps_left = run.total_steps - step
-        steps_a_row = run.validate_steps or run.validate_every * run.num_train / run.batch_size
-        rows_left = steps_left / max(steps_a_row, 1.0)
-        in_run = steps_left * run.batch_size / rate + rows_left * self._row_seconds
-        begin, end = "", f"  run ends in {format_seconds(in_run)}"
-        if not run.steps:
-            seen = step * run.batch_size
-            epoch = min(seen // run.num_train + 1, run.epochs)
-            in_epoch = max((epoch * run.num_train - seen) / rate, 0)
-            begin = f"epoch {epoch}/{run.epochs}  "
-            end = f"  epoch ends in {format_seconds(in_epoch)}  run in {format_seconds(in_run)}"
-        text = f"step {step}/{run.total_steps}  {rows.loss_text(*losses)}  {rate:.0f} images/s"
-        self.progress.update(begin + text + end, in_run)
 
     def report_row(self, row: dict[str, float], metrics: dict[str, Any]) -> None:
         """Shows a row on the terminal and in TensorBoard; warns once of maps that stay empty."""
@@ -236,8 +244,7 @@ class Trainer:
         run, folder = self.run, self.folder
         folder.require_held()
         folder.save_model(self.state.model, folder.final_model)
-        strategy = self.runtime.strategy
-        with strategy.scope():
+        with self.runtime.measuring.scope():
             model = load_model(folder.best_model)
         self.draw(model)
         measure, splits = self.make_evaluator(model), {}
@@ -322,6 +329,11 @@ def train(
             from.
         source: the run's, where it has been made already.
 
+    In a cluster all workers call this, and the chief alone writes.
+
+    Returns:
+        The result; nothing at workers that are not the chief.
+
     Raises:
         Interrupted: after a signal, with the state saved.
         UserError: if the loss is not finite, the disk is full, all checkpoints are damaged, or
@@ -335,4 +347,4 @@ def train(
     trainer = Trainer(run, source, head, execution, folder, runtime, stop, progress)
     trainer.restore(weights)
     trainer.fit()
-    return trainer.finish()
+    return runtime.team.together(trainer.finish if runtime.team.is_chief else dict)

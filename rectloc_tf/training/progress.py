@@ -60,3 +60,21 @@ class ProgressLine:
     def warn(self, text: str) -> None:
         """Prints a warning: a line that stays, and says so."""
         self.print(f"warning: {text}")
+
+
+class WarningsOnly(ProgressLine):
+    """For the workers of a cluster that are not its chief, which tells the rest."""
+
+    def due(self) -> bool:
+        """Never."""
+        return False
+
+    def update(self, text: str, seconds_left: float | None = None) -> None:
+        """Shows nothing."""
+
+    def print(self, text: str) -> None:
+        """Prints nothing."""
+
+    def warn(self, text: str) -> None:
+        """Prints a warning."""
+        super().print(f"warning: {text}")

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from rectloc_tf.config import RunConfig
 from rectloc_tf.registry import Words
+from rectloc_tf.training.progress import format_seconds
 from rectloc_tf.training.state import TrainState
 
 NAN = float("nan")
@@ -59,6 +60,33 @@ def describe(row: dict[str, float], run: RunConfig, words: Words) -> str:
         f"{words.error} {row['val_median_px']:.1f} px median, {row['val_mean_px']:.1f} px mean, "
         f"{hits}, {row['images_per_second']:.0f} images/s"
     )
+
+
+def describe_step(
+    state: TrainState, run: RunConfig, losses: list[float], row_seconds: float
+) -> tuple[str, float]:
+    """The line that is rewritten while a run trains, and the seconds that are left of it.
+
+    Args:
+        state: after the step.
+        run: what is trained.
+        losses: of the step.
+        row_seconds: what a checkpoint, a validation and a row take.
+    """
+    step, rate = int(state.step), state.images_per_second(run.batch_size)
+    steps_left = run.total_steps - step
+    steps_a_row = run.validate_steps or run.validate_every * run.num_train / run.batch_size
+    rows_left = steps_left / max(steps_a_row, 1.0)
+    in_run = steps_left * run.batch_size / rate + rows_left * row_seconds
+    begin, end = "", f"  run ends in {format_seconds(in_run)}"
+    if not run.steps:
+        seen = step * run.batch_size
+        epoch = min(seen // run.num_train + 1, run.epochs)
+        in_epoch = max((epoch * run.num_train - seen) / rate, 0)
+        begin = f"epoch {epoch}/{run.epochs}  "
+        end = f"  epoch ends in {format_seconds(in_epoch)}  run in {format_seconds(in_run)}"
+    text = f"step {step}/{run.total_steps}  {loss_text(*losses)}  {rate:.0f} images/s"
+    return begin + text + end, in_run
 
 
 def loss_text(loss: float, empty_loss: float = NAN) -> str:

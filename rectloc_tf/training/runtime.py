@@ -14,6 +14,7 @@ import tensorflow as tf
 from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.errors import ConfigError, reason
 from rectloc_tf.processor import BFLOAT16, INSTRUCTIONS, cpu_flags, onednn_is_on
+from rectloc_tf.training.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,18 @@ class Runtime:
         strategy: how steps are spread over devices.
         jit: whether steps are compiled by XLA.
         description: one line for people.
+        team: the workers that share the training.
     """
 
     strategy: tf.distribute.Strategy
     jit: bool
     description: str
+    team: Team
+
+    @property
+    def measuring(self) -> tf.distribute.Strategy:
+        """For what needs no other worker: the strategy, in a cluster this worker's first device."""
+        return self.strategy if self.team.size == 1 else tf.distribute.get_strategy()
 
 
 def gpu_precision(capability: tuple[int, int]) -> tuple[str, str]:
@@ -68,6 +76,8 @@ def resolve(run: RunConfig, execution: ExecutionConfig) -> tuple[RunConfig, str]
 
 
 def _make_strategy(requested: str) -> tf.distribute.Strategy:
+    if requested == "multi_worker":
+        raise ConfigError("--strategy=multi_worker: only train works on several machines")
     gpus = tf.config.list_logical_devices("GPU")
     if requested == "tpu" or (requested == "auto" and _has_tpu()):
         try:
@@ -85,7 +95,10 @@ def _make_strategy(requested: str) -> tf.distribute.Strategy:
 
 
 def make_runtime(
-    execution: ExecutionConfig, batch_size: int, strategy: tf.distribute.Strategy | None = None
+    execution: ExecutionConfig,
+    batch_size: int,
+    strategy: tf.distribute.Strategy | None = None,
+    team: Team = ALONE,
 ) -> Runtime:
     """Picks devices and compilation for a run.
 
@@ -93,12 +106,14 @@ def make_runtime(
         execution: what was asked for.
         batch_size: global batch size, which the replicas share.
         strategy: used instead of the one that `execution` names, if given.
+        team: the workers that share the training, with their strategy.
 
     Raises:
         ConfigError: if the replicas cannot share the batch evenly, a TPU was asked for and
-            there is none, or XLA was asked for where it cannot work.
+            there is none, several workers by a command that has none, or XLA was asked for where
+            it cannot work.
     """
-    chosen = strategy or _make_strategy(execution.strategy)
+    chosen = strategy or team.strategy or _make_strategy(execution.strategy)
     replicas = chosen.num_replicas_in_sync
     if batch_size % replicas:
         raise ConfigError(
@@ -112,7 +127,9 @@ def make_runtime(
     jit = possible and (execution.jit == "on" or (execution.jit == "auto" and "GPU" in devices))
     kind = "TPU" if "TPU" in devices else "GPU" if "GPU" in devices else "CPU"
     names = f"{replicas} x {kind}" if replicas > 1 else kind
-    return Runtime(chosen, jit, f"{names}, XLA {'on' if jit else 'off'}")
+    if team.size > 1:
+        names += f" of {team.size} workers"
+    return Runtime(chosen, jit, f"{names}, XLA {'on' if jit else 'off'}", team)
 
 
 def describe_gpu() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The compiled training step. Here source, head and network of a run come together."""
 
+import itertools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -8,6 +9,7 @@ from pipelines.source import DRAWN, Batch, Source
 from pipelines.streams import BatchSlices, training_batches
 from rectloc_tf.config import RunConfig
 from rectloc_tf.heads.head import Head
+from rectloc_tf.network.layers import average_statistics
 from rectloc_tf.training.runtime import Runtime
 from rectloc_tf.training.state import TrainState
 
@@ -47,6 +49,7 @@ def make_train_step(
             outputs = model(batch["images"], training=True)
             loss = tf.reduce_sum(head.loss(outputs, targets)) / run.batch_size
             scaled = optimizer.scale_loss(loss)
+        average_statistics(model)
         gradients = tape.gradient(scaled, model.trainable_variables)
         if run.precision == "mixed_float16" and strategy.num_replicas_in_sync > 1:
             gradients = share_overflow(gradients)
@@ -82,6 +85,9 @@ def distributed_batches(
         count = context.num_replicas_in_sync // context.num_input_pipelines
         first = context.input_pipeline_id * count
         slices = BatchSlices(context.num_replicas_in_sync, first, count)
-        return training_batches(run, source, start_step, slices, drawn)
+        batches = training_batches(run, source, start_step, slices, drawn)
+        # Of batches that end, workers ask each other before every one whether there is one more.
+        return batches.repeat() if context.num_input_pipelines > 1 else batches
 
-    return strategy.distribute_datasets_from_function(make)
+    batches = strategy.distribute_datasets_from_function(make)
+    return itertools.islice(batches, run.total_steps - start_step)
