@@ -8,9 +8,9 @@ import dataclasses
 from rectloc_tf import cli
 from rectloc_tf.config import MAX_DOMAIN
 from rectloc_tf.errors import ConfigError
+from rectloc_tf.results.data_files import write_json
 from rectloc_tf.results.output_files import check_not_input, check_writable, message_stream
 from rectloc_tf.results.report import format_result
-from rectloc_tf.results.rundir import write_json
 
 
 def evaluate() -> None:
