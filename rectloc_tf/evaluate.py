@@ -40,7 +40,7 @@ def evaluate() -> None:
     names = ("epochs", "steps", "seconds", "images_per_second")
     about = {"weights": cli.option("weights"), "labels": labels}
     about |= {name: trained.get(name) for name in names}
-    model = load_model(folder.model_path(cli.option("weights")))
+    model = load_model(folder.model_path(cli.option("weights")), run)
     head = run_head(run)
     asked = dataclasses.replace(run, labels=labels)
     if "domain" in run.unused:

@@ -70,7 +70,11 @@ def build_model(config: ModelConfig, head: Head) -> keras.Model:
     else:
         x = layers.Rescaling(1 / 255, dtype=config.precision, name="rescale")(images)
     outputs = head.outputs(resnet_features(x, config.depth, config.precision), config.precision)
-    return keras.Model(images, outputs, name=f"{head.name}_resnet{config.depth}")
+    return keras.Model(images, outputs, name=_name(head.name, config.depth))
+
+
+def _name(arch: str, depth: int) -> str:
+    return f"{arch}_resnet{depth}"
 
 
 def build_run_model(run: RunConfig, head: Head, channels: int) -> keras.Model:
@@ -78,12 +82,16 @@ def build_run_model(run: RunConfig, head: Head, channels: int) -> keras.Model:
     return build_model(dataclasses.replace(run.model, channels=channels), head)
 
 
-def load_model(path: Path) -> keras.Model:
+def load_model(path: Path, run: RunConfig | None = None) -> keras.Model:
     """Loads a trained network, a `.keras` file, without running code that it may bring along.
 
+    Args:
+        path: the file.
+        run: which the network must be of, if that is known.
+
     Raises:
-        UserError: if it is missing (its run has not got that far), damaged, no network, or
-            unpacks to far more than its size.
+        UserError: if it is missing (its run has not got that far), damaged, no network or another
+            run's, or unpacks to far more than its size.
     """
     if not path.exists():
         raise UserError(f"{path}: no model here yet; train the run first")
@@ -94,9 +102,19 @@ def load_model(path: Path) -> keras.Model:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         if not isinstance(model, keras.Model):
             raise ValueError(f"a {type(model).__name__}, not a network")
-        return model
     except _DAMAGE as error:
         raise UserError(f"{path}: damaged, cannot be loaded ({reason(error)})") from error
+    if run:
+        _check_is_of(run, model, path)
+    return model
+
+
+def _check_is_of(run: RunConfig, model: keras.Model, path: Path) -> None:
+    size = model.input_shape[1] if isinstance(model.input_shape, tuple) else None
+    found, expected = (model.name, size), (_name(run.arch, run.depth), run.image_size)
+    if found != expected:
+        words = [f"{name} at {side} pixels" for name, side in (found, expected)]
+        raise UserError(f"{path}: {words[0]}, but config.json beside it says {words[1]}")
 
 
 def _check_archive(path: Path) -> None:

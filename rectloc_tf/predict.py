@@ -60,7 +60,7 @@ def predict() -> int:
     def warn(message: str) -> None:
         sys.stderr.write(f"warning: {message}\n")
 
-    model = load_model(folder.model_path(cli.option("weights")))
+    model = load_model(folder.model_path(cli.option("weights")), run)
     head = run_head(run)
     threshold = cli.option("threshold")
     if source and not paths:
@@ -104,7 +104,7 @@ def _predict_video(path: Path) -> int:
     from rectloc_tf.serving.video_prediction import VideoRun, write_video_answers
 
     head = run_head(run)
-    model = load_model(folder.model_path(cli.option("weights")))
+    model = load_model(folder.model_path(cli.option("weights")), run)
     how = VideoRun(
         model,
         head,

@@ -18,7 +18,8 @@ from rectloc_tf.results.output_files import atomic_path
 MAX_TEXT, MAX_ARRAYS = 32 * 2**20, 2**30
 MAX_CONTENTS = 512 * 2**20  # the names and digests of millions of images
 _DAMAGED_ARRAYS = (
-    OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
+    OSError, ValueError, EOFError, RuntimeError, OverflowError, MemoryError,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             with zipfile.ZipFile(handle) as archive:
                 unpacked = sum(member.file_size for member in archive.infolist())
             if unpacked > MAX_ARRAYS:
-                raise ValueError(f"{unpacked:,} bytes unpacked; the limit is {MAX_ARRAYS:,}")
+                raise ValueError(f"it unpacks to {unpacked:,} bytes, over {MAX_ARRAYS:,}")
             handle.seek(0)
             with np.load(handle, allow_pickle=False) as arrays:
                 return dict(arrays)
