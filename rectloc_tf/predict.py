@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rectloc_tf import cli
 from rectloc_tf.config import RunConfig
-from rectloc_tf.errors import EXIT_ERROR, ConfigError
+from rectloc_tf.errors import EXIT_ERROR, ConfigError, one_line
 from rectloc_tf.registry import NAMED, SOURCES
 from rectloc_tf.results.output_files import (
     check_folder,
@@ -55,10 +55,10 @@ def predict() -> int:
 
     def report(message: str) -> None:
         failed.append(message)
-        sys.stderr.write(f"error: {message}\n")
+        sys.stderr.write(f"error: {one_line(message)}\n")
 
     def warn(message: str) -> None:
-        sys.stderr.write(f"warning: {message}\n")
+        sys.stderr.write(f"warning: {one_line(message)}\n")
 
     model = load_model(folder.model_path(cli.option("weights")), run)
     head = run_head(run)
