@@ -12,8 +12,8 @@ from rectloc_tf.experiments.summaries import answers_path, scenes_path
 from rectloc_tf.geometry import centers, working_to_frame
 from rectloc_tf.results.answers import Kept, read_answers
 from rectloc_tf.results.choice import chosen
+from rectloc_tf.results.data_files import read_arrays
 from rectloc_tf.results.metrics import PICK_RADIUS
-from rectloc_tf.results.rundir import read_arrays
 
 
 @functools.lru_cache(maxsize=512)

@@ -25,6 +25,7 @@ from rectloc_tf.experiments.headline import HEADS
 from rectloc_tf.experiments.plan import COMPARED, DOMAIN
 from rectloc_tf.geometry import areas, centers
 from rectloc_tf.results.choice import area_ratios, expected_right, fit_sigma
+from rectloc_tf.results.data_files import read_json
 from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.results.intervals import (
     Interval,
@@ -34,7 +35,6 @@ from rectloc_tf.results.intervals import (
     resample,
 )
 from rectloc_tf.results.metrics import PICK_RADIUS
-from rectloc_tf.results.rundir import read_json
 
 EDGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)  # of area ratios
 NEAR_TIE = 0.95

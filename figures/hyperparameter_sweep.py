@@ -13,9 +13,9 @@ from figures import style
 from figures.answered import Answered
 from figures.long_tables import METRICS, metrics_columns
 from rectloc_tf.experiments.plan import DOMAIN
+from rectloc_tf.results.data_files import read_json
 from rectloc_tf.results.drawing import log_pixels, new_figure
 from rectloc_tf.results.intervals import paired_difference
-from rectloc_tf.results.rundir import read_json
 
 NAMES = {"batch_size": "batch size", "learning_rate": "learning rate", "depth": "ResNet depth"}
 TABLE = {"batch_size": (8, 16, 512), "learning_rate": (1e-4, 1e-2), "depth": (34, 50)}

@@ -18,8 +18,8 @@ from figures import style
 from figures.report import Report
 from rectloc_tf import registry
 from rectloc_tf.errors import UserError
+from rectloc_tf.results.data_files import read_json, write_text
 from rectloc_tf.results.output_files import atomic_path
-from rectloc_tf.results.rundir import read_json, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS: dict[str, ModuleType] = {

@@ -8,9 +8,9 @@ from figures import style
 from figures.answered import Answered
 from rectloc_tf.errors import UserError
 from rectloc_tf.experiments.plan import COMPARED, DOMAIN
+from rectloc_tf.results.data_files import read_json
 from rectloc_tf.results.drawing import log_pixels, new_figure
 from rectloc_tf.results.intervals import bootstrap
-from rectloc_tf.results.rundir import read_json
 
 LATE = 10  # epochs, the last of the training
 

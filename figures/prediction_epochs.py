@@ -13,8 +13,8 @@ from figures.maps import blob_width, discs, show_map
 from rectloc_tf.config import RunConfig
 from rectloc_tf.experiments.headline import EXPERIMENT as HEADLINE
 from rectloc_tf.experiments.summaries import summary_path
+from rectloc_tf.results.data_files import read_json
 from rectloc_tf.results.drawing import add_legend, log_pixels, new_figure, true_centers
-from rectloc_tf.results.rundir import read_json
 
 SCENES, COLUMNS = 3, 8
 TICKS = (0, 1, 2, 5, 12)  # epochs that are named on an axis, and the last

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.maps import show_map
+from rectloc_tf.results.data_files import read_json
 from rectloc_tf.results.drawing import new_figure, true_centers
-from rectloc_tf.results.rundir import read_json
 
 NAMES = {"disc": "disc", "gaussian": "Gaussian"}
 BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "epyc_2_cores.json"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from pipelines.image_headers import JPEG_START, PNG_START
+from pipelines.image_headers import JPEG_START, MAX_PIXELS, PNG_START
 
 _MAX_EXIF_BYTES = 65_535  # what a JPEG segment can hold
 _ORIENTATION_TAG, _SHORT = 0x0112, 3
@@ -27,6 +27,33 @@ class Decoded(NamedTuple):
     image: tf.Tensor
     orientation: tf.Tensor
     bits: tf.Tensor
+
+
+def within_limits(image_bytes: tf.Tensor) -> tf.Tensor:
+    """The same bytes, refused before they are decoded if they would fill the memory.
+
+    A small file may decode to any size; TensorFlow's own limit is gigabytes, and it reads GIF too.
+
+    Args:
+        image_bytes: string scalar; any bytes at all.
+
+    Raises:
+        tf.errors.InvalidArgumentError: if they are no PNG or JPEG of at most `MAX_PIXELS`.
+    """
+
+    def of_png():
+        return tf.stack(_big_endian(image_bytes, tf.constant(16, tf.int64), tf.int32))
+
+    def of_jpeg():
+        return tf.io.extract_jpeg_shape(image_bytes, tf.int64)[:2]
+
+    is_png = tf.strings.substr(image_bytes, 0, 8) == PNG_START
+    is_jpeg = tf.strings.substr(image_bytes, 0, 3) == JPEG_START
+    sides = tf.case([(is_png, of_png), (is_jpeg, of_jpeg)], default=lambda: tf.zeros([2], tf.int64))
+    fits = tf.reduce_all(sides > 0) & (tf.reduce_prod(sides) <= MAX_PIXELS)
+    message = f"not a PNG or JPEG of 1 to {MAX_PIXELS:,} pixels"
+    with tf.control_dependencies([tf.debugging.Assert(fits, [message])]):
+        return tf.identity(image_bytes)
 
 
 def decode_image(image_bytes: tf.Tensor, ignore_exif: bool = False) -> tf.Tensor:

@@ -9,8 +9,8 @@ PyTorch and OpenVINO if the `[bench]` extra is installed.
 from rectloc_tf import cli
 from rectloc_tf.benchmarking import suites
 from rectloc_tf.processor import INSTRUCTIONS, cpu_flags, describe_machine
+from rectloc_tf.results.data_files import write_json
 from rectloc_tf.results.output_files import check_writable, message_stream
-from rectloc_tf.results.rundir import write_json
 from rectloc_tf.training.progress import ProgressLine
 
 

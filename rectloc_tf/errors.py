@@ -8,6 +8,8 @@ EXIT_USAGE = 2
 EXIT_SIGINT = 130
 EXIT_SIGTERM = 143
 
+_BUILT_AT = re.compile(r"Graph execution error|Detected at|Node: |<stack|\s|$")
+
 
 class UserError(Exception):
     """Something the user can put right; its text is one line that says how."""
@@ -37,7 +39,18 @@ def reason(error: BaseException) -> str:
     """What an exception says, in one line for people."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    text = (str(error).splitlines() or [type(error).__name__])[0]
-    # TensorFlow wraps the reason in the names of its ops and of temporary files.
-    text = re.sub(r"\{\{.*?\}\}\s*|\s*\[Op:.*?\]", "", text)
+    lines = str(error).splitlines() or [type(error).__name__]
+    if lines[0] == "Graph execution error:":
+        # TensorFlow lists first where the graph was built, indented.
+        lines = [line for line in lines if not _BUILT_AT.match(line)] or lines
+    # It wraps the reason in the names of its ops and of temporary files.
+    text = re.sub(r"\{\{.*?\}\}\s*|\s*\[Op:.*?\]", "", lines[0])
     return text.rsplit("; ", 1)[-1][:120]
+
+
+def one_line(text: str) -> str:
+    """A message with names of files in it, as one line that a terminal shows as it is."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )

@@ -8,9 +8,9 @@ import dataclasses
 from rectloc_tf import cli
 from rectloc_tf.config import MAX_DOMAIN
 from rectloc_tf.errors import ConfigError
+from rectloc_tf.results.data_files import write_json
 from rectloc_tf.results.output_files import check_not_input, check_writable, message_stream
 from rectloc_tf.results.report import format_result
-from rectloc_tf.results.rundir import write_json
 
 
 def evaluate() -> None:
@@ -40,7 +40,7 @@ def evaluate() -> None:
     names = ("epochs", "steps", "seconds", "images_per_second")
     about = {"weights": cli.option("weights"), "labels": labels}
     about |= {name: trained.get(name) for name in names}
-    model = load_model(folder.model_path(cli.option("weights")))
+    model = load_model(folder.model_path(cli.option("weights")), run)
     head = run_head(run)
     asked = dataclasses.replace(run, labels=labels)
     if "domain" in run.unused:

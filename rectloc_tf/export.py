@@ -20,7 +20,7 @@ def export() -> None:
     from rectloc_tf.models import load_model, run_head
     from rectloc_tf.serving.saved_model import export_model
 
-    model = load_model(folder.model_path(cli.option("weights")))
+    model = load_model(folder.model_path(cli.option("weights")), run)
     head = run_head(run)
     place = PLACES[SOURCES[run.source].place]
     print(f"exported {export_model(model, head, export_dir, place)}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rectloc_tf import cli
 from rectloc_tf.config import RunConfig
-from rectloc_tf.errors import EXIT_ERROR, ConfigError
+from rectloc_tf.errors import EXIT_ERROR, ConfigError, one_line
 from rectloc_tf.registry import NAMED, SOURCES
 from rectloc_tf.results.output_files import (
     check_folder,
@@ -55,12 +55,12 @@ def predict() -> int:
 
     def report(message: str) -> None:
         failed.append(message)
-        sys.stderr.write(f"error: {message}\n")
+        sys.stderr.write(f"error: {one_line(message)}\n")
 
     def warn(message: str) -> None:
-        sys.stderr.write(f"warning: {message}\n")
+        sys.stderr.write(f"warning: {one_line(message)}\n")
 
-    model = load_model(folder.model_path(cli.option("weights")))
+    model = load_model(folder.model_path(cli.option("weights")), run)
     head = run_head(run)
     threshold = cli.option("threshold")
     if source and not paths:
@@ -104,7 +104,7 @@ def _predict_video(path: Path) -> int:
     from rectloc_tf.serving.video_prediction import VideoRun, write_video_answers
 
     head = run_head(run)
-    model = load_model(folder.model_path(cli.option("weights")))
+    model = load_model(folder.model_path(cli.option("weights")), run)
     how = VideoRun(
         model,
         head,

@@ -142,6 +142,13 @@ def test_the_part_that_finds_nothing_is_named(make, wanted, message):
     assert refusal(wanted) == message
 
 
+def test_braces_that_multiply_are_refused_before_they_fill_the_memory(make):
+    make("a" * 13)
+    assert find("{a,b}" * 13) == ["a" * 13]
+    for number in (14, 40):
+        assert refusal("{a,b}" * number) == "braces for over 10,000 patterns"
+
+
 @pytest.mark.parametrize("wanted", ["", ",", ",,"])
 def test_an_empty_list_is_refused(wanted):
     with pytest.raises(ConfigError, match="--images=: empty"):

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from rectloc_tf.config import PRECISIONS, RunConfig
 from rectloc_tf.errors import UserError
 from rectloc_tf.results import rundir
-from rectloc_tf.results.rundir import RunFolder, locate, read_json, write_json
+from rectloc_tf.results.data_files import read_json, write_json
+from rectloc_tf.results.rundir import RunFolder, locate
 
 ROOT = Path(__file__).parents[1]
 RUN = RunConfig(arch="deconv", domain=3, solid=True, precision="float32")

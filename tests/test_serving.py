@@ -1,5 +1,6 @@
 """Any picture in, points in its own pixels out: alive, and from a SavedModel elsewhere."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
+from tensorflow.core.protobuf import saved_model_pb2
 
 from pipelines.image_decoding import decode_image
 from pipelines.resampling import preprocess
@@ -398,11 +400,18 @@ def picture_files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def served(real_models, picture_files, tmp_path_factory):
-    """What exported models answer in a process that knows TensorFlow and nothing of ours."""
+def exports(real_models, tmp_path_factory):
+    """A folder with the exported models."""
     folder = tmp_path_factory.mktemp("exports")
     for kind, network in real_models.items():
         assert export_model(*network, folder / kind) == folder / kind / "1"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(exports, picture_files):
+    """What exported models answer in a process that knows TensorFlow and nothing of ours."""
+    folder = exports
     for number, path in enumerate(picture_files):
         channels = 1 if number % 2 == 0 else 3
         decoded = decode_image(path.read_bytes())[..., :channels].numpy()
@@ -430,6 +439,52 @@ KEYS = {
     "score_map": KEYS_OF_ONE_MAP,
 }
 KINDS = pytest.mark.parametrize("kind", KEYS)
+
+
+# Ops by which a graph reads, writes or runs something else than its inputs.
+REACHES_OUT = re.compile(
+    r".*(File|Py|Save|Restore|Checkpoint|Glob|Path|Print|Summary|Rpc|Send|Recv|Dataset|Reader|"
+    r"Iterator|Remote|Url|Http|Gcs|BigQuery|Directory|Debug|XlaLaunch|Custom).*"
+)
+
+
+def ops_of(saved):
+    """Op -> the functions of a SavedModel that it is in; "" is the graph itself."""
+    model = saved_model_pb2.SavedModel.FromString((saved / "saved_model.pb").read_bytes())
+    (graph,) = model.meta_graphs
+    assert not graph.asset_file_def
+    parts = [("", graph.graph_def.node)]
+    parts += [(f.signature.name, f.node_def) for f in graph.graph_def.library.function]
+    found = {}
+    for name, nodes in parts:
+        for node in nodes:
+            found.setdefault(node.op, set()).add(name)
+    return found
+
+
+@KINDS
+def test_an_exported_graph_reaches_nothing_but_its_inputs(exports, kind):
+    found = ops_of(exports / kind / "1")
+    reaching = {op: where for op, where in found.items() if REACHES_OUT.fullmatch(op)}
+    # Every SavedModel has these, to load and store variables; signatures do not call them.
+    assert {*reaching} <= {"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"}
+    callers = {name for where in reaching.values() for name in where if name}
+    assert all("_save_" in name or "_restore_" in name for name in callers), callers
+    assert {"Conv2D", "DecodeImage"} <= {*found}
+
+
+def test_an_op_that_reaches_out_is_seen(tmp_path):
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    def read(path):
+        tf.io.write_file(path, tf.py_function(lambda: "", [], tf.string))
+        return tf.io.read_file(path)
+
+    module.read = read
+    tf.saved_model.save(module, str(tmp_path))
+    seen = {op for op in ops_of(tmp_path) if REACHES_OUT.fullmatch(op)}
+    assert {"ReadFile", "WriteFile", "EagerPyFunc"} <= seen
 
 
 @KINDS

@@ -26,6 +26,7 @@ from rectloc_tf.errors import (
     ConfigError,
     Interrupted,
     UserError,
+    one_line,
     reason,
 )
 from rectloc_tf.results.rundir import RunFolder, locate
@@ -244,7 +245,7 @@ def _run(command: Callable[[], int | None]) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {one_line(message)}\n")
     sys.exit(code)
 
 

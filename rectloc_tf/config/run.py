@@ -236,8 +236,15 @@ class RunConfig(ImagesConfig, SceneConfig, HeadConfig):
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "RunConfig":
-        """The inverse of `to_json`; fields that do not exist raise `ConfigError`."""
+        """The inverse of `to_json`.
+
+        Raises:
+            ConfigError: at fields that do not exist, and values that cannot work.
+        """
         unknown = sorted(set(values) - {*settings_of(cls)})
         if unknown:
             raise ConfigError(f"unknown config field {unknown[0]!r}: made by another version?")
+        for name, value in values.items():
+            if isinstance(value, list | dict):
+                raise ConfigError(f"--{name}={value!s:.40}: must be a single value")
         return cls(**values)

@@ -26,10 +26,11 @@ from rectloc_tf.experiments.runner import StudyProgress, measure_speed
 from rectloc_tf.experiments.share import EVERYTHING, Share
 from rectloc_tf.models import load_model, run_head
 from rectloc_tf.processor import describe_machine
+from rectloc_tf.results.data_files import read_json, write_json
 from rectloc_tf.results.evaluation import Evaluator
 from rectloc_tf.results.learning_curve import FARTHEST
 from rectloc_tf.results.pictures import keypoint_errors
-from rectloc_tf.results.rundir import RunFolder, read_json, write_json
+from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training import initial_weights
 from rectloc_tf.training.initial_weights import Weights
 from rectloc_tf.training.interrupts import StopRequest

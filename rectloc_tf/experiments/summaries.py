@@ -15,8 +15,9 @@ import numpy as np
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
 from rectloc_tf.experiments.plan import Experiment, Part, Task
+from rectloc_tf.results.data_files import read_json, write_json
 from rectloc_tf.results.output_files import atomic_path
-from rectloc_tf.results.rundir import RunFolder, read_json, write_json
+from rectloc_tf.results.rundir import RunFolder
 
 _HISTORY = (
     "epoch", "step", "train_loss", "zero_map_loss", "val_loss", "val_zero_map_loss", "val_r2",

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from rectloc_tf.errors import UserError
+from rectloc_tf.results.data_files import read_arrays
 from rectloc_tf.results.output_files import atomic_path
-from rectloc_tf.results.rundir import read_arrays
 
 STEPS = 100  # a pixel; int16 then reaches from -327 to 327 px
 

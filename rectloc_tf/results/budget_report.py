@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
 
 from rectloc_tf.registry import HEADS
+from rectloc_tf.results.data_files import write_json, write_text
 from rectloc_tf.results.drawing import keypoint_colors, log_pixels, new_figure
 from rectloc_tf.results.intervals import Interval
 from rectloc_tf.results.learning_curve import FEWEST_SIZES, MeasuredErrors, fit_curve
 from rectloc_tf.results.output_files import atomic_path
-from rectloc_tf.results.rundir import write_json, write_text
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 

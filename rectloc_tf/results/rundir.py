@@ -18,10 +18,7 @@ half a file.
 import contextlib
 import csv
 import dataclasses
-import json
 import shlex
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,48 +28,17 @@ import numpy as np
 from rectloc_tf.config import PRECISIONS, RunConfig
 from rectloc_tf.errors import BusyError, ConfigError, UserError, reason
 from rectloc_tf.results import lease
+from rectloc_tf.results.data_files import (
+    MAX_CONTENTS,
+    read_arrays,
+    read_json,
+    read_text,
+    write_json,
+    write_text,
+)
 from rectloc_tf.results.output_files import atomic_path
 
 History = list[dict[str, float]]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes strict JSON (no NaN), whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-        UserError: if it is missing, unreadable or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
-    except ValueError as error:
-        raise UserError(f"{path}: damaged, not valid JSON ({error})") from error
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Reads an NPZ file.
-
-    Raises:
-        UserError: if it is missing, unreadable or damaged.
-    """
-    try:
-        # An open file, since NumPy does not close those that it finds damaged.
-        with open(path, "rb") as handle, np.load(handle) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: damaged ({reason(error)})") from error
 
 
 class RunFolder:
@@ -192,7 +158,7 @@ class RunFolder:
         """The values in `flags.flags` by name, as written: where the run's files lie among them."""
         if not self._flags.exists():
             return {}
-        lines = self._flags.read_text(encoding="utf-8").splitlines()
+        lines = read_text(self._flags).splitlines()
         parts = (line.removeprefix("--").partition("=") for line in lines)
         return {name: value for name, _, value in parts}
 
@@ -202,7 +168,7 @@ class RunFolder:
 
     def read_contents(self) -> dict[str, Any]:
         """What the run's files held when it was made, see `pipelines.labels.reading`."""
-        return read_json(self._contents)
+        return read_json(self._contents, MAX_CONTENTS)
 
     def has_checkpoint(self) -> bool:
         """Whether there is a state to resume from."""
@@ -273,8 +239,8 @@ class RunFolder:
         """The rows of `history.csv`, in order; none if there is no file."""
         if not self._history.exists():
             return []
+        text = read_text(self._history)
         try:
-            text = self._history.read_text(encoding="utf-8")
             if "\0" in text:
                 raise ValueError("zero bytes")
             rows = [
@@ -284,7 +250,7 @@ class RunFolder:
             if not all("step" in row for row in rows):
                 raise ValueError("no column 'step'")
             return rows
-        except (OSError, ValueError, TypeError, csv.Error) as error:
+        except (ValueError, TypeError, csv.Error) as error:
             raise UserError(f"{self._history}: damaged ({error})") from error
 
     def write_history(self, history: History) -> None:

@@ -11,6 +11,7 @@ from rectloc_tf.errors import ConfigError, UserError, reason
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _MAX_PATH = 4096
+_MAX_PATTERNS = 10_000
 
 
 def find_images(wanted: str) -> list[Path]:
@@ -95,16 +96,23 @@ def _images_in(folder: str, wanted: str) -> list[Path]:
 
 
 def _expand_braces(pattern: str) -> list[str]:
-    """'*.{png,jpg}' -> ['*.png', '*.jpg'], as shells do."""
-    braces = re.search(r"\{([^{}]*,[^{}]*)\}", pattern)
-    if not braces:
-        return [pattern]
-    before, after = pattern[: braces.start()], pattern[braces.end() :]
-    return [
-        expanded
-        for choice in braces[1].split(",")
-        for expanded in _expand_braces(before + choice + after)
-    ]
+    """'*.{png,jpg}' -> ['*.png', '*.jpg'], as shells do.
+
+    Raises:
+        ConfigError: if they stand for too many patterns, as {a,b}{a,b}{a,b}... soon does.
+    """
+    done, waiting = [], [pattern]
+    while waiting:
+        first = waiting.pop()
+        braces = re.search(r"\{([^{}]*,[^{}]*)\}", first)
+        if not braces:
+            done.append(first)
+            continue
+        before, after = first[: braces.start()], first[braces.end() :]
+        waiting += [before + choice + after for choice in reversed(braces[1].split(","))]
+        if len(done) + len(waiting) > _MAX_PATTERNS:
+            raise ConfigError(f"--images={pattern}: braces for over {_MAX_PATTERNS:,} patterns")
+    return done
 
 
 def _glob(pattern: str) -> list[str]:

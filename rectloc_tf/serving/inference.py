@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipelines.image_decoding import decode_image
+from pipelines.image_decoding import decode_image, within_limits
 from pipelines.resampling import Affine, Place, preprocess, stretch
 from rectloc_tf.heads.head import Head
 
@@ -129,7 +129,10 @@ def make_answer_images(
 
 
 def make_answer_encoded(model: keras.Model, head: Head) -> Callable[[tf.Tensor], Answers]:
-    """The function behind `encoded`: image_bytes string [N], PNG or JPEG of any size each."""
+    """The function behind `encoded`: image_bytes string [N], PNG or JPEG of any size each.
+
+    Up to 64 million pixels each, as in `predict`.
+    """
     return make_answers(model, head)[1]
 
 
@@ -145,7 +148,8 @@ def make_answers(
         return _answer(head, network(prepared), affine)
 
     def prepare(image_bytes):
-        prepared, affine = preprocess(decode_image(image_bytes)[None], size, channels, place)
+        image = decode_image(within_limits(image_bytes))
+        prepared, affine = preprocess(image[None], size, channels, place)
         return prepared[0], *affine
 
     def answer_encoded(image_bytes):

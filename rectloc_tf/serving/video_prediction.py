@@ -182,7 +182,8 @@ def make_confidences(
     if head.keypoints.kind != NAMED:
         raise ConfigError(f"--run_dir={folder.path}: its points have no names of their own")
     place = PLACES[SOURCES[run.source].place]
-    answer = _without_maps(make_answer_images(load_model(folder.model_path(weights)), head, place))
+    model = load_model(folder.model_path(weights), run)
+    answer = _without_maps(make_answer_images(model, head, place))
     if "point_confidence" not in answer(tf.zeros([1, 8, 8, 3], tf.uint8)):
         message = "its head gives no confidence; leave the flag out, and name --keypoints"
         raise ConfigError(f"--run_dir={folder.path}: {message}")

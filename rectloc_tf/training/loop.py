@@ -23,6 +23,7 @@ from rectloc_tf.results.evaluation import Evaluator, make_report
 from rectloc_tf.results.pictures import answer_with, image_errors, predict_scenes, snapshot_epochs
 from rectloc_tf.results.rundir import History, RunFolder
 from rectloc_tf.training import initial_weights, rows, run_warnings
+from rectloc_tf.training.board import Board
 from rectloc_tf.training.checkpoints import Checkpointer
 from rectloc_tf.training.initial_weights import Weights
 from rectloc_tf.training.interrupts import StopRequest
@@ -63,9 +64,7 @@ class Trainer:
         self.state = TrainState(run, head, source.channels, runtime.strategy)
         self.checkpointer = Checkpointer(folder.checkpoints, **vars(self.state))
         self.evaluator = self.make_evaluator(self.state.model)
-        self.writer = tf.summary.create_noop_writer()
-        if self.team.is_chief:
-            self.writer = tf.summary.create_file_writer(str(folder.tensorboard))
+        self.board = Board(folder.tensorboard if self.team.is_chief else None)
         self.history: History = []
         self._clock = time.monotonic()
         self._row_seconds = 0.0  # what the last checkpoint, validation and row took
@@ -215,10 +214,8 @@ class Trainer:
     def report_row(self, row: dict[str, float], metrics: dict[str, Any]) -> None:
         """Shows a row on the terminal and in TensorBoard; warns once of maps that stay empty."""
         self.progress.print(rows.describe(row, self.run, self.words))
-        with self.writer.as_default(step=int(row["step"])):
-            for name, value in row.items():
-                if name not in ("step", "seconds") and np.isfinite(value):
-                    tf.summary.scalar(name, value)
+        shown = {name: value for name, value in row.items() if name not in ("step", "seconds")}
+        self.board.add_numbers(int(row["step"]), shown)
         names, shares = self.source.keypoints.names, metrics["empty_answers"]
         self.warn(run_warnings.collapse(self.run, names, shares, self.history))
 
@@ -229,10 +226,9 @@ class Trainer:
         if "heatmaps" in pictured:
             arrays["heatmaps"] = np.clip(pictured["heatmaps"], 0, 255).round().astype(np.uint8)
         self.folder.write_snapshot(done, arrays, self.run.unit)
-        with self.writer.as_default(step=int(self.state.step)):
-            how = NUM_SNAPSHOT_SCENES, self.words
-            figure = plots.prediction_grid(pictured, *how, names=self.names)
-            tf.summary.image("predictions", plots.figure_to_rgb(figure)[None])
+        how = NUM_SNAPSHOT_SCENES, self.words
+        figure = plots.prediction_grid(pictured, *how, names=self.names)
+        self.board.add_picture(int(self.state.step), "predictions", plots.figure_to_rgb(figure))
 
     def predict(self, model: keras.Model, number: int) -> dict[str, Any]:
         """The first validation images with a model's answers, see `predict_scenes`."""
