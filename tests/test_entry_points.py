@@ -188,6 +188,21 @@ BAD_COMMANDS = {
         "missing.png: no such file",
     ),
     "a flagfile that is no text": (("train", f"--flagfile={sys.executable}"), 2, "codec"),
+    "a size beyond numbers": (("train", f"--image_size={'9' * 20}"), 2, "--image_size=9999"),
+    "no rate": (("train", "--learning_rate=nan"), 2, "--learning_rate=nan"),
+    "no whole number": (("train", "--epochs=1e3"), 2, "--epochs=1e3"),
+    "neither yes nor no": (("train", "--solid=maybe"), 2, "--solid=maybe"),
+    "dashes": (("train", "---"), 2, "-"),
+    "a value without a name": (("train", "--=x"), 2, "x"),
+    "an argument behind dashes": (("train", "--arch=xy", "--", "x"), 2, "'x'"),
+    "a name of two lines": (("predict", "--images=a\nb"), 1, r"--images=a\nb: no such file"),
+    "a name that is no text": (("predict", "--images=\udce9.png"), 1, "no such file"),
+    "braces that multiply": (("predict", "--images=" + "{a,b}" * 30), 2, "10,000 patterns"),
+    "brackets that never close": (("predict", "--images=" + "[" * 50), 1, "no such file"),
+    "no such video": (("predict", "--video=nowhere.mp4"), 1, "nowhere.mp4"),
+    "a video that is a text": (("predict", f"--video={ROOT}/README.md"), 1, "README.md"),
+    "a run that is a file": (("predict", f"--run_dir={ROOT}/README.md"), 1, "no run here"),
+    "a confidence in words": (("predict", "--min_confidence=x"), 2, "--min_confidence=x"),
 }
 
 

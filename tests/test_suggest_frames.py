@@ -163,7 +163,7 @@ def test_confidence_of_a_frame_is_the_mean_over_its_keypoints(clip, tmp_path, mo
 
         return answer
 
-    monkeypatch.setattr(video_prediction, "load_model", lambda path: path)
+    monkeypatch.setattr(video_prediction, "load_model", lambda path, run: path)
     monkeypatch.setattr(video_prediction, "make_answer_images", answer_levels)
     folder, run = RunFolder(tmp_path), RunConfig(arch="score_map", **LABELLED)
     names, confidences = video_prediction.make_confidences(folder, run, "best")
