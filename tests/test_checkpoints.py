@@ -279,3 +279,13 @@ def test_damaged_ones_do_not_push_good_ones_out(folder):
     state.assert_is_at(9)
     state.save(11)
     assert {p.name for p in folder.glob("*.index")} == {"ckpt-9.index", "ckpt-11.index"}
+
+
+def test_a_worker_restores_the_step_that_its_chief_names(folder):
+    state = State(folder)
+    state.checkpointer.restore(10)
+    state.assert_is_at(10)
+    with pytest.raises(
+        UserError, match=r"ckpt-11: cannot be read .* a disk that all workers share"
+    ):
+        state.checkpointer.restore(11)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from rectloc_tf.training import progress
-from rectloc_tf.training.progress import ProgressLine, format_seconds
+from rectloc_tf.training.progress import ProgressLine, WarningsOnly, format_seconds
 
 
 class Terminal(io.StringIO):
@@ -119,3 +119,13 @@ def test_warnings_stay_and_are_called_so():
 def test_default_stream_is_stdout(capsys):
     ProgressLine().print("hello")
     assert capsys.readouterr().out == "hello\n"
+
+
+def test_workers_beside_the_chief_print_warnings_alone():
+    stream = io.StringIO()
+    line = WarningsOnly(stream, log_seconds=0)
+    assert not line.due()
+    line.update("step 1")
+    line.print("epoch 1")
+    line.warn("the disk is slow")
+    assert stream.getvalue() == "warning: the disk is slow\n"

@@ -16,7 +16,8 @@ import tensorflow as tf
 from rectloc_tf.errors import Interrupted, UserError, reason
 from rectloc_tf.training.cluster import Cluster
 
-WIDTH = 8192  # bytes of a text that workers share
+# What TensorFlow says of a collective whose cluster is broken, if it names no worker.
+LOST = tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError
 T = TypeVar("T")
 
 
@@ -119,10 +120,10 @@ class Workers(Team):
         """Turns TensorFlow's errors of a broken cluster into one line, and exit code 1."""
         try:
             yield
-        except tf.errors.ResourceExhaustedError:
-            raise
         except tf.errors.OpError as error:
             gone = self.cluster.blamed(error.message)
+            if not gone and not isinstance(error, LOST):
+                raise
             who = gone[0] if gone else "another worker"
             raise UserError(
                 f"{who} of the cluster is gone; its own output says why. Start the same command on "
@@ -131,13 +132,17 @@ class Workers(Team):
 
     def _share(self, text: str) -> list[str]:
         """A text of each worker, in their order."""
-        table = np.zeros((self.size, WIDTH), np.float32)  # a sum is all that GPUs are sure to know
         data = text.encode()
-        if len(data) > WIDTH:
-            raise ValueError(f"{len(data)} bytes, more than workers share")
-        table[self.cluster.number, : len(data)] = list(data)
-        rows = self._total(tf.constant(table)).numpy().astype(np.uint8)
-        return [row.tobytes().rstrip(b"\0").decode() for row in rows]
+        (lengths,) = self._gather([len(data)], 1).T
+        width = 1 << int(lengths.max()).bit_length()  # of few sizes, for each is compiled
+        rows = self._gather(data, width).astype(np.uint8)
+        return [row.tobytes()[: int(n)].decode() for row, n in zip(rows, lengths, strict=True)]
+
+    def _gather(self, numbers: Sequence[int], width: int) -> np.ndarray:
+        """Numbers of each worker, float32 [size, width]: as a sum, which every device knows."""
+        table = np.zeros((self.size, width), np.float32)
+        table[self.cluster.number, : len(numbers)] = list(numbers)
+        return self._total(tf.constant(table)).numpy()
 
     def _tell(self, failure: Exception | None, value: Any = None) -> list[Any]:
         """The values of all workers; raises what failed here, or first at another."""
@@ -145,8 +150,7 @@ class Workers(Team):
         if isinstance(failure, Interrupted):
             outcome = {"exit_code": failure.exit_code}
         elif failure:
-            # JSON makes up to twelve bytes of a character.
-            outcome = {"error": _in_words(failure)[: WIDTH // 16]}
+            outcome = {"error": _in_words(failure)}
         outcomes = [json.loads(text) for text in self._share(json.dumps(outcome))]
         if failure:
             raise failure
