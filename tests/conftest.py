@@ -25,7 +25,7 @@ LONG = (
     "test_experiments", "test_train", "test_train_images", "test_inference", "test_strategies",
     "test_plugins", "test_figures", "test_serving", "test_entry_points", "test_old_runs",
     "test_labelled_source", "test_benchmark", "test_keras_settings", "test_initial_weights",
-    "test_pretrained", "test_models", "test_heads", "test_memory",
+    "test_pretrained", "test_models", "test_heads", "test_memory", "test_serve",
 )  # fmt: skip
 TINY = ("--image_size=64", "--num_images=40", "--batch_size=8", "--epochs=3", "--deterministic")
 
