@@ -17,10 +17,9 @@ import numpy as np
 from rectloc_tf.serving.rest.values import (
     ServingError,
     debug_string,
-    dump,
     is_bytes,
     to_array,
-    to_json,
+    to_text,
 )
 
 VERSION = 1
@@ -317,10 +316,21 @@ def predict_response(outputs: Mapping[str, np.ndarray], is_row: bool) -> bytes:
         outputs: arrays of the same first dimension, the batch.
         is_row: rows: `predictions`, else `outputs`; a single output is written without its name.
     """
-    columns = {name: to_json(name, array) for name, array in outputs.items()}
     if not is_row:
-        return dump({"outputs": columns if len(columns) > 1 else next(iter(columns.values()))})
-    if len(columns) == 1:
-        return dump({"predictions": next(iter(columns.values()))})
-    rows = zip(*columns.values(), strict=True)
-    return dump({"predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
+        columns = {name: to_text(name, array) for name, array in outputs.items()}
+        return f'{{"outputs": {_without_single_name(columns)}}}'.encode()
+    rows = [
+        # With the dots a number is an array too.
+        _without_single_name(
+            {name: to_text(name, array[row, ...]) for name, array in outputs.items()}
+        )
+        for row in range(len(next(iter(outputs.values()))))
+    ]
+    return f'{{"predictions": [{", ".join(rows)}]}}'.encode()
+
+
+def _without_single_name(texts: Mapping[str, str]) -> str:
+    """The JSON of an object of texts, or the text of the only one."""
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    return f"{{{', '.join(f'{json.dumps(name)}: {text}' for name, text in texts.items())}}}"

@@ -171,8 +171,10 @@ def _pieces(value: Any, line: str) -> Iterator[str]:
         yield json.dumps(value)
 
 
-def to_json(name: str, array: np.ndarray) -> Any:
-    """An array as nested lists for `json`: numbers in as few digits as tell them from others.
+def to_text(name: str, array: np.ndarray) -> str:
+    """The JSON of an array: numbers in as few digits as tell them from others.
+
+    Put together from NumPy's text, which is three times as fast as `json` for a heatmap.
 
     Args:
         name: of the output; strings of one that ends in `_bytes` are written in base64.
@@ -180,13 +182,18 @@ def to_json(name: str, array: np.ndarray) -> Any:
     """
     if array.dtype == object:
         write = _from_bytes if name.endswith("_bytes") else _from_text
-        # Filled item by item: NumPy would take dicts in a list for values of its own.
-        written = np.empty(array.size, object)
-        written[:] = [write(value) for value in array.reshape(-1)]
-        return written.reshape(array.shape).tolist()
-    if not np.issubdtype(array.dtype, np.floating):
-        return array.tolist()
-    return finite_or_none(array.astype(str).astype(np.float64))
+        texts = np.empty(array.shape, object)
+        texts.reshape(-1)[:] = [json.dumps(write(value)) for value in array.reshape(-1)]
+    elif np.issubdtype(array.dtype, np.floating):
+        texts = array.astype(str)
+        texts[~np.isfinite(array)] = "null"
+    else:
+        return json.dumps(array.tolist())
+    return _nested(texts.tolist())
+
+
+def _nested(texts: Any) -> str:
+    return texts if isinstance(texts, str) else f"[{', '.join(map(_nested, texts))}]"
 
 
 def finite_or_none(array: np.ndarray) -> list:
