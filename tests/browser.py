@@ -9,10 +9,13 @@ import fcntl
 import itertools
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.forks import HANGS
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = ("Google Chrome", "Chromium", "Microsoft Edge")
@@ -92,12 +95,13 @@ class Page:
 
     def drag(self, start: tuple[float, float], *steps: tuple[float, float]) -> None:
         """Presses the mouse at a place of the window and moves it."""
-        self._mouse("mousePressed", start)
+        self.mouse("mousePressed", start)
         for step in steps:
-            self._mouse("mouseMoved", step)
-        self._mouse("mouseReleased", steps[-1])
+            self.mouse("mouseMoved", step)
+        self.mouse("mouseReleased", steps[-1])
 
-    def _mouse(self, kind: str, place: tuple[float, float]) -> None:
+    def mouse(self, kind: str, place: tuple[float, float]) -> None:
+        """An event of the left button: mousePressed, mouseMoved or mouseReleased."""
         x, y = place
         about = {"button": "left", "buttons": 1, "clickCount": 1}
         self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **about)
@@ -167,6 +171,9 @@ class Browser:
 
     def _receive(self) -> dict:
         while b"\0" not in self._received:
+            ready, _, _ = select.select([self._reading], [], [], HANGS)
+            if not ready:
+                raise AssertionError("the browser does not answer")
             data = os.read(self._reading, 1 << 20)
             if not data:
                 raise AssertionError(f"the browser ended with {self._process.wait()}")

@@ -426,6 +426,14 @@ def test_the_page_may_run_its_own_script_alone(port):
     assert ask(port, "HEAD", "/")[2] == b""
 
 
+def test_pages_of_other_sites_may_link_to_the_page_and_ask_nothing(port):
+    headers = {"Sec-Fetch-Site": "cross-site"}
+    assert ask(port, "GET", "/", headers=headers)[0] == 200
+    body = '{"instances": [1.0]}'
+    assert ask(port, "POST", "/v1/models/half:predict", body, headers)[0] == 403
+    assert ask(port, "POST", "/v1/models/half:predict", body)[0] == 200
+
+
 def test_what_the_page_asks(port):
     about = {"models": [{"name": "half"}], "stage": {"size": 64}, "threshold": 0.5}
     assert ask_json(port, "GET", "/page/models") == (200, about)

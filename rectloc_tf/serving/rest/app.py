@@ -28,7 +28,7 @@ from rectloc_tf.serving.rest.values import ServingError, dump
 
 _PAGE_MODEL = re.compile(r"/page/models/([^/]+)")
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
-TOO_LARGE, TOO_SLOW, METHOD, LATE = 413, 408, 405, 504
+FORBIDDEN, TOO_SLOW, TOO_LARGE, LATE = 403, 408, 413, 504
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,8 @@ class App:
 
     async def _respond(self, scope: Mapping[str, Any], receive: Any) -> Response:
         method, path = scope["method"], scope["raw_path"].decode("latin-1")
+        if path != "/" and (b"sec-fetch-site", b"cross-site") in scope["headers"]:
+            raise ServingError("asked by a page of another site", FORBIDDEN)
         if path in ("/v1", "/v1/models") or path.lower().startswith("/v1/"):
             return await self._serve(method, path, scope, receive)
         if path == "/" and method in ("GET", "HEAD"):
