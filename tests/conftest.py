@@ -26,7 +26,7 @@ LONG = (
     "test_multi_worker",
     "test_plugins", "test_figures", "test_serving", "test_entry_points", "test_old_runs",
     "test_labelled_source", "test_benchmark", "test_keras_settings", "test_initial_weights",
-    "test_pretrained", "test_models", "test_heads", "test_memory",
+    "test_pretrained", "test_models", "test_heads", "test_memory", "test_serve",
 )  # fmt: skip
 # How an entry point is run for a test, if not as it is: by modules that run it.
 WAYS = {

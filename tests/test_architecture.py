@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 PACKAGES = ("rectloc_tf", "pipelines", "figures")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 VERBS = (
-    "train", "evaluate", "predict", "export", "check_labels", "convert_labels", "suggest_frames",
-    "benchmark",
+    "train", "evaluate", "predict", "export", "serve", "check_labels", "convert_labels",
+    "suggest_frames", "benchmark",
 )  # fmt: skip
 # Asking which head it is, whatever the name of what is asked.
 ASKS_WHICH_HEAD = re.compile(

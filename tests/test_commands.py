@@ -47,7 +47,7 @@ def test_every_flag_is_used_by_a_command_and_every_used_flag_exists():
 
 
 @pytest.mark.parametrize(
-    "name", [*ON_A_RUN, "check_labels", "convert_labels", "suggest_frames", "benchmark"]
+    "name", [*ON_A_RUN, "serve", "check_labels", "convert_labels", "suggest_frames", "benchmark"]
 )
 def test_a_command_uses_the_flags_that_its_code_reads(name):
     readers = ("cli.option", "cli.path_option", "cli.is_given")

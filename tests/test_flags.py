@@ -127,9 +127,9 @@ def test_no_flag_takes_the_next_for_its_value_and_none_is_empty():
     script = (
         "from rectloc_tf import cli\n"
         "ours = [f.name for f in cli.FLAGS.flags_by_module_dict()['rectloc_tf.cli.definitions']]\n"
-        "texts = ('string', 'comma separated list of strings')\n"
+        "texts = ('string', 'multi string', 'comma separated list of strings')\n"
         "names = [n for n in ours if cli.FLAGS[n].flag_type() in texts]\n"
-        "assert {'output', 'images', 'domains', 'runs_root'} <= set(names), names\n"
+        "assert {'output', 'run_dir', 'images', 'domains', 'runs_root'} <= set(names), names\n"
         "def refusal(name, *arguments):\n"
         "    cli.FLAGS(['x', *arguments])\n"
         "    try:\n"

@@ -28,7 +28,7 @@ def test_wheel_holds_the_two_packages_and_the_licence(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"rectloc_tf", "pipelines"}
-    assert "rectloc_tf/train.py" in names
+    assert {"rectloc_tf/train.py", "rectloc_tf/serving/rest/page.html"} <= {*names}
     assert any(name.endswith("LICENSE") for name in names)
 
 

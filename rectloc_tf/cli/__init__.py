@@ -82,16 +82,41 @@ def is_given(name: str) -> bool:
     return bool(FLAGS[name].present)
 
 
-def run_dir() -> str | None:
-    """The value of --run_dir, None if it is left out.
+def run_dirs() -> list[str]:
+    """All values of --run_dir, none if it is left out.
 
     Raises:
-        ConfigError: if it is empty, as an unset shell variable makes it.
+        ConfigError: if one is empty, as an unset shell variable makes it.
     """
-    value = option("run_dir")
-    if value == "":
+    values = option("run_dir") or []
+    if "" in values:
         raise ConfigError("--run_dir=: empty; name a folder, or leave the flag out")
-    return value
+    return values
+
+
+def run_dir() -> str | None:
+    """The last value of --run_dir, None if it is left out; errors as of `run_dirs`."""
+    return next(reversed(run_dirs()), None)
+
+
+def open_runs() -> dict[str, tuple[RunFolder, config.RunConfig]]:
+    """The runs that --run_dir names, each once, by the names of their folders. Loads TensorFlow.
+
+    Raises:
+        UserError: if one is no run, two have the same name, or none is named.
+    """
+    folders = {os.path.abspath(path): RunFolder(os.path.abspath(path)) for path in run_dirs()}
+    if not folders:
+        raise ConfigError("--run_dir: left out; name a run's folder, or several, each with a flag")
+    runs: dict[str, tuple[RunFolder, config.RunConfig]] = {}
+    for path, folder in folders.items():
+        name = folder.path.name
+        if name in runs:
+            hint = f"another run is called {name} too; give a link to it that has another name"
+            raise ConfigError(f"--run_dir={path}: {hint}")
+        runs[name] = folder, folder.run_config()
+    load_tensorflow()
+    return runs
 
 
 def open_run() -> tuple[RunFolder, config.RunConfig]:
@@ -191,11 +216,14 @@ def _check_values_are_given() -> None:
     """
     for name in FLAGS:
         value = option(name) if is_given(name) else None
-        text = value[0] if isinstance(value, list) and value else value
-        if isinstance(text, str) and text.startswith("--"):
-            raise ConfigError(f"--{name}: has no value; write --{name}=VALUE before {text}")
-        if text == "":
-            raise ConfigError(f"--{name}=: empty; give a value, or leave the flag out")
+        texts = value if isinstance(value, list) else [value]
+        if not isinstance(FLAGS[name], flags.MultiFlag):
+            texts = texts[:1]
+        for text in texts:
+            if isinstance(text, str) and text.startswith("--"):
+                raise ConfigError(f"--{name}: has no value; write --{name}=VALUE before {text}")
+            if text == "":
+                raise ConfigError(f"--{name}=: empty; give a value, or leave the flag out")
 
 
 def typed_flags(arguments: list[str]) -> list[str]:

@@ -80,6 +80,7 @@ COMMANDS = {
         ),
     ),
     "export": _on_a_run("export_dir"),
+    "serve": Command(("run_dir", "weights", "threshold", "host", "port")),
     "check_labels": Command(
         ("data", "images_root", "individual", "keypoints", "swap", "split_by", "fold", "output")
     ),

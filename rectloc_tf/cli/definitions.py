@@ -32,13 +32,14 @@ def _define_flags(cls: type) -> None:
 
 _define_flags(config.RunConfig)
 _define_flags(config.ExecutionConfig)
-flags.DEFINE_string(
+flags.DEFINE_multi_string(
     "run_dir",
     None,
-    "Run folder; runs/<arch>-<source>-<hash of the run's flags> if left out, d<domain> for scenes.",
+    "Run folder; runs/<arch>-<source>-<hash of the run's flags> if left out, d<domain> for scenes. "
+    "serve: may be given several times.",
 )
 
-# evaluate, predict and export.
+# evaluate, predict, export and serve.
 flags.DEFINE_enum("weights", "best", ("best", "final"), "Which of the run's two models to use.")
 flags.DEFINE_list(
     "domains", None,
@@ -65,7 +66,8 @@ flags.DEFINE_string(
 )
 flags.DEFINE_bool("ignore_exif", False, "predict: do not turn pictures as their EXIF data says.")
 flags.DEFINE_float(
-    "threshold", 0.5, "predict: least confidence of a detection, after --labels=unordered.",
+    "threshold", 0.5,
+    "predict, serve: least confidence of a detection that is shown, after --labels=unordered.",
     lower_bound=0, upper_bound=1,
 )  # fmt: skip
 flags.DEFINE_float(
@@ -79,6 +81,8 @@ flags.DEFINE_integer(
 )  # fmt: skip
 flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the answers.")
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
+flags.DEFINE_string("host", "127.0.0.1", "serve: address to listen on; 0.0.0.0 for all networks.")
+flags.DEFINE_integer("port", 8501, "serve: port to listen on; 0 for any that is free.", 0, 65535)
 
 # Labelled images of users.
 flags.DEFINE_string(

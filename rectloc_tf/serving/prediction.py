@@ -1,6 +1,6 @@
 """Predicts on image files or on images of a source."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -81,15 +81,45 @@ def predict_files(
     """
     answer = make_answer_images(model, head)
     for group in _groups(_read_images(model, paths, on_error, on_warning, ignore_exif, place)):
-        answers = answer(tf.stack([read.prepared for read in group]))
-        placed = Affine(*(tf.stack(part) for part in zip(*(r.affine for r in group), strict=True)))
-        for name in {"points_xy", "detections_xy"} & answers.keys():
-            answers[name] = placed.to_image(answers[name])
-        answers = {name: value.numpy() for name, value in answers.items()}
+        answers = answer_placed(answer, [r.prepared for r in group], [r.affine for r in group])
         for row, read in enumerate(group):
             truth = truths.get(read.path) if truths else None
             about = str(read.path), read.image, truth, read.orientation
             yield to_prediction(answers, row, threshold, *about)
+
+
+def make_prepare(model: keras.Model, place: Place, ignore_exif: bool = False) -> Callable:
+    """A function of an encoded image: its `DecodedImage`, it at working size, and its affine."""
+    _, size, _, channels = model.input_shape
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    def prepare(data):
+        decoded = decode_with_details(data, ignore_exif)
+        images, affine = preprocess(decoded.image[None], size, channels, place)
+        return decoded, images[0], affine
+
+    return prepare
+
+
+def answer_placed(
+    answer: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+    prepared: Sequence[tf.Tensor],
+    affines: Sequence[Affine],
+) -> dict[str, np.ndarray]:
+    """Answers for images at working size, in the pixels of the pictures that they come from.
+
+    Args:
+        answer: see `inference.make_answer_images`.
+        prepared: the images.
+        affines: how each picture lies in its image.
+    """
+    answers = answer(tf.stack(prepared))
+    placed = Affine(*(tf.stack(part) for part in zip(*affines, strict=True)))
+    for name in {"points_xy", "detections_xy"} & answers.keys():
+        answers[name] = placed.to_image(answers[name])
+    if "center_xy" in answers:
+        answers["center_xy"] = answers["points_xy"][:, 0]
+    return {name: value.numpy() for name, value in answers.items()}
 
 
 class _Read(NamedTuple):
@@ -101,15 +131,7 @@ class _Read(NamedTuple):
 
 
 def _read_images(model, paths, on_error, on_warning, ignore_exif, place) -> Iterator[_Read]:
-    _, size, _, channels = model.input_shape
-
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-    def prepare(data):
-        decoded = decode_with_details(data, ignore_exif)
-        images, affine = preprocess(decoded.image[None], size, channels, place)
-        return decoded, images[0], affine
-
-    files = ImageFiles()
+    prepare, files = make_prepare(model, place, ignore_exif), ImageFiles()
     for path in paths:
         try:
             data = read_image_bytes(path, files)

@@ -1,0 +1,41 @@
+"""Serve networks to programs and browsers: `python -m rectloc_tf.serve --run_dir=A --run_dir=B`.
+
+Answers TensorFlow Serving's REST API at /v1/models/NAME, NAME being the name of the run's folder,
+and shows a page at / on which you draw rectangles, or drop a picture, and all networks answer.
+Needs the extra [serve]. There are no passwords: whoever reaches --host may ask. Ctrl-C ends it.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from rectloc_tf import cli
+from rectloc_tf.config import SceneConfig
+from rectloc_tf.errors import UserError
+
+
+def serve() -> None:
+    """Serves until a signal, then answers what has begun."""
+    try:
+        from rectloc_tf.serving.rest import server
+    except ImportError as error:
+        missing = f"serve needs the extra [serve] ({error.name} is missing)"
+        raise UserError(f"{missing}: pip install uvicorn") from error
+    with server.bind(cli.option("host"), cli.option("port")) as listening:
+        runs = cli.open_runs()
+        from rectloc_tf.serving.rest.app import App, Limits
+        from rectloc_tf.serving.rest.networks import open_network
+        from rectloc_tf.serving.rest.scenes import make_stage
+
+        weights = cli.option("weights")
+        networks = {name: open_network(name, *about, weights) for name, about in runs.items()}
+        scenes = [run.scene for _, run in runs.values() if run.source == "scenes"]
+        limits = Limits()
+        with ThreadPoolExecutor(1) as computing, ThreadPoolExecutor(2) as parsing:
+            stage = make_stage(scenes[0] if scenes else SceneConfig())
+            app = App(networks, stage, (computing, parsing), cli.option("threshold"), limits)
+            where = server.url(listening)
+            print(f"{where}: serving {', '.join(networks)}; Ctrl-C ends it", flush=True)
+            server.make_server(app, limits.seconds).run(sockets=[listening])
+
+
+if __name__ == "__main__":
+    cli.main("serve", serve)

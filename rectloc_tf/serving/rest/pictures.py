@@ -1,0 +1,56 @@
+"""What a request may ask of a network: pictures that are none too large. No TensorFlow."""
+
+import io
+
+import numpy as np
+
+from pipelines.image_headers import MAX_PIXELS, read_size
+from rectloc_tf.serving.rest.values import ServingError
+
+# Resizing costs the working size times a side, so long strips would cost more than their pixels.
+MAX_SIDE = 16_384
+
+
+def check_images(images: np.ndarray) -> list[int]:
+    """Pixels of each image of an array.
+
+    Raises:
+        ServingError: if it is not [N, H, W, 1 or 3], or an image is empty or too large.
+    """
+    shape = "x".join(map(str, images.shape))
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ServingError(f"images: of shape {shape}; must be N x H x W x 1 or N x H x W x 3")
+    _, height, width, _ = images.shape
+    if len(images) and not height * width:
+        raise ServingError(f"images: of shape {shape}; an image has no pixels")
+    _check_size("images", width, height)
+    return [height * width] * len(images)
+
+
+def check_files(files: np.ndarray) -> list[int]:
+    """Pixels of each file of an array of bytes, [N].
+
+    Raises:
+        ServingError: if one is no PNG or JPEG, or too large.
+    """
+    if files.ndim != 1:
+        shape = "x".join(map(str, files.shape))
+        raise ServingError(f"image_bytes: of shape {shape or 'of one value'}; must be a list")
+    return [_check_file(f"image_bytes {number}", data) for number, data in enumerate(files)]
+
+
+def _check_file(name: str, data: bytes) -> int:
+    try:
+        width, height = read_size(io.BytesIO(data))
+    except ValueError as error:
+        raise ServingError(f"{name}: {error}") from error
+    _check_size(name, width, height)
+    return width * height
+
+
+def _check_size(name: str, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        pixels = f"{width} x {height} = {width * height:,} pixels"
+        raise ServingError(f"{name}: {pixels}; the limit is {MAX_PIXELS:,}")
+    if max(width, height) > MAX_SIDE:
+        raise ServingError(f"{name}: {width} x {height}; the limit of a side is {MAX_SIDE:,}")
