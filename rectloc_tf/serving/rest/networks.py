@@ -70,7 +70,7 @@ def open_network(name: str, folder: RunFolder, run: RunConfig, weights: str) -> 
         weights: best or final.
     """
     head, source = run_head(run), SOURCES[run.source]
-    model, place = load_model(folder.model_path(weights)), PLACES[source.place]
+    model, place = load_model(folder.model_path(weights), run), PLACES[source.place]
     answer, prepare = make_answer_images(model, head, place), make_prepare(model, place)
     concrete = answer.get_concrete_function()
     outputs = {key: _info(output) for key, output in concrete.structured_outputs.items()}
