@@ -23,6 +23,7 @@ from rectloc_tf.config.scenes import TEST_START
 from rectloc_tf.errors import UserError
 from rectloc_tf.models import load_model, run_head
 from rectloc_tf.results.rundir import RunFolder
+from rectloc_tf.serving import rest
 from rectloc_tf.serving.inference import make_answer_images
 from rectloc_tf.serving.prediction import predict_files
 from tests.browser import open_browser
@@ -397,6 +398,8 @@ def test_runs_of_one_name_and_no_run_are_refused(tmp_path):
 
 def test_without_uvicorn_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
+    # Another test may have loaded it.
     monkeypatch.delitem(sys.modules, "rectloc_tf.serving.rest.server", raising=False)
+    monkeypatch.delattr(rest, "server", raising=False)
     with pytest.raises(UserError, match=r"^serve needs the extra \[serve\] \(uvicorn is missing"):
         serve.serve()
