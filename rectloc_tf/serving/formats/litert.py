@@ -55,12 +55,17 @@ def _quantize(data: bytes, calibration: Iterable[np.ndarray]) -> bytes:
     TensorFlow's own int8 has everything in 8 bits, coordinates too, and its calibrator crashes on
     pictures of any size.
     """
-    from ai_edge_quantizer import qtyping, quantizer
+    from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
+    from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
-    chosen = quantizer.Quantizer(data)
-    chosen.add_static_config(BACKBONE, qtyping.TFLOperationName.CONV_2D, 8, 8)
-    images = {"serving_default": [{"images": image[None]} for image in calibration]}
-    return chosen.quantize(chosen.calibrate(images)).quantized_model
+    recipe = recipe_manager.RecipeManager()
+    recipe.add_static_config(BACKBONE, qtyping.TFLOperationName.CONV_2D, 8, 8)
+    # Whole ranges: those of its default, moving averages, cut off what is bright in few images.
+    ranges = calibrator.Calibrator(data, qsv_update_func=min_max_update)
+    images = [{"images": image[None]} for image in calibration]
+    ranges.calibrate({"serving_default": images}, recipe)
+    chosen = quantizer.Quantizer(data, recipe.get_quantization_recipe())
+    return chosen.quantize(ranges.get_model_qsvs()).quantized_model
 
 
 def _with_metadata(data: bytes, metadata: Mapping[str, Any]) -> bytes:
