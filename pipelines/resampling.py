@@ -22,11 +22,11 @@ class Affine(NamedTuple):
 
     def to_working(self, points: tf.Tensor) -> tf.Tensor:
         """Points [..., K, 2] from pixels of the image to working pixels."""
-        return points * self.scale[..., None, :] + self.offset[..., None, :]
+        return points * tf.expand_dims(self.scale, -2) + tf.expand_dims(self.offset, -2)
 
     def to_image(self, points: tf.Tensor) -> tf.Tensor:
         """Points [..., K, 2] from working pixels to pixels of the image."""
-        return (points - self.offset[..., None, :]) / self.scale[..., None, :]
+        return (points - tf.expand_dims(self.offset, -2)) / tf.expand_dims(self.scale, -2)
 
 
 Place = Callable[[tf.Tensor, tf.Tensor, int], Affine]  # height, width and S of an image
@@ -97,6 +97,12 @@ def resample(images: tf.Tensor, size: int, affine: Affine) -> tf.Tensor:
     return tf.ensure_shape(columns, [None, size, size, channels])
 
 
+def to_pixels(images: tf.Tensor) -> tf.Tensor:
+    """Float32 of `resample` to uint8 of the same shape, rounded."""
+    # Halves are common, and go up whatever the last bits of the products say.
+    return tf.cast(tf.minimum(tf.floor(images + 0.501), 255.0), tf.uint8)
+
+
 def _to_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
     """Grey to colour or back: uint8 [..., 1 or 3] -> uint8 [..., channels]."""
     leading = [None] * (len(images.shape) - 1)
@@ -133,8 +139,7 @@ def preprocess(
     affine = place(height, width, size)
 
     def resize():
-        # Halves are common, and go up whatever the last bits of the products say.
-        return tf.saturate_cast(tf.floor(resample(images, size, affine) + 0.501), tf.uint8)
+        return to_pixels(resample(images, size, affine))
 
     has_size = tf.equal(height, size) & tf.equal(width, size)
     prepared = tf.cond(has_size, lambda: images, resize)

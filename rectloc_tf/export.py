@@ -1,11 +1,14 @@
-"""Export a SavedModel: `python -m rectloc_tf.export --run_dir=... --export_dir=...`.
+"""Export a network: `python -m rectloc_tf.export --run_dir=... --export_dir=... --format=onnx`.
 
+The export is checked at once: it must answer test images as the network does, or it is refused.
 Without --run_dir, the flags that describe the run find it.
 """
 
+import importlib.util
+
 from rectloc_tf import cli
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.registry import SOURCES
+from rectloc_tf.registry import FORMATS, SOURCES
 from rectloc_tf.results.output_files import check_folder
 
 
@@ -14,16 +17,46 @@ def export() -> None:
     export_dir = cli.path_option("export_dir")
     if export_dir is None:
         raise ConfigError("--export_dir: name the folder that holds the numbered versions")
+    name, quantize = cli.option("format"), cli.option("quantize")
+    check_format(name, quantize)
     check_folder("export_dir", export_dir)
     folder, run = cli.open_run()
-    from pipelines.resampling import PLACES
+    from pipelines.source import make_source
     from rectloc_tf.models import load_model, run_head
-    from rectloc_tf.serving.saved_model import export_model
+    from rectloc_tf.serving.exporting import export_checked
+    from rectloc_tf.serving.served import Served
+    from rectloc_tf.training.run_files import open_files
 
+    files = open_files(run, folder, cli.option("data"), cli.option("images_root"))
+    source = make_source(run, files=files)
+    source.check()
     model = load_model(folder.model_path(cli.option("weights")), run)
-    head = run_head(run)
-    place = PLACES[SOURCES[run.source].place]
-    print(f"exported {export_model(model, head, export_dir, place)}")
+    served = Served(model, run_head(run), SOURCES[run.source].place)
+    found = export_checked(served, source, export_dir, name, quantize)
+    parity, flips = found.parity, ""
+    if parity.flips:
+        flips = f", and {parity.flips} answer another peak"
+    print(
+        f"checked on {parity.pictures} pictures: at most {parity.max:.2g} px from the network's "
+        f"answers{flips}\nexported {found.folder}"
+    )
+
+
+def check_format(name: str, quantize: str) -> None:
+    """Refuses what a format cannot do, or cannot do here.
+
+    Raises:
+        ConfigError: naming the flag, and what would be right.
+    """
+    spec = FORMATS[name]
+    if quantize not in spec.quantize:
+        able = ", ".join(other for other, its in FORMATS.items() if quantize in its.quantize)
+        raise ConfigError(f"--quantize={quantize}: not for --format={name}; use one of {able}")
+    needed = (*spec.modules, *(spec.int8_modules if quantize == "int8" else ()))
+    missing = [module for module in needed if importlib.util.find_spec(module) is None]
+    if missing:
+        install = f"pip install 'rectloc-tf[{spec.extra}]'"
+        raise ConfigError(f"--format={name}: {', '.join(missing)} is not installed; {install}")
 
 
 if __name__ == "__main__":

@@ -94,6 +94,26 @@ class SourceSpec:
     place: str = "stretch"
 
 
+@dataclass(frozen=True)
+class FormatSpec:
+    """What must be known of a format of exported networks before TensorFlow is loaded.
+
+    Attributes:
+        implementation: "module:class" of a `serving.formats.format.Format`.
+        extra: of this package, which installs what it needs; empty for none.
+        modules, int8_modules: what must be there, always and for int8.
+        quantize: how weights may be kept.
+        any_precision: whether it computes as the network was trained; else in float32.
+    """
+
+    implementation: str
+    extra: str = ""
+    modules: tuple[str, ...] = ()
+    int8_modules: tuple[str, ...] = ()
+    quantize: tuple[str, ...] = ("none", "float16", "int8")
+    any_precision: bool = False
+
+
 def _disc_holds_a_cell(run: Any) -> None:
     """Refuses discs that may lie between the cells of a score map."""
     least = run.stride / math.sqrt(2) * FRAME / run.image_size
@@ -212,6 +232,27 @@ LOSSES: dict[str, str] = {
     "sigmoid_cross_entropy": "rectloc_tf.heads.losses:sigmoid_cross_entropy",
     "jensen_shannon": "rectloc_tf.heads.losses:jensen_shannon",
     "kl_divergence": "rectloc_tf.heads.losses:kl_divergence",
+}
+
+FORMATS: dict[str, FormatSpec] = {
+    "saved_model": FormatSpec(
+        "rectloc_tf.serving.formats.saved_model:SavedModel", quantize=("none",), any_precision=True
+    ),
+    "onnx": FormatSpec(
+        "rectloc_tf.serving.formats.onnx:Onnx", "onnx", ("tf2onnx", "onnx", "onnxruntime")
+    ),
+    "litert": FormatSpec(
+        "rectloc_tf.serving.formats.litert:LiteRt",
+        "litert",
+        ("ai_edge_litert",),
+        ("ai_edge_quantizer",),
+    ),
+    "openvino": FormatSpec(
+        "rectloc_tf.serving.formats.openvino:OpenVino",
+        "openvino",
+        ("openvino",),
+        ("nncf", "tf2onnx", "onnx"),
+    ),
 }
 
 # The experiments, in the order in which they are made and shown: each has a module of its name in

@@ -109,7 +109,7 @@ def test_used_flags_are_not_refused(name):
 
 @pytest.mark.parametrize("name", ON_A_RUN)
 def test_with_a_run_folder_the_flags_of_the_run_have_no_effect(name):
-    used = {"evaluate": {"labels", "data"}, "predict": {"domain", "data"}, "export": set()}[name]
+    used = {"evaluate": {"labels", "data"}, "predict": {"domain", "data"}, "export": {"data"}}[name]
     for flag in (*RUN, "strategy"):
         message = refusal(name, [flag, "run_dir"], [flag, "run_dir"])
         if flag in used:

@@ -79,7 +79,7 @@ COMMANDS = {
             (("video", "run_dir"), ("domain", "data", "images_root")),
         ),
     ),
-    "export": _on_a_run("export_dir"),
+    "export": _on_a_run("export_dir", "format", "quantize", "data", "images_root"),
     "serve": Command(("run_dir", "weights", "threshold", "host", "port")),
     "check_labels": Command(
         ("data", "images_root", "individual", "keypoints", "swap", "split_by", "fold", "output")

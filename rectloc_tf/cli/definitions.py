@@ -6,6 +6,7 @@ from typing import Any
 from absl import flags
 
 from rectloc_tf import config
+from rectloc_tf.registry import FORMATS
 from rectloc_tf.settings import Number, OneOf, Setting, Switch, Text, Whole
 
 # The original's training-set sizes, as shares of 10,000 images.
@@ -81,6 +82,11 @@ flags.DEFINE_integer(
 )  # fmt: skip
 flags.DEFINE_string("overlay_dir", None, "predict: folder for pictures with the answers.")
 flags.DEFINE_string("export_dir", None, "export: folder that holds the numbered versions.")
+flags.DEFINE_enum("format", "saved_model", list(FORMATS), "export: format of the network.")
+flags.DEFINE_enum(
+    "quantize", "none", ("none", "float16", "int8"),
+    "export: how weights are kept; int8 also computes with them, in the backbone.",
+)  # fmt: skip
 flags.DEFINE_string("host", "127.0.0.1", "serve: address to listen on; 0.0.0.0 for all networks.")
 flags.DEFINE_integer("port", 8501, "serve: port to listen on; 0 for any that is free.", 0, 65535)
 

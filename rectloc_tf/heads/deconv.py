@@ -52,6 +52,11 @@ class Deconv(Head):
         """One map holds as many blobs as there are."""
         return self.keypoints.kind != NAMED
 
+    @property
+    def answer_step(self) -> float:
+        """From cell to cell, of which the brightest is chosen."""
+        return 1.0
+
     def outputs(self, features, dtype):
         """Float32 throughout, which costs little."""
         average = layers.GlobalAveragePooling2D(data_format=LAYOUT, dtype="float32", name="average")

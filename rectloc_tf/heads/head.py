@@ -51,6 +51,8 @@ class Head(abc.ABC):
             of which these are the first.
         answers_any_number: whether its outputs are the same whatever the number of points.
         can_be_empty: whether its networks may answer nothing, as an all-black map does.
+        answer_step: working pixels between neighbouring places that it chooses the best of, so
+            that rounding may choose another; None where answers change as little as outputs do.
     """
 
     config: HeadConfig
@@ -67,6 +69,11 @@ class Head(abc.ABC):
     def answers_any_number(self) -> bool:
         """Whether a network trained on one number of points can be measured on another."""
         return False
+
+    @property
+    def answer_step(self) -> float | None:
+        """Working pixels from one place that may be chosen to the next; None if none is chosen."""
+        return None
 
     def of(self, keypoints: Keypoints) -> "Head":
         """The same head for the outputs' first keypoints, or for another number of points.

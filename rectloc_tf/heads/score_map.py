@@ -46,6 +46,11 @@ class ScoreMap(Head):
         return self.keypoints.kind == UNORDERED
 
     @property
+    def answer_step(self) -> float:
+        """From cell to cell, of which that of the greatest score is chosen."""
+        return float(self.config.stride)
+
+    @property
     def _number(self) -> int:
         """K, which is also the number C of separate answers."""
         return len(self.keypoints.names)

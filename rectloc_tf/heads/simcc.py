@@ -30,6 +30,11 @@ class SimCC(Head):
     can_be_empty = True
 
     @property
+    def answer_step(self) -> float:
+        """From bin to bin, of which the most probable is chosen."""
+        return 1 / self.config.splitting
+
+    @property
     def _bins(self) -> int:
         return self.config.splitting * self.image_size
 

@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.image_decoding import decode_image, within_limits
-from pipelines.resampling import Affine, Place, preprocess, stretch
+from pipelines.resampling import Affine, Place, preprocess, resample, stretch, to_pixels
 from rectloc_tf.heads.head import Head
 
 Answers = dict[str, tf.Tensor]
+DRAWN = frozenset({"maps", "heatmap"})  # answers for pictures, which are large
 
 
 def fold_batch_normalization(model: keras.Model) -> keras.Model:
@@ -65,6 +66,21 @@ def _folded(conv: keras.layers.Layer, normalization: keras.layers.Layer) -> list
     )
     scale = gamma / np.sqrt(variance + normalization.epsilon)
     return [conv.get_weights()[0] * scale, beta - mean * scale]
+
+
+def as_float32(model: keras.Model) -> keras.Model:
+    """A copy of a model that computes in float32; the model itself if it does already."""
+    if all(layer.compute_dtype == "float32" for layer in model.layers if layer.weights):
+        return model
+
+    def copy(layer):
+        if not isinstance(layer, keras.layers.Layer) or isinstance(layer, keras.layers.InputLayer):
+            return layer
+        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+
+    exact = keras.models.clone_model(model, clone_function=copy)
+    exact.set_weights(model.get_weights())
+    return exact
 
 
 def make_network(model: keras.Model) -> Callable[[tf.Tensor], Any]:
@@ -164,3 +180,28 @@ def make_answers(
         tf.function(answer_images, input_signature=[images]),
         tf.function(answer_encoded, input_signature=[image_bytes]),
     )
+
+
+def make_answer_points(model: keras.Model, head: Head, place: Place = stretch) -> Any:
+    """The graph of exports to other runtimes: pixels in, points and confidences out.
+
+    The answers are those of `make_answer_images` but for maps, and for second names of one
+    keypoint, in an order that is that of their names. It has neither branches nor ops that some
+    runtimes do not know; a picture of the working size is resized too, which leaves it as it is.
+
+    Returns:
+        A `tf.function` of `images`, uint8 [N, H, W, C], N = 0 too, with C as the network has it.
+    """
+    _, size, _, channels = model.input_shape
+    network = make_network(model)
+
+    def answer_points(images):
+        height, width = tf.unstack(tf.shape(images)[1:3])
+        affine = place(height, width, size)
+        answers = head.answers(network(to_pixels(resample(images, size, affine))))
+        for name in {"points_xy", "detections_xy"} & answers.keys():
+            answers[name] = affine.to_image(answers[name])
+        return {name: answers[name] for name in sorted(answers.keys() - DRAWN)}
+
+    images = tf.TensorSpec([None, None, None, channels], tf.uint8, name="images")
+    return tf.function(answer_points, input_signature=[images])

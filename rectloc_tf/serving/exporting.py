@@ -1,0 +1,170 @@
+"""Exports a network in a format, checked before it gets its name."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from pipelines.source import DRAWN, Source
+from rectloc_tf.errors import UserError, reason
+from rectloc_tf.registry import FORMATS, load
+from rectloc_tf.serving.check_export import METADATA, answer_all, median_milliseconds
+from rectloc_tf.serving.parity import Parity, measure
+from rectloc_tf.serving.served import Served
+from rectloc_tf.serving.versions import new_version
+
+PICTURES = 200
+CALIBRATION = 200
+PARITY = "parity.json"
+_WIDER, _HIGHER = 1.5, 1.25  # of every other picture, so that it has to be resized
+_BATCH = 20
+
+Pictures = dict[str, np.ndarray]  # arrays of a size each, uint8 [N, H, W, C]
+
+
+class Exported(NamedTuple):
+    """What an export came to."""
+
+    folder: Path
+    parity: Parity
+    distinct: int  # of the pictures, the others being some of them turned and mirrored
+
+
+def export_checked(
+    served: Served,
+    source: Source,
+    export_dir: Path,
+    name: str = "saved_model",
+    quantize: str = "none",
+    pictures: int = PICTURES,
+) -> Exported:
+    """Writes the next version of a network in a format, if it answers as the network does.
+
+    Args:
+        served: the network.
+        source: images like those that it was trained on: those of the test split are answered by
+            both, those of the training split calibrate int8.
+        export_dir: folder of the numbered versions.
+        name: of the format, a key of `registry.FORMATS`.
+        quantize: "none", "float16" or "int8".
+        pictures: how many to check.
+
+    Raises:
+        UserError: if it cannot be written, cannot be run, or answers otherwise; nothing is left.
+    """
+    spec = FORMATS[name]
+    if not spec.any_precision:
+        served = served.in_float32()
+    metadata = {"format": name, "quantize": quantize, **served.metadata()}
+    calibration = draw(source, "train", CALIBRATION) if quantize == "int8" else ()
+    test = draw(source, "test", pictures)
+    with new_version(export_dir) as (folder, target):
+        about = f"--format={name}" + ("" if quantize == "none" else f" --quantize={quantize}")
+        try:
+            load(spec.implementation)().write(served, folder, metadata, quantize, calibration)
+        except (OSError, tf.errors.OpError):
+            raise  # said by `new_version`
+        except Exception as error:
+            message = f"{about}: this network cannot be converted ({reason(error)})"
+            raise UserError(message) from error
+        (folder / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
+        arrays = in_two_sizes(repeat(test, pictures))
+        theirs, milliseconds = run_apart(folder, arrays, about)
+        parity, ours = compare(served, arrays, theirs, quantize)
+        if parity.problem:
+            raise UserError(f"{about}: refused, {parity.problem}")
+        found = parity.to_json() | {
+            "distinct_pictures": len(test),
+            "milliseconds": {"tensorflow": ours, name: milliseconds},
+        }
+        (folder / PARITY).write_text(json.dumps(found, indent=2) + "\n")
+    return Exported(target, parity, len(test))
+
+
+def draw(source: Source, split: str, count: int) -> np.ndarray:
+    """The first images of a split, uint8 [N, S, S, C]; fewer if it has no more.
+
+    Raises:
+        UserError: if it has none.
+    """
+    indices = source.indices(split)[:count]
+    if not indices:
+        raise UserError(f"there are no {split} images to check the export with")
+    parts = []
+    for start in range(0, len(indices), _BATCH):
+        numbers = tf.constant([*indices[start : start + _BATCH]], tf.int64)
+        parts.append(source.draw(source.take(numbers))[DRAWN[0]].numpy())
+    return np.concatenate(parts)
+
+
+def repeat(images: np.ndarray, count: int) -> np.ndarray:
+    """`count` images [count, S, S, C]: after all of them the same mirrored, turned, and both."""
+    turned = [images, images[:, :, ::-1], images[:, ::-1], images[:, ::-1, ::-1]]
+    turned += [np.swapaxes(other, 1, 2) for other in turned]
+    every = np.concatenate(turned[: -(-count // len(images))])
+    return every[np.arange(count) % len(every)]
+
+
+def in_two_sizes(images: np.ndarray) -> Pictures:
+    """Every other image at the working size, and the rest larger and wider than high."""
+    _, size, _, channels = images.shape
+    shape = round(size * _HIGHER), round(size * _WIDER)
+    wide = [cv2.resize(image, shape[::-1]).reshape(*shape, channels) for image in images[1::2]]
+    arrays = {"working": np.ascontiguousarray(images[::2])}
+    return arrays | ({"wide": np.stack(wide)} if wide else {})
+
+
+def run_apart(folder: Path, arrays: Pictures, about: str) -> tuple[dict, float]:
+    """The export's answers by array, and its milliseconds; see `check_export`.
+
+    Raises:
+        UserError: if the format's runtime fails.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        pictures, answers = Path(place, "pictures.npz"), Path(place, "answers.npz")
+        np.savez(pictures, allow_pickle=False, **arrays)
+        root = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+        done = subprocess.run(
+            [sys.executable, "-m", "rectloc_tf.serving.check_export", folder, pictures, answers],
+            env=os.environ | {"PYTHONPATH": path}, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, errors="replace",
+        )  # fmt: skip
+        if done.returncode != 0:
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            last = lines[-1][:200] if lines else f"it ended with {done.returncode}"
+            raise UserError(f"{about}: refused, its runtime cannot run it ({last})")
+        with np.load(answers) as found:
+            by_array = {
+                key: {n.partition("/")[2]: found[n] for n in found if n.startswith(f"{key}/")}
+                for key in arrays
+            }
+            return by_array, float(found["milliseconds"])
+
+
+def compare(
+    served: Served, arrays: Pictures, theirs: dict[str, dict[str, np.ndarray]], quantize: str
+) -> tuple[Parity, float]:
+    """How far answers are from the network's own, and the network's milliseconds."""
+    answer = _as_arrays(served.answer_images())
+    groups = []
+    for key, images in arrays.items():
+        scale = max(images.shape[1:3]) / served.size
+        groups.append((answer_all(answer, images), theirs[key], scale))
+    parity = measure(groups, served.head.answer_step, quantize)
+    return parity, median_milliseconds(answer, next(iter(arrays.values())))
+
+
+def _as_arrays(answer: Callable) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    def points(images):
+        return {"points_xy": answer(tf.constant(images))["points_xy"].numpy()}
+
+    return points

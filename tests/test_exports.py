@@ -1,0 +1,325 @@
+"""Networks in other formats: the same answers, or nothing."""
+
+import dataclasses
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from pipelines.source import make_source
+from rectloc_tf import export as export_command
+from rectloc_tf.config import RunConfig
+from rectloc_tf.errors import ConfigError, UserError
+from rectloc_tf.heads.head import Head
+from rectloc_tf.models import run_head
+from rectloc_tf.registry import FORMATS, FormatSpec, load
+from rectloc_tf.serving.exporting import export_checked, in_two_sizes, repeat
+from rectloc_tf.serving.formats.format import Format, is_in_backbone
+from rectloc_tf.serving.parity import measure
+from rectloc_tf.serving.served import Served
+from tests.training import small_network
+
+SIZE = 64
+ARCHS = ("xy", "deconv", "score_map", "dsnt", "simcc")
+TRIED = ("onnx", "litert")  # what the extra [test] installs
+
+
+def tiny_network(head: Head, channels: int = 1) -> keras.Model:
+    """A head on a small convolution for each stride, named as a backbone's."""
+    images = keras.Input((SIZE, SIZE, channels), dtype="uint8", name="images")
+    x = layers.Rescaling(1 / 255)(images)
+    x = layers.Conv2D(8, 3, 2, "same", activation="relu", name="conv1_conv")(x)
+    features = {}
+    for stack in range(4):
+        name = f"stack{stack}_block0_1_conv"
+        x = layers.Conv2D(8, 3, 2, "same", activation="relu", name=name)(x)
+        features[f"P{stack + 2}"] = x
+    return keras.Model(images, head.outputs(features, "float32"))
+
+
+def tiny_served(arch: str, channels: int = 1, **fields) -> Served:
+    keras.utils.set_random_seed(1)
+    head = run_head(RunConfig(arch=arch, image_size=SIZE, **fields))
+    return Served(tiny_network(head, channels), head, "letterbox")
+
+
+def pictures(height: int, width: int, channels: int, count: int = 3) -> np.ndarray:
+    """A bright square somewhere in each."""
+    images = np.full((count, height, width, channels), 40, np.uint8)
+    for number, image in enumerate(images):
+        at = 3 + 7 * number
+        image[at : at + height // 4, 2 * at : 2 * at + width // 4] = 200
+    return images
+
+
+def assert_answers_as(served: Served, answer, images: np.ndarray, px: float) -> None:
+    """Points within `px`, confidences within a thousandth, and nothing else."""
+    ours, theirs = served.answer_images()(tf.constant(images)), answer(images)
+    names = {"points_xy", "point_confidence", "detections_xy", "detection_confidence"} & {*ours}
+    assert theirs.keys() == names
+    for name in names:
+        assert theirs[name].shape == ours[name].shape
+        bound = px if name.endswith("xy") else 1e-3
+        np.testing.assert_allclose(theirs[name], ours[name], rtol=0, atol=bound, err_msg=name)
+
+
+# Every head in the formats whose runtimes are cheap to install.
+
+
+@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("arch", ARCHS)
+def test_a_format_answers_as_the_network(arch, name, tmp_path):
+    channels = 3 if arch in ("dsnt", "score_map") else 1
+    served = tiny_served(arch, channels)
+    form = load(FORMATS[name].implementation)()
+    form.write(served, tmp_path, served.metadata())
+    answer = form.load(tmp_path)
+    for height, width, count in ((SIZE, SIZE, 2), (90, 150, 1), (40, 31, 3), (70, 50, 0)):
+        assert_answers_as(served, answer, pictures(height, width, channels, count), 2e-3)
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_all_that_is_detected_is_exported(name, tmp_path):
+    served = tiny_served("score_map", domain=3, labels="unordered")
+    form = load(FORMATS[name].implementation)()
+    form.write(served, tmp_path, served.metadata())
+    assert_answers_as(served, form.load(tmp_path), pictures(90, 150, 1), 2e-3)
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_float16_halves_the_file(name, tmp_path):
+    served = tiny_served("deconv")
+    form, sizes = load(FORMATS[name].implementation)(), {}
+    for quantize in ("none", "float16"):
+        folder = tmp_path / quantize
+        folder.mkdir()
+        form.write(served, folder, served.metadata(), quantize)
+        sizes[quantize] = sum(path.stat().st_size for path in folder.iterdir())
+    assert sizes["float16"] < 0.6 * sizes["none"]
+    assert_answers_as(served, form.load(tmp_path / "float16"), pictures(90, 150, 1), 0.1)
+
+
+def test_int8_in_onnx_has_the_backbone_alone_in_8_bits(tmp_path):
+    import onnx
+
+    served = tiny_served("dsnt")
+    form = load(FORMATS["onnx"].implementation)()
+    form.write(served, tmp_path, served.metadata(), "int8", pictures(SIZE, SIZE, 1, 4))
+    graph = onnx.load(str(tmp_path / "model.onnx")).graph
+    makers = {output: node.op_type for node in graph.node for output in node.output}
+    kernels = [makers.get(node.input[1]) for node in graph.node if node.op_type == "Conv"]
+    assert kernels.count("DequantizeLinear") == 5  # one for each stride from 2 to 32
+    assert len(kernels) > 5
+    assert_answers_as(served, form.load(tmp_path), pictures(90, 150, 1), 0.5)
+
+
+def test_a_network_in_half_precision_is_exported_in_float32(tmp_path):
+    model, head = small_network("xy", precision="mixed_bfloat16")
+    exact = Served(model, head).in_float32()
+    assert {layer.compute_dtype for layer in exact.model.layers} == {"float32"}
+    for ours, theirs in zip(model.get_weights(), exact.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert Served(exact.model, head).in_float32().model is exact.model
+
+
+# What a format knows of the network.
+
+
+def test_the_metadata_is_in_the_files(tmp_path):
+    import onnx
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    served = tiny_served("xy", domain=2, labels="all")
+    metadata = served.metadata()
+    assert metadata["keypoints"] == list(served.head.keypoints.names)
+    assert (metadata["image_size"], metadata["channels"]) == (SIZE, 1)
+    assert metadata["place"] == "letterbox"
+    for name in TRIED:
+        load(FORMATS[name].implementation)().write(served, tmp_path, metadata)
+    props = onnx.load(str(tmp_path / "model.onnx")).metadata_props
+    found = {prop.key: prop.value for prop in props}
+    assert found.keys() == metadata.keys()
+    assert json.loads(found["keypoints"]) == metadata["keypoints"]
+    assert (found["place"], found["image_size"]) == ("letterbox", "64")
+    model = flatbuffer_utils.read_model(str(tmp_path / "model.tflite"))
+    [buffer] = [entry.buffer for entry in model.metadata if entry.name == b"rectloc_tf"]
+    assert json.loads(bytes(model.buffers[buffer].data)) == metadata
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("stack0_block1_2_conv_1/convolution", True),
+        ("a/conv1_conv/convolution/", True),
+        ("conv1_relu_1/Relu;conv1_conv_1/convolution", True),
+        ("lateral_P2_1/convolution", False),
+        ("my_conv1_conv/convolution", False),
+        ("stack0_block1_2_relu_1/Relu", False),
+    ],
+)
+def test_the_backbone_is_known_by_name(name, inside):
+    assert is_in_backbone(name) == inside
+
+
+# Parity.
+
+
+def answers(*points):
+    return {"points_xy": np.array(points, float).reshape(-1, 1, 2)}
+
+
+def test_the_largest_difference_counts_and_flips_do_not():
+    ours = answers((10, 10), (20, 20), (30, 30))
+    theirs = answers((10, 10.01), (23, 24), (30.03, 30.04))
+    parity = measure([(ours, theirs, 1.0)], step=4.0)
+    assert (parity.pictures, parity.flips) == (3, 1)
+    assert parity.max == pytest.approx(0.05)
+    assert parity.mean == pytest.approx(0.03)
+    assert "1 of 3 pictures are answered by another peak" in parity.problem
+    many = [(answers(*[(5, 5)] * 297), answers(*[(5, 5)] * 297), 1.0)]
+    parity = measure([(ours, answers((10, 10), (23, 24), (30, 30)), 1.0), *many], step=4.0)
+    assert (parity.pictures, parity.flips, parity.problem) == (300, 1, "")
+
+
+@pytest.mark.parametrize(
+    ("quantize", "moved", "step", "scale", "problem"),
+    [
+        ("none", 0.04, None, 1, False),
+        ("none", 0.06, None, 1, True),
+        ("none", 30.0, None, 1, True),  # no head that chooses
+        ("none", 1.9, 4.0, 1, True),  # too far for rounding, too near for another cell
+        ("none", 3.9, 4.0, 2, True),  # half a cell is 4 px here
+        ("float16", 0.09, 1.0, 1, False),
+        ("float16", 0.11, 1.0, 1, True),
+        ("int8", 0.45, 0.5, 1, False),  # a bin, within the bound
+        ("int8", 0.55, 8.0, 1, True),
+        ("none", math.nan, 4.0, 1, True),
+    ],
+)
+def test_bounds(quantize, moved, step, scale, problem):
+    ours, theirs = answers((10, 10), (20, 20)), answers((10, 10), (20 + moved, 20))
+    parity = measure([(ours, theirs, scale)], step, quantize)
+    assert parity.flips == 0
+    assert bool(parity.problem) == problem
+
+
+def test_other_shapes_are_no_answers():
+    assert measure([(answers((1, 1)), {}, 1.0)], 1.0).problem
+    assert measure([(answers((1, 1)), answers((1, 1), (2, 2)), 1.0)], 1.0).problem
+
+
+def test_few_pictures_are_repeated_turned():
+    images = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3, 1)
+    assert repeat(images, 1).tolist() == images[:1].tolist()
+    many = repeat(images, 18)
+    assert len(np.unique(many, axis=0)) == 16  # all that turning and mirroring make of two
+    np.testing.assert_array_equal(many[:2], images)
+    np.testing.assert_array_equal(many[2], images[0][:, ::-1])
+    np.testing.assert_array_equal(many[16:], images)
+
+
+def test_every_other_picture_has_to_be_resized():
+    arrays = in_two_sizes(pictures(SIZE, SIZE, 3, 5))
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "working": (3, SIZE, SIZE, 3), "wide": (2, 80, 96, 3)
+    }  # fmt: skip
+    assert arrays["wide"].dtype == np.uint8
+
+
+# Checked exports.
+
+RUN = RunConfig(arch="xy", image_size=SIZE, num_images=20)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return tiny_served("xy"), make_source(RUN)
+
+
+@pytest.mark.parametrize("name", ["onnx", "saved_model"])
+def test_an_export_says_how_it_was_checked(tiny, name, tmp_path):
+    served, source = tiny
+    found = export_checked(served, source, tmp_path, name, pictures=6)
+    assert found.folder == tmp_path / "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+    written = json.loads((found.folder / "parity.json").read_text())
+    assert written["pictures"] == written["distinct_pictures"] == 6
+    assert (written["flips"], written["bound_px"]) == (0, 0.05)
+    assert 0 <= written["difference_px"]["mean"] <= written["difference_px"]["max"] <= 0.05
+    assert written["milliseconds"].keys() == {"tensorflow", name}
+    assert json.loads((found.folder / "metadata.json").read_text())["format"] == name
+
+
+class Wrong(Format):
+    """Writes what the test says, as a SavedModel would be, and answers a corner."""
+
+    def write(self, served, folder, metadata, quantize="none", calibration=None):
+        (folder / "model").write_text("corner")
+
+    def load(self, folder):
+        if (folder / "model").read_text() != "corner":
+            raise ValueError("damaged")
+        return lambda images: {"points_xy": np.zeros((len(images), 1, 2), np.float32)}
+
+
+def test_an_export_that_answers_otherwise_is_refused(tiny, tmp_path, monkeypatch):
+    import rectloc_tf.serving.exporting as exporting
+
+    served, source = tiny
+    monkeypatch.setitem(FORMATS, "wrong", FormatSpec(f"{__name__}:Wrong"))
+    zeros = {
+        "working": {"points_xy": np.zeros((2, 1, 2))},
+        "wide": {"points_xy": np.zeros((2, 1, 2))},
+    }
+    monkeypatch.setattr(exporting, "run_apart", lambda *about: (zeros, 1.0))
+    served.model.get_layer("xy").bias.assign([30.0, 20.0])
+    try:
+        with pytest.raises(UserError, match="--format=wrong: refused, its answers are up to"):
+            export_checked(served, source, tmp_path, "wrong", pictures=4)
+    finally:
+        served.model.get_layer("xy").bias.assign([0.0, 0.0])
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_runtime_that_fails_is_one_line(tiny, tmp_path, monkeypatch):
+    served, source = tiny
+    monkeypatch.setattr(
+        load(FORMATS["onnx"].implementation), "write",
+        lambda self, served, folder, *about: (folder / "model.onnx").write_bytes(b"damaged"),
+    )  # fmt: skip
+    with pytest.raises(
+        UserError, match="--format=onnx: refused, its runtime cannot run it"
+    ) as caught:
+        export_checked(served, source, tmp_path, "onnx", pictures=2)
+    assert "\n" not in str(caught.value)
+    assert [*tmp_path.iterdir()] == []
+
+
+# What can be asked for.
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
+    spec = dataclasses.replace(FORMATS["openvino"], modules=("no_such_module",))
+    monkeypatch.setitem(FORMATS, "openvino", spec)
+    with pytest.raises(ConfigError) as caught:
+        export_command.check_format("openvino", "none")
+    assert str(caught.value) == (
+        "--format=openvino: no_such_module is not installed; pip install 'rectloc-tf[openvino]'"
+    )
+
+
+def test_packages_for_int8_are_asked_for_with_int8_alone(monkeypatch):
+    spec = dataclasses.replace(FORMATS["onnx"], int8_modules=("no_such_module",))
+    monkeypatch.setitem(FORMATS, "onnx", spec)
+    export_command.check_format("onnx", "float16")
+    with pytest.raises(ConfigError, match="no_such_module"):
+        export_command.check_format("onnx", "int8")
+
+
+def test_a_saved_model_is_not_quantized():
+    with pytest.raises(ConfigError, match="--quantize=int8: not for --format=saved_model; use one"):
+        export_command.check_format("saved_model", "int8")
