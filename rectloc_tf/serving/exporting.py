@@ -142,7 +142,7 @@ def run_apart(folder: Path, arrays: Pictures, about: str) -> tuple[dict, float]:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             last = lines[-1][:200] if lines else f"it ended with {done.returncode}"
             raise UserError(f"{about}: refused, its runtime cannot run it ({last})")
-        with np.load(answers) as found:
+        with np.load(answers, allow_pickle=False) as found:
             by_array = {
                 key: {n.partition("/")[2]: found[n] for n in found if n.startswith(f"{key}/")}
                 for key in arrays
