@@ -46,6 +46,7 @@ def _quantize(served, calibration):
     """
     import nncf
     import openvino
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     with tempfile.TemporaryDirectory() as folder:
         Onnx().write(served, Path(folder), {})
@@ -57,10 +58,15 @@ def _quantize(served, calibration):
     }
     others = [node.get_friendly_name() for node in model.get_ops()]
     others = [name for name in others if name not in chosen]
+    # Whole ranges: those of its default, means over images, cut off what is bright in few of them.
+    ranges = nncf.AdvancedQuantizationParameters(
+        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+    )
     images = [image[None] for image in calibration]
     return nncf.quantize(
         model,
         nncf.Dataset(images),
         subset_size=len(images),
         ignored_scope=nncf.IgnoredScope(names=others, validate=False),
+        advanced_parameters=ranges,
     )
