@@ -26,6 +26,7 @@ from rectloc_tf.training import loop
 from rectloc_tf.training.board import Board
 from rectloc_tf.training.checkpoints import Checkpointer
 from rectloc_tf.training.interrupts import StopRequest
+from rectloc_tf.training.team import ALONE
 from tests.conftest import ROOT
 from tests.test_security import FILES, dotted, full_names
 from tests.training import small_head
@@ -157,6 +158,7 @@ def trainer(tmp_path):
     trainer = object.__new__(loop.Trainer)
     trainer.run, trainer.folder, trainer.stop = RUN, RunFolder(tmp_path), StopRequest()
     trainer.source = trainer.head = None
+    trainer.team = ALONE
     trainer.runtime = SimpleNamespace(strategy=None, jit=False)
     trainer.execution = SimpleNamespace(checkpoint_minutes=0.0)  # after every step
     trainer.progress = SimpleNamespace(print=len, due=lambda: False)
@@ -204,14 +206,20 @@ WRITING = {
     "write_text", "write_bytes", "savez", "savez_compressed", "save", "savefig", "imwrite",
     "replace", "rename", "VideoWriter", "create_file_writer",
 }  # fmt: skip
-# Besides what is inside `with atomic_path`: a folder under a temporary name that is renamed,
+# Besides what is inside `with atomic_path`: folders under a temporary name that are renamed,
 # TensorFlow's own writers, and files of a benchmark in its temporary folder.
 OTHERWISE = {
     "bootstrap.py": {"write_text"},
     "rectloc_tf/benchmarking/labelled.py": {"imwrite", "write_text"},
     "rectloc_tf/results/output_files.py": {"replace"},
-    "rectloc_tf/serving/saved_model.py": {"save", "rename"},
+    "rectloc_tf/serving/check_export.py": {"savez"},
+    "rectloc_tf/serving/exporting.py": {"savez", "write_text"},
+    "rectloc_tf/serving/formats/litert.py": {"write_bytes"},
+    "rectloc_tf/serving/formats/onnx.py": {"save"},
+    "rectloc_tf/serving/saved_model.py": {"save"},
+    "rectloc_tf/serving/served.py": {"save"},
     "rectloc_tf/serving/suggestions.py": {"write_bytes", "rename"},
+    "rectloc_tf/serving/versions.py": {"rename"},
     "rectloc_tf/training/board.py": {"create_file_writer"},
     "rectloc_tf/training/loop.py": {"save"},
 }

@@ -19,9 +19,10 @@ class Board:
 
     def __init__(self, folder: Path | None):
         self._folder = folder
-        with self._writing():
-            write = tf.summary.create_file_writer
-            self._writer = write(str(folder)) if folder else tf.summary.create_noop_writer()
+        self._writer = tf.summary.create_noop_writer()
+        if folder:
+            with self._writing():
+                self._writer = tf.summary.create_file_writer(str(folder))
 
     def add_numbers(self, step: int, numbers: Mapping[str, float]) -> None:
         """Shows numbers by name; those that are not finite are left out."""
