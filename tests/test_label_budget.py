@@ -249,7 +249,7 @@ def test_named_runs_are_made_and_nothing_is_summed_up(made):
     whole = summary.read_bytes()
     for path in (first, second, summary):
         path.unlink()
-    done = run("experiments.label_budget", *flags, f"--runs={first.stem}", cwd=folder, eager=True)
+    done = run("experiments.label_budget", *flags, f"--runs={first.stem}", cwd=folder, narrow=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"[1/1] {first.stem}: done in ")
     assert done.stdout.count("\n") == 1
