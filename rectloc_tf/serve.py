@@ -2,7 +2,8 @@
 
 Answers TensorFlow Serving's REST API at /v1/models/NAME, NAME being the name of the run's folder,
 and shows a page at / on which you draw rectangles, or drop a picture, and all networks answer.
-Needs the extra [serve]. There are no passwords: whoever reaches --host may ask. Ctrl-C ends it.
+Needs the extra [serve]. There are no passwords: anyone who can reach --host can use it.
+Ctrl-C ends it.
 """
 
 from concurrent.futures import ThreadPoolExecutor

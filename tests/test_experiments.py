@@ -13,8 +13,9 @@ from rectloc_tf.experiments import find_all, runner
 from rectloc_tf.experiments.all import EXPERIMENTS
 from rectloc_tf.experiments.command import describe
 from rectloc_tf.experiments.extend import extend
+from rectloc_tf.experiments.one_by_one import StudyProgress
 from rectloc_tf.experiments.plan import Task
-from rectloc_tf.experiments.runner import Study, StudyProgress
+from rectloc_tf.experiments.runner import Study
 from rectloc_tf.experiments.summaries import write_summary
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training.interrupts import StopRequest

@@ -225,7 +225,7 @@ def test_images_of_packages_are_read_whatever_their_form(tmp_path, form):
 def test_packages_before_1_4_hold_blue_where_red_is(tmp_path, version, order, is_swapped):
     """sleap-io: what OpenCV reads from these, blue first, is red first."""
     image = np.zeros((30, 40, 3), np.uint8)
-    image[..., 0] = 200  # blue, for whoever opens the PNG
+    image[..., 0] = 200  # blue, to anyone who opens the PNG
     image[0, 0, 1] = 50
     path = write_slp(tmp_path / "a.slp", ONE, videos=[embedded_in()], version=version)
     embed(path, [png(image)], [4], format="png", **({"channel_order": order} if order else {}))

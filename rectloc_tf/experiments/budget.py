@@ -5,24 +5,22 @@ are tested on the fold's part. A measured training is kept as a small file of it
 the same command resumes, and run folders may be deleted.
 """
 
-import gc
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from pipelines.labels.reading import AllImages, RunImages, split_run
 from pipelines.labels.splits import split_images
 from pipelines.source import Source, make_source
 from rectloc_tf.config import ExecutionConfig, RunConfig
-from rectloc_tf.errors import BusyError, ConfigError, UserError, reason
+from rectloc_tf.errors import ConfigError, UserError
+from rectloc_tf.experiments.one_by_one import StudyProgress, make_each
 from rectloc_tf.experiments.plan import Task
 from rectloc_tf.experiments.ray_runner import Cluster
-from rectloc_tf.experiments.runner import StudyProgress, measure_speed
+from rectloc_tf.experiments.runner import measure_speed
 from rectloc_tf.experiments.share import EVERYTHING, Share
 from rectloc_tf.models import load_model, run_head
 from rectloc_tf.processor import describe_machine
@@ -201,30 +199,21 @@ class Budget:
         Raises:
             Interrupted: after a signal, with the state saved.
         """
-        trainings = self.missing(trainings)
-        progress = StudyProgress([Task(training.run) for training in trainings])
-        for number, training in enumerate(trainings):
-            progress.start(number)
-            self.stop.check()
-            began, place = time.monotonic(), f"[{number + 1}/{len(trainings)}] {training.name}"
-            try:
-                if self.errors(training) is None:  # not by another process, by now
-                    self._finish(training, progress)
-            except BusyError:
-                progress.tell(f"{place}: another process makes it")
-                continue
-            except (UserError, tf.errors.OpError) as error:
-                text = str(error) if isinstance(error, UserError) else reason(error)
-                progress.tell(f"{place} failed: {text}")
-                yield f"{training.name}: {text}"
-                continue
-            progress.tell(f"{place}: done in {format_seconds(time.monotonic() - began)}")
-            yield ""
+        missing = {training.name: training for training in self.missing(trainings)}
+
+        def is_made(task: Task) -> bool:
+            return self.errors(missing[task.name]) is not None
+
+        def finish(task: Task, progress: StudyProgress) -> None:
+            self._finish(missing[task.name], progress)
+
+        tasks = [Task(training.run) for training in missing.values()]
+        for task, problem in make_each(tasks, is_made, finish, self.stop):
+            yield f"{task.name}: {problem}" if problem else ""
 
     def _finish(self, training: Training, progress: StudyProgress) -> None:
         """Trains if need be, then measures the final weights and keeps their errors."""
         keras.backend.clear_session()  # or the graphs of all runs would stay in memory
-        gc.collect()
         run, images = training.run, training.images
         folder = RunFolder(self.runs_root / training.name)
         source = make_source(run, self.execution.renderer, images)

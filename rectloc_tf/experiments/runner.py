@@ -16,13 +16,12 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from pipelines.scenes.sampling import scene_table
 from pipelines.source import Source, make_source
 from rectloc_tf.config import ExecutionConfig, RunConfig
-from rectloc_tf.errors import BusyError, UserError, reason
 from rectloc_tf.experiments import summaries
+from rectloc_tf.experiments.one_by_one import StudyProgress, make_each
 from rectloc_tf.experiments.plan import Part, Settings, Task, merge
 from rectloc_tf.experiments.share import EVERYTHING, Share
 from rectloc_tf.geometry import centers
@@ -37,7 +36,6 @@ from rectloc_tf.results.pictures import Answer, answer_with, largest_errors, pre
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.loop import train
-from rectloc_tf.training.progress import ProgressLine, format_seconds
 from rectloc_tf.training.runtime import (
     Runtime,
     describe_environment,
@@ -50,46 +48,6 @@ from rectloc_tf.training.step import distributed_batches, make_train_step
 NUM_PICTURED = 8
 NUM_SEARCHED = 200  # test scenes among which the largest errors are looked for
 SPEED_STEPS = 3
-
-
-class StudyProgress(ProgressLine):
-    """One line for the whole: which run, what it says, when everything ends.
-
-    What a run prints is left out, but for its warnings.
-    """
-
-    def __init__(self, tasks: list[Task], log_seconds: float = 30.0):
-        super().__init__(log_seconds=log_seconds)
-        self._tasks, self._number, self._began = tasks, 0, 0.0
-
-    def start(self, number: int) -> None:
-        """The run `number`, from 0, begins."""
-        self._number, self._began = number, time.monotonic()
-
-    def update(self, text: str, seconds_left: float | None = None) -> None:
-        """Shows what the current run says, with the time left for the whole.
-
-        The runs that follow are taken to cost as much an image as this one.
-        """
-        task = self._tasks[self._number]
-        place = f"[{self._number + 1}/{len(self._tasks)}] {task.name}"
-        if seconds_left is not None:
-            whole = time.monotonic() - self._began + seconds_left
-            later = sum(t.images for t in self._tasks[self._number + 1 :])
-            seconds_left += whole / task.images * later
-            place += f", all in {format_seconds(seconds_left)}"
-        super().update(f"{place}: {text}")
-
-    def print(self, text: str) -> None:
-        """Prints nothing: what a run says line by line."""
-
-    def warn(self, text: str) -> None:
-        """Prints a run's warning, with its name."""
-        self.tell(f"{self._tasks[self._number].name}: warning: {text}")
-
-    def tell(self, text: str) -> None:
-        """Prints a line that stays."""
-        super().print(text)
 
 
 @dataclass
@@ -128,27 +86,13 @@ class Study:
         Raises:
             Interrupted: after a signal, with the state saved.
         """
-        tasks, failures = self.open_tasks(parts), []
-        progress = StudyProgress(tasks)
-        for number, task in enumerate(tasks):
-            progress.start(number)
-            self.stop.check()
-            began = time.monotonic()
-            try:
-                if self.is_made(task):  # by another process, by now
-                    continue
-                self._finish(task, progress)
-            except BusyError:
-                progress.tell(f"[{number + 1}/{len(tasks)}] {task.name}: another process makes it")
-                continue
-            except (UserError, tf.errors.OpError) as error:  # OpError: out of memory, say
-                text = str(error) if isinstance(error, UserError) else reason(error)
-                failures.append(f"{task.name}: {text}")
-                progress.tell(f"[{number + 1}/{len(tasks)}] failed: {failures[-1]}")
-                continue
-            took = format_seconds(time.monotonic() - began)
-            progress.tell(f"[{number + 1}/{len(tasks)}] {task.name}: done in {took}")
-            summaries.write_experiments(parts, task.name)
+        failures = []
+        made = make_each(self.open_tasks(parts), self.is_made, self._finish, self.stop)
+        for task, problem in made:
+            if problem:
+                failures.append(f"{task.name}: {problem}")
+            else:
+                summaries.write_experiments(parts, task.name)
         return failures
 
     def _finish(self, task: Task, progress: StudyProgress) -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,15 @@ class LabelRows:
     animal: str = "animal"
 
 
+def table_header(names: Sequence[str], scorer: str, coords: tuple[str, ...]) -> list[list[str]]:
+    """The first rows of a table of DeepLabCut: scorer, bodyparts and coords."""
+    return [
+        ["scorer", *[scorer] * (len(coords) * len(names))],
+        ["bodyparts", *(name for name in names for _ in coords)],
+        ["coords", *coords * len(names)],
+    ]
+
+
 def csv_text(labels: LabelRows, scorer: str = SCORER) -> str:
     """A table of DeepLabCut; with a column `visible`, as Lightning Pose has, if any is occluded.
 
@@ -65,9 +74,7 @@ def csv_text(labels: LabelRows, scorer: str = SCORER) -> str:
             )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["scorer", *[scorer] * (len(coords) * len(labels.names))])
-    writer.writerow(["bodyparts", *(name for name in labels.names for _ in coords)])
-    writer.writerow(["coords", *coords * len(labels.names)])
+    writer.writerows(table_header(labels.names, scorer, coords))
     writer.writerows([image, *cells] for image, cells in rows.items())
     return text.getvalue()
 

@@ -117,11 +117,15 @@ def make_network(model: keras.Model) -> Callable[[tf.Tensor], Any]:
     return apply
 
 
+def in_image(answers: Answers, affine: Affine) -> Answers:
+    """The same answers with their points in the images' own pixels."""
+    placed = {"points_xy", "detections_xy"} & answers.keys()
+    return answers | {name: affine.to_image(answers[name]) for name in placed}
+
+
 def _answer(head: Head, outputs: Any, affine: Affine) -> Answers:
     """Answers in the images' own pixels from a network's outputs."""
-    answers = head.answers(outputs)
-    for name in {"points_xy", "detections_xy"} & answers.keys():
-        answers[name] = affine.to_image(answers[name])
+    answers = in_image(head.answers(outputs), affine)
     if len(head.keypoints.names) == 1:
         answers["center_xy"] = answers["points_xy"][:, 0]
         if "point_confidence" in answers:
@@ -198,9 +202,8 @@ def make_answer_points(model: keras.Model, head: Head, place: Place = stretch) -
     def answer_points(images):
         height, width = tf.unstack(tf.shape(images)[1:3])
         affine = place(height, width, size)
-        answers = head.answers(network(to_pixels(resample(images, size, affine))))
-        for name in {"points_xy", "detections_xy"} & answers.keys():
-            answers[name] = affine.to_image(answers[name])
+        outputs = network(to_pixels(resample(images, size, affine)))
+        answers = in_image(head.answers(outputs), affine)
         return {name: answers[name] for name in sorted(answers.keys() - DRAWN)}
 
     images = tf.TensorSpec([None, None, None, channels], tf.uint8, name="images")

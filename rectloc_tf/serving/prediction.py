@@ -17,7 +17,7 @@ from rectloc_tf.errors import UserError, reason
 from rectloc_tf.heads.head import Head
 from rectloc_tf.results.pictures import SHOWN, predict_scenes
 from rectloc_tf.serving.image_files import read_image_bytes
-from rectloc_tf.serving.inference import make_answer_images
+from rectloc_tf.serving.inference import in_image, make_answer_images
 
 BATCH_SIZE = 32
 MAX_GROUP_PIXELS = 16_000_000
@@ -113,10 +113,8 @@ def answer_placed(
         prepared: the images.
         affines: how each picture lies in its image.
     """
-    answers = answer(tf.stack(prepared))
     placed = Affine(*(tf.stack(part) for part in zip(*affines, strict=True)))
-    for name in {"points_xy", "detections_xy"} & answers.keys():
-        answers[name] = placed.to_image(answers[name])
+    answers = in_image(answer(tf.stack(prepared)), placed)
     if "center_xy" in answers:
         answers["center_xy"] = answers["points_xy"][:, 0]
     return {name: value.numpy() for name, value in answers.items()}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rectloc_tf.results.label_writers import table_header
 from rectloc_tf.results.output_files import atomic_path
 
 WriteRow = Callable[[list[str]], None]
@@ -16,12 +17,7 @@ def open_table(
     path: Path, names: Sequence[str], scorer: str, coords: tuple[str, ...]
 ) -> Iterator[WriteRow]:
     """Yields a function that adds a row to a table of DeepLabCut; the file appears at the end."""
-    header = [
-        ["scorer", *[scorer] * (len(coords) * len(names))],
-        ["bodyparts", *(name for name in names for _ in coords)],
-        ["coords", *coords * len(names)],
-    ]
-    with open_csv(path, header) as write_row:
+    with open_csv(path, table_header(names, scorer, coords)) as write_row:
         yield write_row
 
 

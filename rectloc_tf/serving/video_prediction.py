@@ -20,7 +20,7 @@ from rectloc_tf.registry import NAMED, SOURCES
 from rectloc_tf.results.pictures import SHOWN
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.answer_files import write_answers
-from rectloc_tf.serving.inference import make_answer_images
+from rectloc_tf.serving.inference import DRAWN, make_answer_images
 from rectloc_tf.serving.overlay_video import overlay_writer
 from rectloc_tf.serving.prediction import Prediction, to_prediction
 from rectloc_tf.serving.read_ahead import read_ahead, read_batches
@@ -140,7 +140,7 @@ def _without_maps(answer: Callable) -> Callable:
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
     def answer_points(images):
         answers = answer(images)
-        return {name: answers[name] for name in answers.keys() - {"maps", "heatmap"}}
+        return {name: answers[name] for name in answers.keys() - DRAWN}
 
     return answer_points
 
