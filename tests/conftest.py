@@ -18,6 +18,7 @@ import rectloc_tf  # noqa: F401 (before TensorFlow: it sets oneDNN)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from tests.forks import HANGS
+from tests.narrow import narrow
 
 ROOT = Path(__file__).resolve().parents[1]
 # Files that take minutes, the longest first: begun last, one of them would run alone at the end.
@@ -126,6 +127,13 @@ def succeeded(done: subprocess.CompletedProcess) -> str:
 def run_ok(module: str, *flags: str, **options) -> str:
     """Runs an entry point that must succeed, quietly; returns what it printed."""
     return succeeded(run(module, *flags, **options))
+
+
+@pytest.fixture
+def narrow_networks():
+    """Narrow networks in the test's own process: where one learns nothing, it need not be whole."""
+    with narrow():
+        yield
 
 
 @pytest.fixture(scope="session")

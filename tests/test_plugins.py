@@ -187,7 +187,7 @@ def test_without_the_module_its_runs_are_named_as_unknown(trained):
 # The source with every head.
 
 
-@pytest.mark.usefixtures("registered")
+@pytest.mark.usefixtures("registered", "narrow_networks")
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("arch", [*BUILT_IN, "toy"])
 def test_every_head_learns_from_named_keypoints_of_which_some_are_absent(arch, precision):
@@ -206,7 +206,7 @@ def test_every_head_learns_from_named_keypoints_of_which_some_are_absent(arch, p
     assert all(np.isfinite(answer).all() for answer in answers.values())
 
 
-@pytest.mark.usefixtures("registered")
+@pytest.mark.usefixtures("registered", "narrow_networks")
 @pytest.mark.parametrize("arch", [*BUILT_IN, "toy"])
 def test_a_batch_without_a_point_teaches_nothing(arch):
     run = small_run(arch)

@@ -23,7 +23,6 @@ from rectloc_tf.training.run_files import open_files, places_of, require_same
 from rectloc_tf.training.runtime import make_runtime
 from tests.conftest import run, run_ok
 from tests.labelled_dots import write_dots
-from tests.narrow import narrow
 
 TINY = (
     "--image_size=64", "--steps=4", "--validate_steps=2", "--batch_size=6", "--deterministic",
@@ -44,13 +43,6 @@ def trained(project, tmp_path_factory):
     said = run_ok("train", f"--data={project}", "--arch=score_map", *TINY, cwd=place)
     (path,) = (place / "runs").iterdir()
     return path, said
-
-
-@pytest.fixture
-def narrow_networks():
-    """Where the network learns nothing, it need not be a whole one."""
-    with narrow():
-        yield
 
 
 class StopAfter(StopRequest):
