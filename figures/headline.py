@@ -7,17 +7,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter
 
 from figures import headline_choice, style
-from figures.answered import stacked
+from figures.errors import draw_choices, draw_curves
 from figures.headline_runs import Runs
 from rectloc_tf.experiments.headline import HEADS
 from rectloc_tf.experiments.plan import COMPARED as ORIGINALS
 from rectloc_tf.geometry import FRAME, centers
 from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.results.intervals import Interval, bootstrap, paired_difference
-from rectloc_tf.results.metrics import PICK_RADIUS
 
 COMPARED = ("plain", "improved")
 PAIRS = (("deconv", "xy"), ("score_map", "deconv"), ("score_map", "xy"))
@@ -43,36 +41,21 @@ def _groups() -> Iterator[tuple[str, str]]:
 def _draw_errors(made: Runs) -> Figure:
     figure = new_figure(style.WIDTH, 3.9)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    for arch, variant in _groups():
-        errors = np.sort(made.errors(arch, variant), axis=None)
-        shares = np.arange(1, len(errors) + 1) / len(errors)
-        left.plot(errors, 100 * shares, LINES[variant], color=style.HEADS[arch].color, lw=1.6)
-    left.axvline(PICK_RADIUS, color="black", lw=0.8)
-    left.text(PICK_RADIUS * 1.1, 4, "16 px: right", fontsize=8)
-    left.set(xscale="log", xlim=(0.1, FRAME), ylim=(0, 101))
-    left.set(xlabel="error, px of 224 (logarithmic)", ylabel="images with at most this error, %")
-    left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    left.grid(alpha=0.3)
+    curves = [
+        (made.errors(arch, variant), {"ls": LINES[variant], "color": style.HEADS[arch].color})
+        for arch, variant in _groups()
+    ]
+    draw_curves(left, curves)
     handles = [
         Line2D([], [], color=style.HEADS[a].color, label=style.HEADS[a].title) for a in HEADS
     ]
     handles += [Line2D([], [], color="black", ls=LINES[v], label=v) for v in COMPARED]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
-
-    names = []
-    for place, (arch, variant) in enumerate(_groups()):
-        chosen = stacked(made.answers(arch, variant), lambda a: a.chosen)
-        wrong, nowhere = 100 * (chosen > 0).mean(), 100 * (chosen < 0).mean()
-        right.barh(place, wrong, color=style.PURPLE, label="wrong" if not place else None)
-        right.barh(place, nowhere, left=wrong, color=style.GREY,
-                   label="nowhere" if not place else None)  # fmt: skip
-        right.text(wrong + nowhere + 0.2, place, f"right {100 - wrong - nowhere:.1f} %",
-                   va="center", fontsize=9)  # fmt: skip
-        names.append(f"{style.HEADS[arch].title}\n{variant}")
-    right.set_yticks(range(len(names)), names, fontsize=8)
-    right.invert_yaxis()
-    right.set(xlim=(0, 17), xlabel="images not answered right, %")
-    right.legend(loc="lower right", frameon=False, fontsize=9)
+    rows = [
+        (f"{style.HEADS[arch].title}\n{variant}", made.chosen(arch, variant))
+        for arch, variant in _groups()
+    ]
+    draw_choices(right, rows)
     return figure
 
 
@@ -113,7 +96,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
         if not made.rows(arch, variant):
             continue
         errors, right = made.errors(arch, variant), made.right(arch, variant)
-        chosen = stacked(made.answers(arch, variant), lambda a: a.chosen)
+        chosen = made.chosen(arch, variant)
         where_right = made.errors_where_right(arch, variant)
         lines.append(
             [

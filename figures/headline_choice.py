@@ -178,7 +178,7 @@ def _between(made: Runs) -> dict[str, str]:
 
 
 def _agreement(made: Runs) -> dict[str, str]:
-    wrong = stacked(made.answers("deconv", "plain"), lambda a: a.chosen) > 0
+    wrong = made.chosen("deconv", "plain") > 0
     return {
         "wrong_by_any": str(int(wrong.any(axis=0).sum())),
         "wrong_by_all": str(int(wrong.all(axis=0).sum())),

@@ -45,9 +45,13 @@ class Runs:
         """Per cent [S, N]: 100 where the answer is right, else 0."""
         return 100 * stacked(self.answers(arch, variant, seed), lambda a: a.right)
 
+    def chosen(self, arch: str, variant: str, seed: int | None = None) -> np.ndarray:
+        """Ranks [S, N] of the rectangles that were answered, -1 for none."""
+        return stacked(self.answers(arch, variant, seed), lambda a: a.chosen)
+
     def wrong(self, arch: str, variant: str, seed: int | None = None) -> np.ndarray:
         """Per cent [S, N]: 100 where another rectangle was answered, else 0."""
-        return 100 * stacked(self.answers(arch, variant, seed), lambda a: a.chosen > 0)
+        return 100 * (self.chosen(arch, variant, seed) > 0)
 
     def errors_where_right(self, arch: str, variant: str, seed: int | None = None) -> np.ndarray:
         """Errors [S, N] in px where the answer is right, else NaN."""

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
 from figures import style
-from figures.answered import stacked
+from figures.errors import draw_choices, draw_curves
 from figures.headline_choice import chosen_of
 from figures.headline_runs import Runs
 from figures.noise import match_sigma
@@ -17,7 +17,6 @@ from rectloc_tf.experiments.heads import KINDS, VARIANTS
 from rectloc_tf.geometry import FRAME, centers
 from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.results.intervals import Interval, bootstrap
-from rectloc_tf.results.metrics import PICK_RADIUS
 
 CELLS = 7  # of the maps of errors, along each side
 FEWEST = 3  # images of a cell that is shown
@@ -48,31 +47,18 @@ def _draw_errors(made: Runs) -> Figure:
     figure = new_figure(style.WIDTH, 3.9)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     kinds = _made(made, "plain")
-    for place, who in enumerate(kinds):
-        head, line = style.HEADS[KINDS[who]["arch"]], "--" if ", " in who else "-"
-        errors = np.sort(made.errors(who, "plain"), axis=None)
-        shares = 100 * np.arange(1, len(errors) + 1) / len(errors)
-        left.plot(errors, shares, line, color=head.color, lw=1.6, label=style.title_of(who))
-        chosen = stacked(made.answers(who, "plain"), lambda a: a.chosen)
-        wrong, nowhere = 100 * (chosen > 0).mean(), 100 * (chosen < 0).mean()
-        named = {"label": "wrong"} if not place else {}
-        right.barh(place, wrong, color=style.PURPLE, **named)
-        named = {"label": "nowhere"} if not place else {}
-        right.barh(place, nowhere, left=wrong, color=style.GREY, **named)
-        text = f" right {100 - wrong - nowhere:.1f} %"
-        right.text(wrong + nowhere, place, text, va="center", fontsize=9)
-    left.axvline(PICK_RADIUS, color="black", lw=0.8)
-    left.set(xscale="log", xlim=(0.1, FRAME), ylim=(0, 101))
-    left.set(xlabel="error, px of 224 (logarithmic)", ylabel="images with at most this error, %")
-    left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    left.grid(alpha=0.3)
+    curves = [(made.errors(who, "plain"), _line(who)) for who in kinds]
+    draw_curves(left, curves)
     left.legend(loc="upper left", fontsize=8, frameon=False)
-    right.set_yticks(range(len(kinds)), [style.title_of(who) for who in kinds], fontsize=8)
-    right.invert_yaxis()
-    right.set(xlabel="images not answered right, %")
-    right.set_xlim(0, 1.6 * right.get_xlim()[1])
-    right.legend(loc="lower right", frameon=False, fontsize=9)
+    rows = [(style.title_of(who), made.chosen(who, "plain")) for who in kinds]
+    draw_choices(right, rows)
     return figure
+
+
+def _line(who: str) -> dict[str, str]:
+    """How a kind of head is drawn: a variant of a head in that head's colour, dashed."""
+    head, dashes = style.HEADS[KINDS[who]["arch"]], "--" if ", " in who else "-"
+    return {"ls": dashes, "color": head.color, "label": style.title_of(who)}
 
 
 def by_place(errors: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -145,12 +131,10 @@ def _median_where_right(made: Runs, who: str) -> str:
 def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """A row for each head: all shown, and in the quarter that was withheld."""
     made = _runs(summary, runs, results_dir)
-    lines = [
-        "| head | median px | mean px | right % | wrong % | nowhere % | median px where right "
-        "| sigma of the choice | a quarter withheld: right elsewhere % | right there % "
-        "| median px there |",
-        "|" + " --- |" * 11,
-    ]
+    head = ["head", "median px", "mean px", "right %", "wrong %", "nowhere %"]
+    head += ["median px where right", "sigma of the choice"]
+    head += ["a quarter withheld: right elsewhere %", "right there %", "median px there"]
+    lines = []
     for who in _made(made, "plain"):
         right, wrong = made.right(who, "plain"), made.wrong(who, "plain")
         cells = [
@@ -165,8 +149,8 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
         ]
         quarters = _by_quarter(made, who)
         cells += [style.interval(found, 1) for found in quarters] if quarters else ["–"] * 3
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return style.markdown(head, lines)
 
 
 def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:

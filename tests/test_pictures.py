@@ -13,7 +13,10 @@ from rectloc_tf.heads.head import MAX_DETECTIONS
 from rectloc_tf.models import make_head, run_head
 from rectloc_tf.registry import NAMED
 from rectloc_tf.results.pictures import (
+    AT_ONCE,
     answer_with,
+    image_errors,
+    keypoint_errors,
     largest_errors,
     predict_scenes,
     snapshot_epochs,
@@ -118,6 +121,7 @@ class Colours(Source):
             ),
             "points": ops.convert_to_tensor(np.stack([index, index], 1)[:, None].astype("f")),
             "present": ops.convert_to_tensor(index[:, None] % 2 == 0),
+            "pixel_size": ops.convert_to_tensor(np.full(len(index), 2, "f")),
         }
 
 
@@ -132,6 +136,18 @@ def test_colours_are_kept_and_what_is_absent_is_not_a_number():
     np.testing.assert_array_equal(
         pictured["truths"][:, 0], [[2, 2], [nan, nan], [4, 4], [nan, nan]]
     )
+
+
+def test_errors_are_in_the_pixels_of_the_metrics_and_each_image_has_its_own():
+    indices = range(3, 3 + AT_ONCE + 5)  # more than are looked at together
+    answers = np.zeros((len(indices), 1, 2))
+    answers[:, 0, 0] = [2 * index + 7 for index in indices]  # right in y: 2 px a working pixel
+    answers[:, 0, 1] = [2 * index for index in indices]
+    expected = [[7.0] if index % 2 == 0 else [np.nan] for index in indices]
+    found = keypoint_errors(Colours(), indices, answers)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(image_errors(Colours(), indices, answers), np.ravel(found))
+    assert keypoint_errors(Colours(), range(0), answers[:0]).shape == (0, 1)
 
 
 def test_the_largest_errors_come_worst_first():
