@@ -1,8 +1,8 @@
 """The compiled training step. Here source, head and network of a run come together."""
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import tensorflow as tf
 
 from pipelines.source import DRAWN, Batch, Source
@@ -12,6 +12,8 @@ from rectloc_tf.heads.head import Head
 from rectloc_tf.network.layers import average_statistics
 from rectloc_tf.training.runtime import Runtime
 from rectloc_tf.training.state import TrainState
+
+Step = Callable[[Batch], tuple[tf.Tensor, ...]]
 
 
 def share_overflow(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
@@ -32,7 +34,7 @@ def make_train_step(
     state: TrainState,
     strategy: tf.distribute.Strategy,
     jit: bool,
-) -> Callable[[Batch], tuple[tf.Tensor, ...]]:
+) -> Step:
     """The compiled step: a batch -> its loss and, if the head can be empty, that of answering
     nothing, over all replicas.
 
@@ -66,6 +68,28 @@ def make_train_step(
     return lambda batch: step(step_inputs(batch))
 
 
+def make_steps(step: Step) -> Callable[[Iterator[Batch], int], np.ndarray]:
+    """Several steps in one compiled call, which waits for the device only at its end.
+
+    Args:
+        step: see `make_train_step`.
+
+    Returns:
+        A function that makes as many steps as it is asked for, with the next batches of an
+        iterator over `distributed_batches`, and returns their losses, float32 [n, L].
+    """
+
+    @tf.function
+    def steps(batches, count):
+        losses = tf.TensorArray(tf.float32, count)
+        for number in tf.range(count):
+            losses = losses.write(number, tf.stack(step(next(batches))))
+        return losses.stack()
+
+    # As a tensor, for every other number would be compiled anew.
+    return lambda batches, count: steps(batches, tf.constant(count)).numpy()
+
+
 def step_inputs(batch: Batch) -> Batch:
     """The part of a batch that has to be moved to the device."""
     if "images" in batch:
@@ -76,7 +100,10 @@ def step_inputs(batch: Batch) -> Batch:
 def distributed_batches(
     run: RunConfig, source: Source, runtime: Runtime, start_step: int, drawn: bool = True
 ):
-    """The training batches from `start_step` on, spread over the strategy's replicas."""
+    """The training batches from `start_step` on, spread over the strategy's replicas.
+
+    Those of several replicas do not end: take as many as there are steps left.
+    """
     strategy = runtime.strategy
     if strategy.num_replicas_in_sync == 1:
         return training_batches(run, source, start_step, drawn=drawn)
@@ -85,9 +112,7 @@ def distributed_batches(
         count = context.num_replicas_in_sync // context.num_input_pipelines
         first = context.input_pipeline_id * count
         slices = BatchSlices(context.num_replicas_in_sync, first, count)
-        batches = training_batches(run, source, start_step, slices, drawn)
         # Of batches that end, workers ask each other before every one whether there is one more.
-        return batches.repeat() if context.num_input_pipelines > 1 else batches
+        return training_batches(run, source, start_step, slices, drawn).repeat()
 
-    batches = strategy.distribute_datasets_from_function(make)
-    return itertools.islice(batches, run.total_steps - start_step)
+    return strategy.distribute_datasets_from_function(make)
