@@ -8,7 +8,7 @@ import tensorflow as tf
 from pipelines.source import DRAWN, Batch, Source
 from pipelines.streams import BatchSlices, training_batches
 from rectloc_tf.config import RunConfig
-from rectloc_tf.heads.head import Head
+from rectloc_tf.heads.head import Head, Outputs, Targets
 from rectloc_tf.network.layers import average_statistics
 from rectloc_tf.training.runtime import Runtime
 from rectloc_tf.training.state import TrainState
@@ -25,6 +25,19 @@ def share_overflow(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
     zero_or_nan = tf.add_n([0.0 * tf.reduce_sum(gradient) for gradient in gradients])
     shared = tf.distribute.get_replica_context().all_reduce("SUM", zero_or_nan)
     return [gradients[0] + shared, *gradients[1:]]
+
+
+def mean_losses(
+    run: RunConfig, head: Head, outputs: Outputs, targets: Targets
+) -> tuple[tf.Tensor, ...]:
+    """The loss of some examples and, if the head can be empty, that of answering nothing.
+
+    Each is the examples' share of the mean over a global batch, a float32 scalar.
+    """
+    losses = [head.loss(outputs, targets)]
+    if head.can_be_empty:
+        losses.append(head.empty_loss(targets))
+    return tuple(tf.reduce_sum(loss) / run.batch_size for loss in losses)
 
 
 def make_train_step(
@@ -49,16 +62,14 @@ def make_train_step(
         targets = head.targets(batch["points"], batch["present"])
         with tf.GradientTape() as tape:
             outputs = model(batch["images"], training=True)
-            loss = tf.reduce_sum(head.loss(outputs, targets)) / run.batch_size
-            scaled = optimizer.scale_loss(loss)
+            losses = mean_losses(run, head, outputs, targets)
+            scaled = optimizer.scale_loss(losses[0])
         average_statistics(model)
         gradients = tape.gradient(scaled, model.trainable_variables)
         if run.precision == "mixed_float16" and strategy.num_replicas_in_sync > 1:
             gradients = share_overflow(gradients)
         optimizer.apply(gradients, model.trainable_variables)
-        if not head.can_be_empty:
-            return (loss,)
-        return loss, tf.reduce_sum(head.empty_loss(targets)) / run.batch_size
+        return losses
 
     @tf.function(jit_compile=jit or None)
     def step(batch):
