@@ -524,6 +524,11 @@ def test_opencv_does_not_draw_on_the_device():
     assert ExecutionConfig(renderer="opencv").render_on == "auto"
 
 
+def test_xla_is_not_deterministic():
+    with pytest.raises(ConfigError, match="^--jit=on: XLA .* leave out --deterministic, or use"):
+        ExecutionConfig(jit="on", deterministic=True)
+
+
 def test_config_errors_are_usage_errors_of_the_user():
     with pytest.raises(ConfigError) as caught:
         RunConfig(epochs=0)

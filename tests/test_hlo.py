@@ -125,7 +125,7 @@ def test_the_step_as_it_is_stays_on_a_cpu():
     ],
 )
 def test_what_is_looked_for(line, expected):
-    assert complaints(f"  {line}, metadata={{op_name=\"send(outfeed)\"}}") == expected
+    assert complaints(f'  {line}, metadata={{op_name="send(outfeed)"}}') == expected
 
 
 def with_float64_and_a_mask(losses):

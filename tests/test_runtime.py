@@ -151,6 +151,12 @@ def test_compilation_and_its_description(machine, devices, jit, strategy, expect
     assert made.jit == ("XLA on" in expected)
 
 
+def test_auto_compiles_nothing_that_must_be_deterministic(machine):
+    machine("CPU", "GPU")
+    assert make_runtime(ExecutionConfig(), 6, ONE).jit
+    assert not make_runtime(ExecutionConfig(deterministic=True), 6, ONE).jit
+
+
 @pytest.mark.parametrize(
     ("devices", "asked", "expected"),
     [(["CPU"], 0, 1), (["CPU", "GPU"], 0, 20), (["CPU"], 3, 3), (["CPU", "GPU"], 1, 1)],

@@ -40,3 +40,8 @@ class ExecutionConfig:
         validate(self)
         if self.renderer == "opencv" and self.render_on == "device":
             raise ConfigError("--render_on=device: OpenCV draws on the host; use --renderer=graph")
+        if self.jit == "on" and self.deterministic:
+            raise ConfigError(
+                "--jit=on: XLA has no deterministic gradient of max pooling; leave out "
+                "--deterministic, or use --jit=off"
+            )

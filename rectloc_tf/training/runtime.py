@@ -128,7 +128,8 @@ def make_runtime(
     possible = replicas == 1 and "TPU" not in devices
     if execution.jit == "on" and not possible:
         raise ConfigError("--jit=on: works with one CPU or GPU only; use auto or off")
-    jit = possible and (execution.jit == "on" or (execution.jit == "auto" and "GPU" in devices))
+    useful = "GPU" in devices and not execution.deterministic  # see ExecutionConfig
+    jit = possible and (execution.jit == "on" or (execution.jit == "auto" and useful))
     kind = "TPU" if "TPU" in devices else "GPU" if "GPU" in devices else "CPU"
     names = f"{replicas} x {kind}" if replicas > 1 else kind
     if team.size > 1:
