@@ -63,7 +63,8 @@ def train() -> None:
     progress = ProgressLine() if team.is_chief else WarningsOnly()
     with team.watched(), contextlib.ExitStack() as opened:
         run, why, weights, files, source, session, folder = team.together(prepare)
-        team.require_same(run.identity() | {"deterministic": execution.deterministic})
+        how = {"steps_per_call": session.steps_per_call, "deterministic": execution.deterministic}
+        team.require_same(run.identity() | how)
         stop = opened.enter_context(stop_on_signals())
         if team.from_chief(claim):
             progress.print(f"{folder.path}: this run is finished")

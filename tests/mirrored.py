@@ -29,13 +29,13 @@ from tests.narrow import narrow
 
 
 class Stopping(StopRequest):
-    """Asks for a stop after step 5, in mid-epoch."""
+    """Asks for a stop after a second call of four steps: after step 5, in mid-epoch."""
 
     polls = 0
 
     def __bool__(self):
         Stopping.polls += 1
-        if Stopping.polls == 5:
+        if Stopping.polls == 2:
             self.exit_code = 143
         return super().__bool__()
 
@@ -100,9 +100,10 @@ def main(root, arch):
     )  # fmt: skip
     session = make_runtime(ExecutionConfig(deterministic=True), run.batch_size, strategy)
     tf.config.experimental.enable_op_determinism()
-    # Where the pictures are drawn must not matter either.
+    # Where the pictures are drawn must not matter either, nor how many steps a call makes.
     whole = trained(run, root / "whole", session, [StopRequest()], "host")
-    cut = trained(run, root / "cut", session, [Stopping(), StopRequest()], "device")
+    by_four = dataclasses.replace(session, steps_per_call=4)
+    cut = trained(run, root / "cut", by_four, [Stopping(), StopRequest()], "device")
     weights = [weights_of(trainer, strategy) for trainer in (whole, cut)]
     report = {
         "session": session.description,

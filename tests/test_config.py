@@ -152,6 +152,10 @@ REFUSED_EXECUTIONS = [
     ("jit", True),
     ("renderer", "cairo"),
     ("render_on", "moon"),
+    ("steps_per_call", -1),
+    ("steps_per_call", 1001),
+    ("steps_per_call", 2.0),
+    ("steps_per_call", True),
     ("checkpoint_minutes", 0),
     ("checkpoint_minutes", -5.0),
     ("checkpoint_minutes", NAN),
@@ -518,6 +522,11 @@ def test_opencv_does_not_draw_on_the_device():
     with pytest.raises(ConfigError, match="--render_on=device: OpenCV draws on the host"):
         ExecutionConfig(renderer="opencv", render_on="device")
     assert ExecutionConfig(renderer="opencv").render_on == "auto"
+
+
+def test_xla_is_not_deterministic():
+    with pytest.raises(ConfigError, match="^--jit=on: XLA .* leave out --deterministic, or use"):
+        ExecutionConfig(jit="on", deterministic=True)
 
 
 def test_config_errors_are_usage_errors_of_the_user():

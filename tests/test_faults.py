@@ -159,8 +159,8 @@ def trainer(tmp_path):
     trainer.run, trainer.folder, trainer.stop = RUN, RunFolder(tmp_path), StopRequest()
     trainer.source = trainer.head = None
     trainer.team = ALONE
-    trainer.runtime = SimpleNamespace(strategy=None, jit=False)
-    trainer.execution = SimpleNamespace(checkpoint_minutes=0.0)  # after every step
+    trainer.runtime = SimpleNamespace(strategy=None, jit=False, steps_per_call=1)
+    trainer.execution = SimpleNamespace(checkpoint_minutes=0.0)  # after every call
     trainer.progress = SimpleNamespace(print=len, due=lambda: False)
     trainer.history, trainer.saved, trainer._clock = [], [], 0.0
     trainer.checkpointer = SimpleNamespace(save=trainer.saved.append)
@@ -170,24 +170,29 @@ def trainer(tmp_path):
         step=0, model=weights, seconds=tf.Variable(0.0, dtype="float64")
     )
 
-    def add_step(losses, seconds):
-        trainer.state.step += 1
+    def add_steps(losses, seconds):
+        trainer.state.step += len(losses)
 
-    trainer.state.add_step = add_step
+    trainer.state.add_steps = add_steps
     return trainer
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("step", [1, 3])
-def test_a_loss_that_is_none_at_some_step_stops_the_run(trainer, monkeypatch, bad, step):
+@pytest.mark.parametrize(
+    ("step", "steps_per_call", "saved"), [(1, 1, []), (3, 1, [1, 2]), (6, 3, [1, 4])]
+)
+def test_a_loss_that_is_none_at_some_step_stops_the_run(
+    trainer, monkeypatch, bad, step, steps_per_call, saved
+):
+    trainer.runtime.steps_per_call = steps_per_call  # after the first step, which is alone
     monkeypatch.setattr(loop, "choose_place", lambda *_: ("host", "as asked"))
-    monkeypatch.setattr(loop, "distributed_batches", lambda *_: range(1, 6))
-    losses = {step: bad}
-    monkeypatch.setattr(loop, "make_train_step", lambda *_: lambda b: [losses.get(b, 1.0)])
+    monkeypatch.setattr(loop, "distributed_batches", lambda *_: tf.data.Dataset.range(1, 9))
+    losses = tf.constant([bad if number == step else 1.0 for number in range(9)])
+    monkeypatch.setattr(loop, "make_train_step", lambda *_: lambda number: [losses[number]])
     with pytest.raises(UserError) as caught:
         trainer.fit()
     assert f"{trainer.folder.path}: the loss is {bad} at step {step}; stopped" in str(caught.value)
-    assert trainer.saved == [*range(1, step)]
+    assert trainer.saved == saved
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -104,7 +104,8 @@ def test_what_is_typed_reaches_its_field():
         "split_sizes": "9,3,2", "num_labelled": 12,
         "channels": 3, "swap": "a:b", "rotate": 5.0, "zoom": 0.5, "shift": 0.2, "brightness": 0.4,
         "contrast": 0.1, "steps": 12, "validate_steps": 4, "strategy": "single", "jit": "off",
-        "renderer": "opencv", "render_on": "host", "deterministic": True, "checkpoint_minutes": 1.5,
+        "renderer": "opencv", "render_on": "host", "steps_per_call": 8, "deterministic": True,
+        "checkpoint_minutes": 1.5,
     }  # fmt: skip
     run, how = parse(*(f"--{name}={value}" for name, value in typed.items()))
     assert {**run, **how} == typed

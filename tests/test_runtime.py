@@ -138,17 +138,34 @@ def test_xla_with_replicas_is_refused(machine, device):
         (["CPU"], "auto", ONE, "CPU, XLA off"),
         (["CPU"], "on", ONE, "CPU, XLA on"),
         (["CPU"], "off", ONE, "CPU, XLA off"),
-        (["CPU", "GPU"], "auto", ONE, "GPU, XLA on"),
-        (["CPU", "GPU"], "off", ONE, "GPU, XLA off"),
-        (["CPU", "GPU", "GPU", "GPU"], "auto", THREE, "3 x GPU, XLA off"),
-        (["CPU", "TPU", "TPU", "TPU"], "auto", THREE, "3 x TPU, XLA off"),
+        (["CPU", "GPU"], "auto", ONE, "GPU, XLA on, 20 steps a call"),
+        (["CPU", "GPU"], "off", ONE, "GPU, XLA off, 20 steps a call"),
+        (["CPU", "GPU", "GPU", "GPU"], "auto", THREE, "3 x GPU, XLA off, 20 steps a call"),
+        (["CPU", "TPU", "TPU", "TPU"], "auto", THREE, "3 x TPU, XLA off, 20 steps a call"),
     ],
 )
 def test_compilation_and_its_description(machine, devices, jit, strategy, expected):
     machine(*devices)
     made = make_runtime(ExecutionConfig(jit=jit), 6, strategy)
     assert made.description == expected
-    assert made.jit == expected.endswith("on")
+    assert made.jit == ("XLA on" in expected)
+
+
+def test_auto_compiles_nothing_that_must_be_deterministic(machine):
+    machine("CPU", "GPU")
+    assert make_runtime(ExecutionConfig(), 6, ONE).jit
+    assert not make_runtime(ExecutionConfig(deterministic=True), 6, ONE).jit
+
+
+@pytest.mark.parametrize(
+    ("devices", "asked", "expected"),
+    [(["CPU"], 0, 1), (["CPU", "GPU"], 0, 20), (["CPU"], 3, 3), (["CPU", "GPU"], 1, 1)],
+)
+def test_steps_per_call(machine, devices, asked, expected):
+    machine(*devices)
+    made = make_runtime(ExecutionConfig(steps_per_call=asked), 6, ONE)
+    assert made.steps_per_call == expected
+    assert (f", {expected} steps a call" in made.description) == (expected > 1)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@
 Prints a line of JSON: what it saw. The second worker is killed at the end.
 """
 
+import dataclasses
 import json
 import os
 import signal
@@ -35,7 +36,8 @@ FLAGS = {
     "validate_every": 2, "precision": "float32",
 }  # fmt: skip
 HOW = ExecutionConfig(deterministic=True)
-STOPPED_AFTER = 5  # steps, in mid-epoch
+STEPS_PER_CALL = 4  # of the run that is stopped
+STOPPED_AFTER = 5  # steps, in mid-epoch: the first alone, and a call
 FROZEN_STEPS = 4
 
 
@@ -61,13 +63,13 @@ def train_without_batch_statistics(runtime: Runtime) -> tuple[list[np.ndarray], 
 
 
 class Stopping(StopRequest):
-    """Asks for a stop after a step."""
+    """Asks for a stop after a second call."""
 
     polls = 0
 
     def __bool__(self):
         self.polls += 1
-        if self.polls == STOPPED_AFTER:
+        if self.polls == 2:
             self.exit_code = EXIT_SIGINT
         return super().__bool__()
 
@@ -114,7 +116,8 @@ def train_both(path: Path, team: Team) -> dict:
     whole.fit()
     # One of them is asked to stop, and it is not the chief.
     stop = StopRequest() if team.is_chief else Stopping()
-    cut = make_trainer(run, path / "cut", runtime, stop)
+    by_four = dataclasses.replace(runtime, steps_per_call=STEPS_PER_CALL)
+    cut = make_trainer(run, path / "cut", by_four, stop)
     try:
         cut.fit()
     except Interrupted as interrupted:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.settings import Number, OneOf, Switch, setting, validate
+from rectloc_tf.settings import Number, OneOf, Switch, Whole, setting, validate
 
 STRATEGIES = ("auto", "single", "mirrored", "tpu", "multi_worker")
 JITS = ("auto", "on", "off")
@@ -28,6 +28,11 @@ class ExecutionConfig:
         "Draw training pictures on the host, beside the step, or on the device, inside it; auto "
         "measures both.",
     )  # fmt: skip
+    steps_per_call: int = setting(
+        Whole(0, 1000), 0,
+        "Training steps in one compiled call, between which signals and the checkpoint clock are "
+        "looked at; 0: 1 on CPUs, 20 on GPUs and TPUs.",
+    )  # fmt: skip
     deterministic: bool = setting(Switch(), False, "Bitwise repeatable training.")
     checkpoint_minutes: float = setting(Number(), 5.0, "Minutes between checkpoints in an epoch.")
 
@@ -35,3 +40,8 @@ class ExecutionConfig:
         validate(self)
         if self.renderer == "opencv" and self.render_on == "device":
             raise ConfigError("--render_on=device: OpenCV draws on the host; use --renderer=graph")
+        if self.jit == "on" and self.deterministic:
+            raise ConfigError(
+                "--jit=on: XLA has no deterministic gradient of max pooling; leave out "
+                "--deterministic, or use --jit=off"
+            )

@@ -1,5 +1,8 @@
 """The training loop: one for every strategy, resumable at every step.
 
+Several steps are one compiled call, which ends where a history row is due. Between calls the loop
+looks at signals and at the clock of the checkpoints.
+
 A run is a pure function of its `RunConfig`: weights start from the seed, the batch of step t
 is a function of (seed, t), and the state saved in a checkpoint is all there is.
 """
@@ -31,7 +34,7 @@ from rectloc_tf.training.placement import choose_place
 from rectloc_tf.training.progress import ProgressLine
 from rectloc_tf.training.runtime import Runtime
 from rectloc_tf.training.state import TrainState
-from rectloc_tf.training.step import distributed_batches, make_train_step
+from rectloc_tf.training.step import distributed_batches, make_steps, make_train_step
 
 NUM_SNAPSHOT_SCENES = 8
 NUM_STRIP_SCENES = 4
@@ -115,23 +118,27 @@ class Trainer:
         # A run killed between its checkpoint and the row that belongs to it makes the row now.
         self.finish_row_if_due()
         how = self.runtime.strategy, self.runtime.jit
-        step_function = make_train_step(run, self.source, self.head, state, *how)
-        start = int(state.step)
+        run_steps = make_steps(make_train_step(run, self.source, self.head, state, *how))
+        start = step = int(state.step)
         place, why = choose_place(run, self.source, self.execution, self.runtime)
         self.progress.print(f"pictures are drawn on the {place} ({why})")
         batches = distributed_batches(run, self.source, self.runtime, start, place == "host")
-        last_save, mark = time.monotonic(), None  # the first step compiles: not timed
-        for batch in batches:
-            losses = [float(value) for value in step_function(batch)]
-            loss, now = losses[0], time.monotonic()
-            state.add_step(losses, mark and now - mark)
-            mark = now
-            step = int(state.step)
-            if not np.isfinite(loss):
-                self.fail(f"the loss is {loss} at step {step}")
+        batches = iter(batches)
+        last_save, mark = time.monotonic(), None  # the first step compiles: alone and not timed
+        while step < run.total_steps:
+            most = self.runtime.steps_per_call if step > start else 1
+            count = rows.steps_to_next(run, step, self._last_row(), most)
+            losses = run_steps(batches, count)
+            now = time.monotonic()
+            state.add_steps(losses, mark and now - mark)
+            mark, before, step = now, step, step + count
+            for number, loss in enumerate(losses[:, 0], start=before + 1):
+                if not np.isfinite(loss):
+                    self.fail(f"the loss is {loss} at step {number}")
             if self.progress.due() and state.images_per_second(run.batch_size) > 0:
-                self.progress.update(*rows.describe_step(state, run, losses, self._row_seconds))
-            if step == start + 1 + TIMED_STEPS:
+                last = losses[-1].tolist(), self._row_seconds
+                self.progress.update(*rows.describe_step(state, run, *last))
+            if before <= start + TIMED_STEPS < step:
                 rate = state.images_per_second(run.batch_size)
                 self.warn(run_warnings.long_run(run, step, rate))
             waited = now - last_save > 60 * self.execution.checkpoint_minutes
@@ -179,10 +186,7 @@ class Trainer:
 
     def row_is_due(self) -> bool:
         """Whether the state stands where a history row belongs, and that row is missing."""
-        step, run, last = int(self.state.step), self.run, self._last_row()
-        if step == last:
-            return False
-        return step == run.total_steps or run.validations_due(step) > run.validations_due(last)
+        return rows.is_due(self.run, int(self.state.step), self._last_row())
 
     def finish_row_if_due(self) -> None:
         """Has the chief write a history row where one belongs."""
@@ -319,7 +323,7 @@ def train(
         execution: how.
         folder: where; locked and claimed by the caller.
         runtime: devices and compilation.
-        stop: polled at every step and between validation batches.
+        stop: polled after every call of steps and between validation batches.
         progress: where to report.
         weights: those that `run.init_from` or `run.backbone_weights` is the digest of, to start
             from.

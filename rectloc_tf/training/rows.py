@@ -13,6 +13,18 @@ from rectloc_tf.training.state import TrainState
 NAN = float("nan")
 
 
+def is_due(run: RunConfig, step: int, last: int) -> bool:
+    """Whether a row belongs after `step` steps; the last one before came after `last`."""
+    if step == last:
+        return False
+    return step == run.total_steps or run.validations_due(step) > run.validations_due(last)
+
+
+def steps_to_next(run: RunConfig, step: int, last: int, most: int) -> int:
+    """Steps from `step` to the next row, `most` at most; see `is_due`."""
+    return next((n for n in range(1, most) if is_due(run, step + n, last)), most)
+
+
 def make_row(
     state: TrainState, run: RunConfig, epoch: float, metrics: dict[str, Any]
 ) -> dict[str, float]:

@@ -16,6 +16,8 @@ from rectloc_tf.errors import ConfigError, reason
 from rectloc_tf.processor import BFLOAT16, INSTRUCTIONS, cpu_flags, onednn_is_on
 from rectloc_tf.training.team import ALONE, Team
 
+STEPS_PER_CALL = {"CPU": 1, "GPU": 20, "TPU": 20}  # where none are asked for
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -24,12 +26,14 @@ class Runtime:
     Attributes:
         strategy: how steps are spread over devices.
         jit: whether steps are compiled by XLA.
+        steps_per_call: training steps in one compiled call.
         description: one line for people.
         team: the workers that share the training.
     """
 
     strategy: tf.distribute.Strategy
     jit: bool
+    steps_per_call: int
     description: str
     team: Team
 
@@ -124,12 +128,17 @@ def make_runtime(
     possible = replicas == 1 and "TPU" not in devices
     if execution.jit == "on" and not possible:
         raise ConfigError("--jit=on: works with one CPU or GPU only; use auto or off")
-    jit = possible and (execution.jit == "on" or (execution.jit == "auto" and "GPU" in devices))
+    useful = "GPU" in devices and not execution.deterministic  # see ExecutionConfig
+    jit = possible and (execution.jit == "on" or (execution.jit == "auto" and useful))
     kind = "TPU" if "TPU" in devices else "GPU" if "GPU" in devices else "CPU"
     names = f"{replicas} x {kind}" if replicas > 1 else kind
     if team.size > 1:
         names += f" of {team.size} workers"
-    return Runtime(chosen, jit, f"{names}, XLA {'on' if jit else 'off'}", team)
+    description = f"{names}, XLA {'on' if jit else 'off'}"
+    steps_per_call = execution.steps_per_call or STEPS_PER_CALL[kind]
+    if steps_per_call > 1:
+        description += f", {steps_per_call} steps a call"
+    return Runtime(chosen, jit, steps_per_call, description, team)
 
 
 def describe_gpu() -> dict[str, str]:

@@ -1,9 +1,12 @@
 """What changes during training: the network, its optimiser, and the sums of a history row."""
 
 import contextlib
+import functools
+import operator
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rectloc_tf.config import RunConfig
@@ -70,14 +73,22 @@ class TrainState:
         """Of what the step returns, in that order."""
         return [self.loss_sum, *([self.zero_map_sum] if hasattr(self, "zero_map_sum") else [])]
 
-    def add_step(self, losses: list[float], seconds: float | None) -> None:
-        """Counts a step with the losses it returned; `seconds` is None if it is not to be timed."""
-        self.step.assign_add(1)
-        self.row_steps.assign_add(1)
-        for variable, loss in zip(self._sums, losses, strict=True):
-            variable.assign_add(loss)
+    def add_steps(self, losses: np.ndarray, seconds: float | None) -> None:
+        """Counts steps with the losses they returned.
+
+        Args:
+            losses: float [n, L], of n steps, in the order of `_sums`.
+            seconds: that they took together; None if they are not to be timed.
+        """
+        count = len(losses)
+        self.step.assign_add(count)
+        self.row_steps.assign_add(count)
+        # One by one: sums are bitwise the same however steps are put together in calls. Python's
+        # own sum() rounds otherwise.
+        for variable, column in zip(self._sums, losses.T.tolist(), strict=True):
+            variable.assign(functools.reduce(operator.add, column, float(variable)))
         if seconds is not None:
-            self.timed_steps.assign_add(1)
+            self.timed_steps.assign_add(count)
             self.step_seconds.assign_add(seconds)
 
     def start_row(self) -> None:

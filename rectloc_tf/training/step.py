@@ -1,17 +1,19 @@
 """The compiled training step. Here source, head and network of a run come together."""
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import tensorflow as tf
 
 from pipelines.source import DRAWN, Batch, Source
 from pipelines.streams import BatchSlices, training_batches
 from rectloc_tf.config import RunConfig
-from rectloc_tf.heads.head import Head
+from rectloc_tf.heads.head import Head, Outputs, Targets
 from rectloc_tf.network.layers import average_statistics
 from rectloc_tf.training.runtime import Runtime
 from rectloc_tf.training.state import TrainState
+
+Step = Callable[[Batch], tuple[tf.Tensor, ...]]
 
 
 def share_overflow(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
@@ -25,6 +27,19 @@ def share_overflow(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
     return [gradients[0] + shared, *gradients[1:]]
 
 
+def mean_losses(
+    run: RunConfig, head: Head, outputs: Outputs, targets: Targets
+) -> tuple[tf.Tensor, ...]:
+    """The loss of some examples and, if the head can be empty, that of answering nothing.
+
+    Each is the examples' share of the mean over a global batch, a float32 scalar.
+    """
+    losses = [head.loss(outputs, targets)]
+    if head.can_be_empty:
+        losses.append(head.empty_loss(targets))
+    return tuple(tf.reduce_sum(loss) / run.batch_size for loss in losses)
+
+
 def make_train_step(
     run: RunConfig,
     source: Source,
@@ -32,7 +47,7 @@ def make_train_step(
     state: TrainState,
     strategy: tf.distribute.Strategy,
     jit: bool,
-) -> Callable[[Batch], tuple[tf.Tensor, ...]]:
+) -> Step:
     """The compiled step: a batch -> its loss and, if the head can be empty, that of answering
     nothing, over all replicas.
 
@@ -47,16 +62,14 @@ def make_train_step(
         targets = head.targets(batch["points"], batch["present"])
         with tf.GradientTape() as tape:
             outputs = model(batch["images"], training=True)
-            loss = tf.reduce_sum(head.loss(outputs, targets)) / run.batch_size
-            scaled = optimizer.scale_loss(loss)
+            losses = mean_losses(run, head, outputs, targets)
+            scaled = optimizer.scale_loss(losses[0])
         average_statistics(model)
         gradients = tape.gradient(scaled, model.trainable_variables)
         if run.precision == "mixed_float16" and strategy.num_replicas_in_sync > 1:
             gradients = share_overflow(gradients)
         optimizer.apply(gradients, model.trainable_variables)
-        if not head.can_be_empty:
-            return (loss,)
-        return loss, tf.reduce_sum(head.empty_loss(targets)) / run.batch_size
+        return losses
 
     @tf.function(jit_compile=jit or None)
     def step(batch):
@@ -64,6 +77,28 @@ def make_train_step(
         return tuple(strategy.reduce("SUM", loss, axis=None) for loss in losses)
 
     return lambda batch: step(step_inputs(batch))
+
+
+def make_steps(step: Step) -> Callable[[Iterator[Batch], int], np.ndarray]:
+    """Several steps in one compiled call, which waits for the device only at its end.
+
+    Args:
+        step: see `make_train_step`.
+
+    Returns:
+        A function that makes as many steps as it is asked for, with the next batches of an
+        iterator over `distributed_batches`, and returns their losses, float32 [n, L].
+    """
+
+    @tf.function
+    def steps(batches, count):
+        losses = tf.TensorArray(tf.float32, count)
+        for number in tf.range(count):
+            losses = losses.write(number, tf.stack(step(next(batches))))
+        return losses.stack()
+
+    # As a tensor, for every other number would be compiled anew.
+    return lambda batches, count: steps(batches, tf.constant(count)).numpy()
 
 
 def step_inputs(batch: Batch) -> Batch:
@@ -76,7 +111,10 @@ def step_inputs(batch: Batch) -> Batch:
 def distributed_batches(
     run: RunConfig, source: Source, runtime: Runtime, start_step: int, drawn: bool = True
 ):
-    """The training batches from `start_step` on, spread over the strategy's replicas."""
+    """The training batches from `start_step` on, spread over the strategy's replicas.
+
+    Those of several replicas do not end: take as many as there are steps left.
+    """
     strategy = runtime.strategy
     if strategy.num_replicas_in_sync == 1:
         return training_batches(run, source, start_step, drawn=drawn)
@@ -85,9 +123,7 @@ def distributed_batches(
         count = context.num_replicas_in_sync // context.num_input_pipelines
         first = context.input_pipeline_id * count
         slices = BatchSlices(context.num_replicas_in_sync, first, count)
-        batches = training_batches(run, source, start_step, slices, drawn)
         # Of batches that end, workers ask each other before every one whether there is one more.
-        return batches.repeat() if context.num_input_pipelines > 1 else batches
+        return training_batches(run, source, start_step, slices, drawn).repeat()
 
-    batches = strategy.distribute_datasets_from_function(make)
-    return itertools.islice(batches, run.total_steps - start_step)
+    return strategy.distribute_datasets_from_function(make)
