@@ -19,11 +19,10 @@ from rectloc_tf.config import SPLITS, ExecutionConfig, RunConfig
 from rectloc_tf.errors import EXIT_SIGTERM, Interrupted, UserError
 from rectloc_tf.heads.head import Head
 from rectloc_tf.models import load_model, make_head
-from rectloc_tf.registry import NAMED, SOURCES
+from rectloc_tf.registry import SOURCES
 from rectloc_tf.results import plots
-from rectloc_tf.results.answers import Answers
 from rectloc_tf.results.evaluation import Evaluator, make_report
-from rectloc_tf.results.pictures import answer_with, image_errors, predict_scenes, snapshot_epochs
+from rectloc_tf.results.pictures import snapshot_epochs
 from rectloc_tf.results.rundir import History, RunFolder
 from rectloc_tf.training import initial_weights, rows, run_warnings
 from rectloc_tf.training.board import Board
@@ -32,14 +31,11 @@ from rectloc_tf.training.initial_weights import Weights
 from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.placement import choose_place
 from rectloc_tf.training.progress import ProgressLine
+from rectloc_tf.training.run_pictures import RunPictures
 from rectloc_tf.training.runtime import Runtime
 from rectloc_tf.training.state import TrainState
 from rectloc_tf.training.step import distributed_batches, make_steps, make_train_step
 
-NUM_SNAPSHOT_SCENES = 8
-NUM_STRIP_SCENES = 4
-NUM_PICTURED_SCENES = 16
-NUM_WORST_IMAGES = 8
 TIMED_STEPS = 5  # before a run's length is judged
 
 
@@ -60,8 +56,7 @@ class Trainer:
         self.run, self.source, self.head = run, source, head
         self.execution, self.folder = execution, folder
         self.words = SOURCES[run.source].words
-        keypoints = source.keypoints
-        self.names = keypoints.names if keypoints.kind == NAMED else ()
+        self.pictures = RunPictures(run, source, head, folder)
         self.runtime, self.stop, self.progress = runtime, stop, progress
         self.team = runtime.team
         self.state = TrainState(run, head, source.channels, runtime.strategy)
@@ -225,19 +220,8 @@ class Trainer:
 
     def snapshot(self, done: int) -> None:
         """Keeps the predictions on a few validation images, also for TensorBoard."""
-        pictured = self.predict(self.state.model, NUM_SNAPSHOT_SCENES)
-        arrays = {"points": pictured["points"]}
-        if "heatmaps" in pictured:
-            arrays["heatmaps"] = np.clip(pictured["heatmaps"], 0, 255).round().astype(np.uint8)
-        self.folder.write_snapshot(done, arrays, self.run.unit)
-        how = NUM_SNAPSHOT_SCENES, self.words
-        figure = plots.prediction_grid(pictured, *how, names=self.names)
+        figure = self.pictures.snapshot(self.state.model, done)
         self.board.add_picture(int(self.state.step), "predictions", plots.figure_to_rgb(figure))
-
-    def predict(self, model: keras.Model, number: int) -> dict[str, Any]:
-        """The first validation images with a model's answers, see `predict_scenes`."""
-        indices = self.source.indices("validation")[:number]
-        return predict_scenes(answer_with(model, self.head), self.source, indices)
 
     def finish(self) -> dict[str, Any]:
         """Measures the best model on all splits, draws, and writes `result.json` last."""
@@ -246,15 +230,15 @@ class Trainer:
         folder.save_model(self.state.model, folder.final_model)
         with self.runtime.measuring.scope():
             model = load_model(folder.best_model)
-        self.draw(model)
+        self.pictures.draw(model, self.history)
         measure, splits = self.make_evaluator(model), {}
         for split in SPLITS:
             self.progress.print(f"measuring {folder.best_model.name} on the {split} split")
             indices = self.source.indices(split)
             metrics, answers = measure.measure(self.source, indices, intervals=True)
             splits[split] = {self.source.set_name: metrics}
-            if split == "test" and self.names:
-                self.draw_worst(model, indices, answers)
+            if split == "test":
+                self.pictures.draw_worst(model, indices, answers)
         rates = [row["images_per_second"] for row in self.history]
         rates = [rate for rate in rates if np.isfinite(rate)]
         progress = {
@@ -269,31 +253,6 @@ class Trainer:
         folder.write_result(result)
         self.checkpointer.prune()
         return result
-
-    def draw(self, model: keras.Model) -> None:
-        """Writes the run's pictures, from a model, the history and the snapshots."""
-        folder, pictured = self.folder, self.predict(model, NUM_PICTURED_SCENES)
-        style = {"words": self.words, "names": self.names}
-        folder.save_figure("predictions", plots.prediction_grid(pictured, **style))
-        folder.save_figure("history", plots.history_curves(self.history, self.words))
-        images, truths = (pictured[name][:NUM_STRIP_SCENES] for name in ("images", "truths"))
-        unit = self.run.unit
-        snapshots, how = folder.read_snapshots(unit), (self.words, unit, self.names)
-        strip = plots.epoch_strip(images, truths, snapshots, *how)
-        folder.save_figure("epochs", strip)
-
-    def draw_worst(self, model: keras.Model, indices: range, answers: Answers) -> None:
-        """Writes a picture of the images that are answered worst."""
-        errors = image_errors(self.source, indices, answers.points)
-        worst = [i for i in np.argsort(-errors, kind="stable") if np.isfinite(errors[i])]
-        worst = worst[:NUM_WORST_IMAGES]
-        if not worst:
-            return
-        answer = answer_with(model, self.head)
-        pictured = predict_scenes(answer, self.source, [indices[i] for i in worst])
-        titles = [f"{self.source.label(indices[i])}\n{errors[i]:.1f} px" for i in worst]
-        style = {"words": self.words, "titles": titles, "names": self.names}
-        self.folder.save_figure("worst", plots.prediction_grid(pictured, **style))
 
     def while_measuring(self, done: int, total: int) -> None:
         """Between the batches of an evaluation: stops if asked to, and tells how far it is."""

@@ -1,0 +1,88 @@
+"""The pictures that a run leaves behind, and the snapshots that some of them are made of."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+
+from pipelines.source import Source
+from rectloc_tf.config import RunConfig
+from rectloc_tf.heads.head import Head
+from rectloc_tf.registry import NAMED, SOURCES
+from rectloc_tf.results import plots
+from rectloc_tf.results.answers import Answers
+from rectloc_tf.results.pictures import answer_with, image_errors, predict_scenes
+from rectloc_tf.results.rundir import History, RunFolder
+
+NUM_SNAPSHOT_SCENES = 8
+NUM_STRIP_SCENES = 4
+NUM_PICTURED_SCENES = 16
+NUM_WORST_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class RunPictures:
+    """Draws into a run's folder; models are given, since they change."""
+
+    run: RunConfig
+    source: Source
+    head: Head
+    folder: RunFolder
+
+    @property
+    def _style(self) -> dict[str, Any]:
+        keypoints = self.source.keypoints
+        names = keypoints.names if keypoints.kind == NAMED else ()
+        return {"words": SOURCES[self.run.source].words, "names": names}
+
+    def _predict(self, model: keras.Model, indices: range | list[int]) -> dict[str, Any]:
+        return predict_scenes(answer_with(model, self.head), self.source, indices)
+
+    def snapshot(self, model: keras.Model, done: int) -> Figure:
+        """Keeps the predictions on a few validation images, and draws them.
+
+        Args:
+            model: as it is now.
+            done: epochs or steps, see `RunConfig.done`.
+        """
+        indices = self.source.indices("validation")[:NUM_SNAPSHOT_SCENES]
+        pictured = self._predict(model, indices)
+        arrays = {"points": pictured["points"]}
+        if "heatmaps" in pictured:
+            arrays["heatmaps"] = np.clip(pictured["heatmaps"], 0, 255).round().astype(np.uint8)
+        self.folder.write_snapshot(done, arrays, self.run.unit)
+        return plots.prediction_grid(pictured, NUM_SNAPSHOT_SCENES, **self._style)
+
+    def draw(self, model: keras.Model, history: History) -> None:
+        """Writes predictions on validation images, the history, and how predictions developed."""
+        folder, unit, style = self.folder, self.run.unit, self._style
+        indices = self.source.indices("validation")[:NUM_PICTURED_SCENES]
+        pictured = self._predict(model, indices)
+        folder.save_figure("predictions", plots.prediction_grid(pictured, **style))
+        folder.save_figure("history", plots.history_curves(history, style["words"]))
+        images, truths = (pictured[name][:NUM_STRIP_SCENES] for name in ("images", "truths"))
+        how = style["words"], unit, style["names"]
+        strip = plots.epoch_strip(images, truths, folder.read_snapshots(unit), *how)
+        folder.save_figure("epochs", strip)
+
+    def draw_worst(self, model: keras.Model, indices: range, answers: Answers) -> None:
+        """Writes a picture of the images that are answered worst.
+
+        Args:
+            model: that answered.
+            indices: of the images.
+            answers: to them.
+        """
+        if not self._style["names"]:
+            return
+        errors = image_errors(self.source, indices, answers.points)
+        worst = [i for i in np.argsort(-errors, kind="stable") if np.isfinite(errors[i])]
+        worst = worst[:NUM_WORST_IMAGES]
+        if not worst:
+            return
+        pictured = self._predict(model, [indices[i] for i in worst])
+        titles = [f"{self.source.label(indices[i])}\n{errors[i]:.1f} px" for i in worst]
+        grid = plots.prediction_grid(pictured, titles=titles, **self._style)
+        self.folder.save_figure("worst", grid)
