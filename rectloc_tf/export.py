@@ -8,7 +8,7 @@ import importlib.util
 
 from rectloc_tf import cli
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.registry import FORMATS, SOURCES
+from rectloc_tf.registry import FORMATS
 from rectloc_tf.results.output_files import check_folder
 
 
@@ -21,17 +21,10 @@ def export() -> None:
     check_format(name, quantize)
     check_folder("export_dir", export_dir)
     folder, run = cli.open_run()
-    from pipelines.source import make_source
-    from rectloc_tf.models import load_model, run_head
-    from rectloc_tf.serving.exporting import export_checked
-    from rectloc_tf.serving.served import Served
-    from rectloc_tf.training.run_files import open_files
+    from rectloc_tf.serving.exporting import export_checked, open_served
 
-    files = open_files(run, folder, cli.option("data"), cli.option("images_root"))
-    source = make_source(run, files=files)
-    source.check()
-    model = load_model(folder.model_path(cli.option("weights")), run)
-    served = Served(model, run_head(run), SOURCES[run.source].place)
+    where = cli.option("weights"), cli.option("data"), cli.option("images_root")
+    served, source = open_served(folder, run, *where)
     found = export_checked(served, source, export_dir, name, quantize)
     parity, flips = found.parity, ""
     if parity.flips:
