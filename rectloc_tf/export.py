@@ -4,8 +4,6 @@ The export is checked at once: it must answer test images as the network does, o
 Without --run_dir, the flags that describe the run find it.
 """
 
-import importlib.util
-
 from rectloc_tf import cli
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.registry import FORMATS
@@ -45,9 +43,7 @@ def check_format(name: str, quantize: str) -> None:
     if quantize not in spec.quantize:
         able = ", ".join(other for other, its in FORMATS.items() if quantize in its.quantize)
         raise ConfigError(f"--quantize={quantize}: not for --format={name}; use one of {able}")
-    needed = (*spec.modules, *(spec.int8_modules if quantize == "int8" else ()))
-    missing = [module for module in needed if importlib.util.find_spec(module) is None]
-    if missing:
+    if missing := spec.missing(quantize):
         install = f"pip install 'rectloc-tf[{spec.extra}]'"
         raise ConfigError(f"--format={name}: {', '.join(missing)} is not installed; {install}")
 

@@ -173,7 +173,7 @@ flags.DEFINE_integer(
 flags.DEFINE_enum(
     "suite",
     "all",
-    ("input", "train", "sweep", "end_to_end", "serve", "all"),
+    ("input", "train", "sweep", "end_to_end", "serve", "live", "all"),
     "benchmark: what to measure.",
 )
 flags.DEFINE_integer("rounds", 3, "benchmark: turns of each worker.", lower_bound=1)
