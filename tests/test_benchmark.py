@@ -144,6 +144,13 @@ def written_here(asked, **how):
     return SimpleNamespace(returncode=0)
 
 
+def test_pictures_beside_an_export_are_of_the_side_that_is_asked_for(tmp_path):
+    images = np.arange(3 * 64 * 64, dtype=np.uint8).reshape(3, 64, 64, 1)
+    np.save(tmp_path / "pictures.npy", images)
+    np.testing.assert_array_equal(exports.exported_pictures(tmp_path, 2), images[:2])
+    assert exports.exported_pictures(tmp_path, 2, 50).shape == (2, 50, 50, 1)
+
+
 def test_an_export_is_written_once(tmp_path, monkeypatch):
     task = {**SMALL, "format": "onnx", "quantize": "none", "scratch": str(tmp_path)}
     seen = []

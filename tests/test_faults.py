@@ -210,7 +210,7 @@ WRITING = {
 # TensorFlow's own writers, and files of a benchmark in its temporary folder.
 OTHERWISE = {
     "bootstrap.py": {"write_text"},
-    "rectloc_tf/benchmarking/exports.py": {"rename"},
+    "rectloc_tf/benchmarking/exports.py": {"rename", "save"},
     "rectloc_tf/benchmarking/labelled.py": {"imwrite", "write_text"},
     "rectloc_tf/results/output_files.py": {"replace"},
     "rectloc_tf/serving/check_export.py": {"savez"},

@@ -11,6 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from rectloc_tf.config import RunConfig
@@ -22,6 +25,7 @@ from rectloc_tf.settings import settings_of
 # What an export depends on.
 _NAMING = ("arch", "target", "depth", "image_size", "precision", "format", "quantize")
 _CALIBRATION = 20  # its ranges are right enough for speed
+_PICTURES, _COUNT = "pictures.npy", 64  # so that drawing them takes no TensorFlow
 
 
 def run_of(task: dict[str, Any]) -> RunConfig:
@@ -37,7 +41,6 @@ def served_model(task: dict[str, Any]):
     adds zeros, which compilers leave out.
     """
     import keras
-    import numpy as np
 
     from rectloc_tf.models import build_model, run_head
 
@@ -51,19 +54,20 @@ def served_model(task: dict[str, Any]):
     return model, head
 
 
-def pictures(task: dict[str, Any]):
-    """Pictures to serve: uint8 [B, S, S, 1], S the working size or the task's `side`; NumPy."""
-    import cv2
-    import numpy as np
-
+def pictures(task: dict[str, Any]) -> np.ndarray:
+    """Pictures of the working size to serve: uint8 [B, S, S, 1]."""
     from pipelines.scenes.render import render_opencv
     from pipelines.scenes.sampling import scene_table
 
-    size = task["image_size"]
-    side = task.get("side", size)
-    images = render_opencv(scene_table(run_of(task).scene)[: task["batch_size"]], size)
-    if side == size:
-        return np.ascontiguousarray(images)
+    scenes = scene_table(run_of(task).scene)[: task["batch_size"]]
+    return np.ascontiguousarray(render_opencv(scenes, task["image_size"]))
+
+
+def exported_pictures(folder: Path, count: int, side: int = 0) -> np.ndarray:
+    """Pictures that lie beside an export: uint8 [count, S, S, 1], S the working size or `side`."""
+    images = np.load(folder / _PICTURES, allow_pickle=False)[:count]
+    if not side:
+        return images
     return np.stack([cv2.resize(image, (side, side))[..., None] for image in images])
 
 
@@ -89,10 +93,11 @@ def write(task: dict[str, Any], folder: Path) -> None:
     from rectloc_tf.serving.served import Served
 
     served = Served(*served_model(task))
-    calibration = pictures({**task, "batch_size": _CALIBRATION, "side": task["image_size"]})
+    images = pictures({**task, "batch_size": _COUNT})
     written = temporary_path(folder)
     written.mkdir()
-    how = served.metadata(), task["quantize"], calibration
+    np.save(written / _PICTURES, images)
+    how = served.metadata(), task["quantize"], images[:_CALIBRATION]
     load(FORMATS[task["format"]].implementation)().write(served, written, *how)
     written.rename(folder)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from rectloc_tf.benchmarking.exports import exported, pictures, run_of
+from rectloc_tf.benchmarking.exports import exported, exported_pictures, run_of
 from rectloc_tf.benchmarking.labelled import open_project
 from rectloc_tf.benchmarking.turns import Measurement, serve
 from rectloc_tf.config import RunConfig
@@ -162,14 +162,15 @@ def answer_times(answer: Callable[[], Any], task: dict[str, Any]) -> Callable[[]
     return measure
 
 
-def _served(task: dict[str, Any]) -> Answer:
-    """The exported network of a task, loaded by its format's runtime."""
-    return load(FORMATS[task["format"]].implementation)().load(exported(task))
+def _load(task: dict[str, Any], folder: Path) -> Answer:
+    """An exported network, by its format's runtime."""
+    return load(FORMATS[task["format"]].implementation)().load(folder)
 
 
 def prepare_serve(task: dict[str, Any]) -> Callable[[], Measurement]:
     """An exported network: a batch of pictures in, points out."""
-    answer, images = _served(task), pictures(task)
+    folder = exported(task)
+    answer, images = _load(task, folder), exported_pictures(folder, task["batch_size"])
     return answer_times(lambda: answer(images), task)
 
 
@@ -178,7 +179,9 @@ def prepare_live(task: dict[str, Any]) -> Callable[[], Measurement]:
 
     Measures the milliseconds of each, from pixels in memory to points in memory.
     """
-    answer, frames = _served(task), [*pictures({**task, "batch_size": LIVE_PICTURES})[:, None]]
+    folder = exported(task)
+    images = exported_pictures(folder, LIVE_PICTURES, task["side"])
+    answer, frames = _load(task, folder), [*images[:, None]]
     count = -(-task["frames"] // task["rounds"])
 
     def times_of(number: int) -> list[float]:
