@@ -1,6 +1,7 @@
 """The examples, as a user runs them, on tiny settings."""
 
 import csv
+import json
 import os
 import re
 import subprocess
@@ -68,3 +69,10 @@ def test_exports_answer_alike_in_their_own_runtimes(run_example, score_map_run, 
     far = re.findall(r"^(\w+): at most ([\d.]+) px from the first$", out, re.MULTILINE)
     assert [name for name, _ in far] == names
     assert max(float(px) for _, px in far) < 0.05
+    for name in names:
+        folder = tmp_path / name / "1"
+        written = json.loads((folder / "parity.json").read_text())
+        assert (written["pictures"], written["bound_px"]) == (200, 0.05)
+        assert 0 <= written["difference_px"]["mean"] <= written["difference_px"]["max"] <= 0.05
+        assert written["milliseconds"].keys() == {"tensorflow", name}
+        assert json.loads((folder / "metadata.json").read_text())["format"] == name
