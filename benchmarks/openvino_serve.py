@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import openvino
 
+from rectloc_tf.benchmarking.exports import pictures, served_model
 from rectloc_tf.benchmarking.turns import Measurement, serve
-from rectloc_tf.benchmarking.workers import answer_times, pictures, served_model
+from rectloc_tf.benchmarking.workers import answer_times
 
 
 def prepare(task: dict[str, Any]) -> Callable[[], Measurement]:

@@ -8,6 +8,7 @@ The two take turns; each request is a picture of noise of its own, of the networ
 import base64
 import http.client
 import json
+import statistics
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
@@ -53,20 +54,29 @@ def rate(place: str, path: str, bodies: list[bytes], clients: int) -> float:
 
 
 def main(url: str, name: str) -> None:
-    """Prints a line for each round."""
+    """Prints a line for each round, and the median of their ratios."""
     place = urlsplit(url).netloc
     connection = http.client.HTTPConnection(place, timeout=600)
     connection.request("GET", "/page/models")
     models = json.loads(connection.getresponse().read())["models"]
     connection.close()
-    size = next(model["size"] for model in models if model["name"] == name)
+    sizes = {model["name"]: model["size"] for model in models}
+    if name not in sizes:
+        raise SystemExit(f"error: no model {name} at {url}; there are {', '.join(sizes)}")
+    size = sizes[name]
     path, bodies = f"/v1/models/{quote(name, safe='')}:predict", request_bodies(size)
     rate(place, path, bodies, CLIENTS)  # the first ones are slower
+    ratios = []
     for _ in range(ROUNDS):
         one, many = (rate(place, path, bodies, clients) for clients in (1, CLIENTS))
-        ratio = f"{many / one:.2f} times as many"
-        print(f"one by one: {one:.0f}/s; {CLIENTS} clients: {many:.0f}/s, {ratio}")
+        ratios.append(many / one)
+        times = f"{ratios[-1]:.2f} times as many"
+        print(f"one by one: {one:.0f}/s; {CLIENTS} clients: {many:.0f}/s, {times}", flush=True)
+    least, most = min(ratios), max(ratios)
+    print(f"median: {statistics.median(ratios):.2f} times as many ({least:.2f}–{most:.2f})")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        raise SystemExit(f"error: name the server and a model\n{__doc__}")
     main(sys.argv[1], sys.argv[2])

@@ -1,13 +1,16 @@
 """Measure speed against what a user would pick instead: `python -m rectloc_tf.benchmark`.
 
 `--suite=input` draws scenes, `train` runs training steps, `sweep` those of other batch sizes and
-depths, `end_to_end` whole epochs, `serve` the exported model; `all` does everything. Workers take
-turns, ratios are taken round by round. Peers take part in a checkout (they are not in the wheel),
-PyTorch and OpenVINO if the `[bench]` extra is installed.
+depths, `end_to_end` whole epochs, `serve` the exports in every format, `live` frames one by one;
+`all` does everything. Workers take turns, ratios are taken round by round. Peers take part in a
+checkout (they are not in the wheel), PyTorch, OpenVINO and formats where they are installed.
 """
+
+import tempfile
 
 from rectloc_tf import cli
 from rectloc_tf.benchmarking import suites
+from rectloc_tf.benchmarking.groups import as_markdown, measure_group
 from rectloc_tf.processor import INSTRUCTIONS, cpu_flags, describe_machine
 from rectloc_tf.results.data_files import write_json
 from rectloc_tf.results.output_files import check_writable, message_stream
@@ -22,20 +25,21 @@ def benchmark() -> None:
         check_writable("output", output)
     names = list(suites.SUITES) if cli.option("suite") == "all" else [cli.option("suite")]
     groups = [group for name in names for group in suites.SUITES[name]()]
-    for number, group in enumerate(groups, start=1):
-        place = f"{number}/{len(groups)} {group.suite}: {group.work}"
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, group in enumerate(groups, start=1):
+            place = f"{number}/{len(groups)} {group.suite}: {group.work}"
 
-        def show(who: str, turn: int, place=place) -> None:
-            if progress.due():
-                progress.update(f"{place}: {who}, turn {turn}")
+            def show(who: str, turn: int, place=place) -> None:
+                if progress.due():
+                    progress.update(f"{place}: {who}, turn {turn}")
 
-        group_rows, group_ratios = suites.measure_group(group, cli.option("rounds"), show)
-        rows += group_rows
-        ratios |= group_ratios
-        progress.print(f"{place}: done")
+            found = measure_group(group, cli.option("rounds"), show, scratch)
+            rows += found[0]
+            ratios |= found[1]
+            progress.print(f"{place}: done")
     machine = describe_machine() | {"instructions": sorted(INSTRUCTIONS & cpu_flags())}
     progress.print(f"{machine['cpu']}, {machine['cores']} cores, {machine['platform']}\n")
-    progress.print(f"{suites.as_markdown(rows)}\n")
+    progress.print(f"{as_markdown(rows)}\n")
     for key, value in ratios.items():
         progress.print(f"{key}: {value:.3g}")
     if output:

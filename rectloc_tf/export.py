@@ -4,11 +4,9 @@ The export is checked at once: it must answer test images as the network does, o
 Without --run_dir, the flags that describe the run find it.
 """
 
-import importlib.util
-
 from rectloc_tf import cli
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.registry import FORMATS, SOURCES
+from rectloc_tf.registry import FORMATS
 from rectloc_tf.results.output_files import check_folder
 
 
@@ -21,17 +19,10 @@ def export() -> None:
     check_format(name, quantize)
     check_folder("export_dir", export_dir)
     folder, run = cli.open_run()
-    from pipelines.source import make_source
-    from rectloc_tf.models import load_model, run_head
-    from rectloc_tf.serving.exporting import export_checked
-    from rectloc_tf.serving.served import Served
-    from rectloc_tf.training.run_files import open_files
+    from rectloc_tf.serving.exporting import export_checked, open_served
 
-    files = open_files(run, folder, cli.option("data"), cli.option("images_root"))
-    source = make_source(run, files=files)
-    source.check()
-    model = load_model(folder.model_path(cli.option("weights")), run)
-    served = Served(model, run_head(run), SOURCES[run.source].place)
+    where = cli.option("weights"), cli.option("data"), cli.option("images_root")
+    served, source = open_served(folder, run, *where)
     found = export_checked(served, source, export_dir, name, quantize)
     parity, flips = found.parity, ""
     if parity.flips:
@@ -52,9 +43,7 @@ def check_format(name: str, quantize: str) -> None:
     if quantize not in spec.quantize:
         able = ", ".join(other for other, its in FORMATS.items() if quantize in its.quantize)
         raise ConfigError(f"--quantize={quantize}: not for --format={name}; use one of {able}")
-    needed = (*spec.modules, *(spec.int8_modules if quantize == "int8" else ()))
-    missing = [module for module in needed if importlib.util.find_spec(module) is None]
-    if missing:
+    if missing := spec.missing(quantize):
         install = f"pip install 'rectloc-tf[{spec.extra}]'"
         raise ConfigError(f"--format={name}: {', '.join(missing)} is not installed; {install}")
 

@@ -5,6 +5,7 @@ A module outside this package adds its own in the same way, before configs are m
 """
 
 import importlib
+import importlib.util
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -112,6 +113,11 @@ class FormatSpec:
     int8_modules: tuple[str, ...] = ()
     quantize: tuple[str, ...] = ("none", "float16", "int8")
     any_precision: bool = False
+
+    def missing(self, quantize: str) -> list[str]:
+        """The modules that are not installed, and needed for such weights."""
+        needed = (*self.modules, *(self.int8_modules if quantize == "int8" else ()))
+        return [module for module in needed if importlib.util.find_spec(module) is None]
 
 
 def _disc_holds_a_cell(run: Any) -> None:

@@ -2,8 +2,8 @@
 
 Answers TensorFlow Serving's REST API at /v1/models/NAME, NAME being the name of the run's folder,
 and shows a page at / on which you draw rectangles, or drop a picture, and all networks answer.
-Needs the extra [serve]. There are no passwords: anyone who can reach --host can use it.
-Ctrl-C ends it.
+Needs the extra [serve]. There are no passwords: anyone who can reach --host can use it, under an
+address or a name of this machine; --allowed_hosts adds names. Ctrl-C ends it.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from rectloc_tf import cli
 from rectloc_tf.config import SceneConfig
 from rectloc_tf.errors import UserError
+from rectloc_tf.serving.rest.callers import make_hosts
 
 
 def serve() -> None:
@@ -20,7 +21,9 @@ def serve() -> None:
     except ImportError as error:
         missing = f"serve needs the extra [serve] ({error.name} is missing)"
         raise UserError(f"{missing}: pip install uvicorn") from error
-    with server.bind(cli.option("host"), cli.option("port")) as listening:
+    host, allowed = cli.option("host"), cli.option("allowed_hosts")
+    with server.bind(host, cli.option("port")) as listening:
+        hosts = make_hosts(listening.getsockname()[0], host, allowed)
         runs = cli.open_runs()
         from rectloc_tf.serving.rest.app import App, Limits
         from rectloc_tf.serving.rest.networks import open_network
@@ -32,7 +35,8 @@ def serve() -> None:
         limits = Limits()
         with ThreadPoolExecutor(1) as computing, ThreadPoolExecutor(2) as parsing:
             stage = make_stage(scenes[0] if scenes else SceneConfig())
-            app = App(networks, stage, (computing, parsing), cli.option("threshold"), limits)
+            how = cli.option("threshold"), limits, hosts
+            app = App(networks, stage, (computing, parsing), *how)
             where = server.url(listening)
             print(f"{where}: serving {', '.join(networks)}; Ctrl-C ends it", flush=True)
             server.make_server(app, limits.seconds).run(sockets=[listening])

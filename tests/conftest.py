@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Files that take minutes, the longest first: begun last, one of them would run alone at the end.
 LONG = (
     "test_experiments", "test_train", "test_train_images", "test_inference", "test_strategies",
-    "test_multi_worker",
+    "test_multi_worker", "test_examples",
     "test_plugins", "test_figures", "test_serving", "test_entry_points", "test_old_runs",
     "test_labelled_source", "test_benchmark", "test_keras_settings", "test_initial_weights",
     "test_pretrained", "test_models", "test_heads", "test_memory", "test_serve",

@@ -1,5 +1,6 @@
 """The folded, constant network against the model that was trained."""
 
+import contextlib
 import dataclasses
 
 import keras
@@ -19,6 +20,7 @@ from rectloc_tf.serving.inference import (
     make_network,
 )
 from rectloc_tf.serving.saved_model import export_model
+from tests.narrow import narrow
 from tests.training import small_network, start_training
 
 SIZE = 64
@@ -47,13 +49,11 @@ def relative_error(ours, theirs):
 @pytest.mark.parametrize(
     ("arch", "channels", "depth", "config"),
     [
-        ("deconv", 1, 18, {}),
         ("deconv", 3, 50, {}),
         ("xy", 3, 34, {}),
         ("score_map", 1, 18, {}),
-        ("score_map", 1, 18, {"batch_norm": True}),
-        ("dsnt", 1, 18, {}),
-        ("simcc", 3, 34, {}),
+        ("dsnt", 1, 18, {"batch_norm": True}),  # in its own layers, as score maps have it
+        ("simcc", 3, 18, {}),
     ],
 )
 def test_folding_changes_nothing_but_rounding(arch, channels, depth, config):
@@ -112,7 +112,8 @@ def test_a_convolution_that_something_else_uses_is_not_folded():
     [(head, "float32") for head in HEADS] + [("deconv", "mixed_bfloat16")],
 )
 def test_an_empty_batch_has_empty_answers(arch, precision):
-    images, encoded = make_answers(*small_network(arch, precision=precision))
+    with narrow():
+        images, encoded = make_answers(*small_network(arch, precision=precision))
     expected = {"points_xy": (0, 1, 2), "center_xy": (0, 2)}
     if arch != "xy":
         expected |= {"point_confidence": (0, 1), "confidence": (0,), "heatmap": (0, SIZE, SIZE)}
@@ -125,9 +126,12 @@ def test_an_empty_batch_has_empty_answers(arch, precision):
 
 
 NUM_TESTED = 300
+# Half precision is looked at in whole networks of a dense and a convolutional head: in a narrow
+# one so few roundings add up that chance decides where there are more.
+WHOLE = ("deconv", "score_map")
 
 
-@pytest.fixture(scope="module", params=[*HEADS])
+@pytest.fixture(scope="module")
 def trained(request):
     """A network after 60 steps, float32, its head, and the scenes that it is tested on."""
     keras.utils.set_random_seed(0)
@@ -135,13 +139,15 @@ def trained(request):
         arch=request.param,
         image_size=SIZE, batch_size=16, num_images=600, epochs=2, precision="float32",
     )  # fmt: skip
-    source, head, state, step = start_training(run)
+    with contextlib.nullcontext() if run.arch in WHOLE else narrow():
+        source, head, state, step = start_training(run)
     for batch in training_batches(run, source):
         step(batch)
     tested = make_batch(source, tf.range(9000, 9000 + NUM_TESTED, dtype=tf.int64))
     return run, state.model, head, tested
 
 
+@pytest.mark.parametrize("trained", HEADS, indirect=True)
 def test_an_exported_network_answers_as_the_trained_one(trained, tmp_path):
     _, model, head, batch = trained
     images = batch["images"]
@@ -162,6 +168,7 @@ def test_an_exported_network_answers_as_the_trained_one(trained, tmp_path):
     assert relative_error(found["heatmap"], expected["maps"][..., 0]) < 1e-5
 
 
+@pytest.mark.parametrize("trained", WHOLE, indirect=True)
 def test_sixteen_bits_are_no_worse_than_before(trained):
     """Against the truth, and against what float32 answers: folding rounds less often."""
     run, model, head, batch = trained

@@ -14,7 +14,7 @@ import rectloc_tf.models as models
 from rectloc_tf.errors import UserError
 from tests.conftest import ROOT
 
-FOLDERS = ("rectloc_tf", "pipelines", "figures", "benchmarks")
+FOLDERS = ("rectloc_tf", "pipelines", "figures", "benchmarks", "examples")
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 FILES.append(ROOT / "bootstrap.py")
 

@@ -17,6 +17,7 @@ from rectloc_tf.errors import ConfigError
 from rectloc_tf.serving.rest import batching, server
 from rectloc_tf.serving.rest.app import App, Limits, Stage, page_response
 from rectloc_tf.serving.rest.batching import Batcher
+from rectloc_tf.serving.rest.callers import check_caller, make_hosts
 from rectloc_tf.serving.rest.protocol import Signature, TensorInfo
 from rectloc_tf.serving.rest.values import ServingError
 from tests.forks import HANGS
@@ -180,7 +181,7 @@ def talk(port, data):
     [
         b"\x16\x03\x01\x02\x00\x01\x00",  # TLS
         b"GET  /  HTTP/1.1\r\nHost x\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",  # without a host
     ],
 )
@@ -191,13 +192,13 @@ def test_what_is_not_http_is_refused(port, data):
 
 def test_an_endless_head_ends_the_connection(port):
     with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-        head = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 200_000
+        head = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 200_000
         assert talk(port, head).startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert ask(port, "GET", "/")[0] == 200
 
 
 def test_a_long_body_is_refused_before_it_is_sent(port):
-    head = b"POST /v1/models/half:predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    head = b"POST /v1/models/half:predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     answer = talk(port, head + b"Content-Length: 99999999\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert answer.endswith(b'{"error": "the request has over 100,000 bytes"}')
@@ -216,7 +217,7 @@ def test_bodies_together_are_limited():
         assert ask(port, "POST", "/v1/models/half:predict", body)[0] == 200
 
 
-HEAD = b"POST /v1/models/half:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n"
+HEAD = b"POST /v1/models/half:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n"
 # What slow clients have sent so far: nothing, a part of a head, a head and a part of a body.
 STARTS = (b"", b"GET / HT", HEAD, HEAD + b"\r\n", HEAD + b'\r\n{"instances": ')
 
@@ -298,7 +299,7 @@ def test_an_answer_that_takes_too_long_is_given_up():
 def test_a_stopping_server_answers_what_it_has_begun():
     """`100 Continue` says that the request has begun; its body comes after the signal."""
     body = b'{"instances": [1.0]}'
-    head = b"POST /v1/models/half:predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+    head = b"POST /v1/models/half:predict HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
     with serving(half_plus_three()) as (port, running):
         with socket.create_connection(("127.0.0.1", port), HANGS) as connection:
             connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body))
@@ -432,6 +433,83 @@ def test_pages_of_other_sites_may_link_to_the_page_and_ask_nothing(port):
     body = '{"instances": [1.0]}'
     assert ask(port, "POST", "/v1/models/half:predict", body, headers)[0] == 403
     assert ask(port, "POST", "/v1/models/half:predict", body)[0] == 200
+
+
+REBOUND = "use localhost or its address, or start it with --allowed_hosts"
+ANOTHER = "asked by a page of another site"
+
+
+@pytest.mark.parametrize("path", ["/", "/page/models", "/v1/models/half"])
+def test_a_name_that_leads_here_by_dns_is_refused(port, path):
+    for name in (f"localhost:{port}", "LOCALHOST", "127.0.0.1:1", "[::1]", f"[::1]:{port}"):
+        assert ask(port, "GET", path, headers={"Host": name})[0] == 200
+    for name in (
+        "evil.example",
+        f"localhost.evil.example:{port}",
+        "192.168.1.5",
+        "x@localhost",
+        "",
+    ):
+        status, headers, body = ask(port, "GET", path, headers={"Host": name})
+        message = f"Host {name} is not a name of this server; {REBOUND}"
+        assert (status, json.loads(body)) == (403, {"error": message})
+        assert headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:{port}", 200),  # the page's own
+        ("http://localhost:3000", 403),
+        ("http://evil.example", 403),
+        ("https://evil.example:{port}", 403),
+        ("null", 403),  # a file, or a frame that is locked in
+        ("localhost:{port}", 403),
+    ],
+)
+def test_a_page_of_another_origin_asks_nothing(port, origin, status):
+    origin = origin.format(port=port)
+    headers = {"Host": f"localhost:{port}", "Origin": origin}
+    for path, body in (
+        ("/v1/models/half:predict", '{"instances": [1.0]}'),
+        ("/page/models/half", "A"),
+    ):
+        found, _, answer = ask(port, "POST", path, body, headers)
+        assert found == status
+        assert status == 200 or json.loads(answer) == {"error": ANOTHER}
+
+
+def allows(hosts, host, origin=None):
+    """Whether a request with these headers is let in."""
+    given = {b"host": host, b"origin": origin}
+    headers = [(name, value.encode()) for name, value in given.items() if value is not None]
+    try:
+        check_caller(headers, hosts)
+    except ServingError as error:
+        return error.status != 403
+    return True
+
+
+def test_elsewhere_than_on_loopback_addresses_and_named_hosts_are_allowed():
+    hosts = make_hosts("0.0.0.0", "0.0.0.0", ["GPU.example", "fe80::1"])
+    assert all(allows(hosts, host) for host in ("10.0.0.7:8501", "[2001:db8::1]:80", "localhost"))
+    assert all(allows(hosts, host) for host in ("gpu.example", "GPU.example:8501", "[fe80::1]"))
+    assert not any(allows(hosts, host) for host in ("evil.example", "gpu.example.evil", "1.2.3"))
+    assert allows(hosts, "10.0.0.7:8501", "http://10.0.0.7:8501")
+    assert not allows(hosts, "10.0.0.7:8501", "http://10.0.0.7:3000")
+    # Behind a proxy, which says another Host than the browser.
+    assert allows(hosts, "127.0.0.1:8501", "https://gpu.example")
+    assert not allows(hosts, "127.0.0.1:8501", "https://evil.example")
+    assert allows(make_hosts("10.0.0.7", "here.example", []), "here.example:8501")
+    assert allows(make_hosts("127.0.0.2", "127.0.0.2", []), "127.0.0.2:8501")
+    assert not allows(make_hosts("::1", "::1", []), "10.0.0.7")
+    assert allows(hosts, None)  # no browser
+
+
+@pytest.mark.parametrize("name", ["a:80", "http://a", "a b", ""])
+def test_an_allowed_host_that_is_no_name_is_refused(name):
+    with pytest.raises(ConfigError, match=f"^--allowed_hosts={name}: name hosts as in http://HOST"):
+        make_hosts("127.0.0.1", "localhost", [name])
 
 
 def test_what_the_page_asks(port):

@@ -1,50 +1,28 @@
 """What is measured against what: groups of workers that take turns, and the ratios of interest."""
 
-import importlib.util
 import itertools
+import math
+import statistics
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rectloc_tf.benchmarking.turns import Measurement, ratio, spread, take_turns
+from rectloc_tf.benchmarking.groups import Group, Task
+from rectloc_tf.benchmarking.turns import Measurement, ratio
 from rectloc_tf.processor import BFLOAT16, cpu_flags
-from rectloc_tf.registry import HEADS
+from rectloc_tf.registry import FORMATS, HEADS
 
-Task = tuple[str | Path, dict[str, Any]]  # the program and what it is to do
 OURS = "rectloc_tf.benchmarking.workers"
 PEERS = Path(__file__).resolve().parents[2] / "benchmarks"
-# Peers that need a package of the [bench] extra.
-NEEDS = {"torch_train.py": "torch", "openvino_serve.py": "openvino"}
 # Of a task, the keys that are settings of a run say what is measured (`workers.run_of`).
 XY: dict[str, Any] = {"arch": "xy"}
 DISC, GAUSSIAN = ({"arch": "deconv", "target": name} for name in ("disc", "gaussian"))
 _HEAD = ("arch", "target")
 _BASE = {"domain": 3, "image_size": 224, "batch_size": 64}
-
-
-@dataclass(frozen=True)
-class Group:
-    """Workers that take turns on the same work.
-
-    Attributes:
-        suite: a key of SUITES.
-        work: what all of them do, for the table.
-        tasks: name -> (program, task); the first is ours.
-        ratios: key in the report -> name of the peer whose ratio to ours it is; several names
-            mean the best of them.
-        values: key in the report -> field of our measurements whose median it is.
-        summaries: key in the report -> function of the measurements of all workers, by name.
-    """
-
-    suite: str
-    work: str
-    tasks: dict[str, Task]
-    ratios: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    values: dict[str, str] = field(default_factory=dict)
-    summaries: dict[str, Callable[[Mapping[str, list[Measurement]]], float]] = field(
-        default_factory=dict
-    )
+BATCHES = (1, 8, 64)  # of what is served
+LIVE_PIXELS = (2_500, 10_000, 40_000, 160_000, 320_000, 640_000)  # DeepLabCut-live's
+LIVE_FRAMES = 1000  # at least, in all turns of a worker together
+LIVE_FORMATS = ("onnx", "openvino")  # the fastest on processors, with the SavedModel
 
 
 def precisions() -> tuple[str, ...]:
@@ -194,18 +172,69 @@ def end_to_end_groups() -> Iterator[Group]:
 
 
 def serve_groups() -> Iterator[Group]:
-    """The exported SavedModel against OpenVINO: pictures in, (x, y) out."""
+    """The exported SavedModel against OpenVINO, and in float32 against every other export."""
     for head in (XY, DISC):
-        for batch_size in (1, 8, 64):
+        for batch_size in BATCHES:
             task = {**_BASE, **head, "kind": "serve", "batch_size": batch_size}
             tasks: dict[str, Task] = {
-                precision.removeprefix("mixed_"): (OURS, {**task, "precision": precision})
+                precision.removeprefix("mixed_"): _exported(task, precision=precision)
                 for precision in precisions()
             }
             tasks["openvino"] = (PEERS / "openvino_serve.py", {**task, "precision": "float32"})
             work = _describe(task, *_HEAD, "image_size", "batch_size")
             ratios = {f"serve_vs_openvino_{batch_size}": ("openvino",)} if head is DISC else {}
             yield Group("serve", work, tasks, ratios)
+    for batch_size in BATCHES:
+        task = {**_BASE, **DISC, "kind": "serve", "batch_size": batch_size}
+        tasks = {
+            name if quantize == "none" else f"{name} {quantize}": _exported(task, name, quantize)
+            for name, spec in FORMATS.items()
+            for quantize in spec.quantize
+        }
+        work = f"formats, {_describe(task, *_HEAD, 'image_size', 'batch_size')}"
+        yield Group("serve", work, tasks, speedups=_speedups(tasks, f"serve_{{}}_{batch_size}"))
+
+
+def _exported(task: dict[str, Any], name="saved_model", quantize="none", precision="float32"):
+    """A worker that measures an export."""
+    return OURS, {**task, "format": name, "quantize": quantize, "precision": precision}
+
+
+def _speedups(tasks: Mapping[str, Task], key: str) -> dict[str, str]:
+    """For each worker but the first the key under which its rate over the first one's is kept."""
+    first, *others = tasks
+    what = {name: f"{name} vs {first}".replace(" ", "_") for name in others}
+    return {key.format(text): name for name, text in what.items()}
+
+
+def live_groups() -> Iterator[Group]:
+    """Frames one by one, after DeepLabCut-live (Kane et al. 2020), which scales its frames.
+
+    The pictures have as many pixels as theirs. The network works at the next size that there is,
+    so at least at as many, and resizes them itself.
+    """
+    for pixels in LIVE_PIXELS:
+        side = round(math.sqrt(pixels))
+        size = max(64, 16 * math.ceil(side / 16))
+        task = {"kind": "live", "arch": "score_map", "domain": 3, "image_size": size,
+                "side": side, "frames": LIVE_FRAMES}  # fmt: skip
+        tasks: dict[str, Task] = {"saved_model": _exported(task)}
+        for precision in precisions()[:-1]:
+            tasks["saved_model bfloat16"] = _exported(task, precision=precision)
+        for name in LIVE_FORMATS:
+            tasks[name] = _exported(task, name)
+        work = f"{_describe(task, 'arch')}, pictures of {pixels:,} px, working size {size}"
+        keys = _speedups(tasks, f"live_{{}}_{pixels}")
+        best = {f"live_best_ms_{pixels}": least_frame_ms}
+        yield Group("live", work, tasks, summaries=best, speedups=keys)
+
+
+def least_frame_ms(results: Mapping[str, list[Measurement]]) -> float:
+    """The mean milliseconds of a frame of the worker where they are least."""
+    return min(
+        statistics.fmean(time for measured in turns for time in measured["frame_ms"])
+        for turns in results.values()
+    )
 
 
 SUITES: dict[str, Callable[[], Iterator[Group]]] = {
@@ -214,66 +243,5 @@ SUITES: dict[str, Callable[[], Iterator[Group]]] = {
     "sweep": sweep_groups,
     "end_to_end": end_to_end_groups,
     "serve": serve_groups,
+    "live": live_groups,
 }
-
-
-def is_available(program: str | Path, task: dict[str, Any]) -> bool:
-    """Whether a worker can run here: peers lie in a checkout, and some need an extra."""
-    if isinstance(program, str):
-        return True
-    needs = "torch" if task.get("peer") == "torch" else NEEDS.get(program.name)
-    return program.is_file() and (needs is None or importlib.util.find_spec(needs) is not None)
-
-
-def measure_group(
-    group: Group, rounds: int, on_turn: Callable[[str, int], None]
-) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Measures those workers of a group that can run here.
-
-    Returns:
-        Its rows for the report: images per second, ours over theirs, memory and, where they were
-        measured, the medians of compile_seconds, first_step_seconds, wait_share and latency_ms;
-        and its ratios.
-    """
-    tasks = {n: (str(p), t) for n, (p, t) in group.tasks.items() if is_available(p, t)}
-    results = take_turns(tasks, rounds, on_turn)
-    (ours, first), rows = next(iter(results.items())), []
-    for name, measured in results.items():
-        row: dict[str, Any] = {"suite": group.suite, "work": group.work, "who": name}
-        row["images_per_second"] = spread([m["rate"] for m in measured])
-        if name != ours:
-            row["ours_over_theirs"] = ratio(first, measured)
-        for key in measured[0].keys() - {"rate", "peak_mib"}:
-            row[key] = spread([m[key] for m in measured])["median"]
-        row["peak_mib"] = max(m["peak_mib"] for m in measured)
-        rows.append(row)
-    ratios = {key: spread([m[name] for m in first])["median"] for key, name in group.values.items()}
-    for key, peers in group.ratios.items():
-        found = [ratio(first, results[peer])["median"] for peer in peers if peer in results]
-        if found:  # against the best of the peers
-            ratios[key] = min(found)
-    ratios |= {key: summarise(results) for key, summarise in group.summaries.items()}
-    return rows, ratios
-
-
-def as_markdown(rows: list[dict[str, Any]]) -> str:
-    """The rows as a table: medians, with least and greatest."""
-    lines = [
-        "| suite | work | who | images/s | ours / theirs | MiB | more |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    shown = {
-        "compile_seconds": "first call {:.1f} s",
-        "first_step_seconds": "imports to first step {:.1f} s",
-        "wait_share": "waiting {:.1%}",
-        "latency_ms": "latency {:.1f} ms",
-    }
-    for row in rows:
-        rate, over = row["images_per_second"], row.get("ours_over_theirs")
-        over = "" if over is None else f"{over['median']:.2f} ({over['min']:.2f}–{over['max']:.2f})"
-        more = ", ".join(text.format(row[key]) for key, text in shown.items() if key in row)
-        lines.append(
-            f"| {row['suite']} | {row['work']} | {row['who']} | {rate['median']:,.0f} "
-            f"({rate['min']:,.0f}–{rate['max']:,.0f}) | {over} | {row['peak_mib']:,.0f} | {more} |"
-        )
-    return "\n".join(lines)

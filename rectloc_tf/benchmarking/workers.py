@@ -1,5 +1,6 @@
 """Our own benchmark workers: the input pipeline, the training step, an epoch, serving."""
 
+import itertools
 import os
 import statistics
 import tempfile
@@ -10,18 +11,15 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from rectloc_tf.benchmarking.exports import exported, exported_pictures, run_of
 from rectloc_tf.benchmarking.labelled import open_project
 from rectloc_tf.benchmarking.turns import Measurement, serve
 from rectloc_tf.config import RunConfig
-from rectloc_tf.settings import settings_of
+from rectloc_tf.registry import FORMATS, load
+from rectloc_tf.serving.formats.format import Answer
 
 SECONDS = 1.0  # of a turn, and of the warm-up
-
-
-def run_of(task: dict[str, Any]) -> RunConfig:
-    """The run whose work a task measures: its keys that are settings of a run."""
-    fields = {"precision": "float32", "epochs": 10_000, **task}
-    return RunConfig(**{name: fields[name] for name in settings_of(RunConfig) if name in fields})
+LIVE_PICTURES = 16  # which frames repeat
 
 
 def rate_of(batches: Iterator[Any], batch_size: int, seconds: float = SECONDS) -> Measurement:
@@ -149,38 +147,6 @@ def prepare_epoch(task: dict[str, Any]) -> Callable[[], Measurement]:
     return lambda: epoch_of(lambda: ((b,) for b in dataset), step, task) | extra
 
 
-def served_model(task: dict[str, Any]):
-    """A network of random weights, the same in every process, and its head.
-
-    Its speed is a trained one's: batch normalisation gets statistics as well. As it starts, it
-    adds zeros, which compilers leave out.
-    """
-    import keras
-    import numpy as np
-
-    from rectloc_tf.models import build_model, run_head
-
-    run = run_of(task)
-    keras.utils.set_random_seed(0)
-    head, rng = run_head(run), np.random.default_rng(0)
-    model = build_model(run.model, head)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.set_weights([w + rng.uniform(0, 0.1, w.shape) for w in layer.get_weights()])
-    return model, head
-
-
-def pictures(task: dict[str, Any]):
-    """Pictures of the working size to serve: uint8 [B, S, S, 1], NumPy."""
-    import numpy as np
-
-    from pipelines.scenes.render import render_opencv
-    from pipelines.scenes.sampling import scene_table
-
-    scenes = scene_table(run_of(task).scene)[: task["batch_size"]]
-    return np.ascontiguousarray(render_opencv(scenes, task["image_size"]))
-
-
 def answer_times(answer: Callable[[], Any], task: dict[str, Any]) -> Callable[[], Measurement]:
     """Measures calls one after the other: their rate, and the median time of one in ms."""
     answer()
@@ -196,16 +162,39 @@ def answer_times(answer: Callable[[], Any], task: dict[str, Any]) -> Callable[[]
     return measure
 
 
+def _load(task: dict[str, Any], folder: Path) -> Answer:
+    """An exported network, by its format's runtime."""
+    return load(FORMATS[task["format"]].implementation)().load(folder)
+
+
 def prepare_serve(task: dict[str, Any]) -> Callable[[], Measurement]:
-    """The exported SavedModel, loaded again: pictures in, (x, y) out."""
-    import tensorflow as tf
+    """An exported network: a batch of pictures in, points out."""
+    folder = exported(task)
+    answer, images = _load(task, folder), exported_pictures(folder, task["batch_size"])
+    return answer_times(lambda: answer(images), task)
 
-    from rectloc_tf.serving.saved_model import export_model
 
-    with tempfile.TemporaryDirectory() as folder:
-        loaded = tf.saved_model.load(str(export_model(*served_model(task), Path(folder))))
-    serving, images = loaded.signatures["serving_default"], pictures(task)
-    return answer_times(lambda: serving(images=tf.constant(images))["center_xy"].numpy(), task)
+def prepare_live(task: dict[str, Any]) -> Callable[[], Measurement]:
+    """An exported network on `task["frames"]` frames one by one, in all turns together.
+
+    Measures the milliseconds of each, from pixels in memory to points in memory.
+    """
+    folder = exported(task)
+    images = exported_pictures(folder, LIVE_PICTURES, task["side"])
+    answer, frames = _load(task, folder), [*images[:, None]]
+    count = -(-task["frames"] // task["rounds"])
+
+    def times_of(number: int) -> list[float]:
+        each = itertools.islice(itertools.cycle(frames), number)
+        return [1000 * seconds_of(lambda frame=frame: answer(frame)) for frame in each]
+
+    def measure():
+        times_of(len(frames))  # warms up, also after another's turn
+        times = times_of(count)
+        return {"rate": 1000 * count / sum(times), "frame_ms": times}
+
+    times_of(1)
+    return measure
 
 
 PREPARE = {
@@ -213,6 +202,7 @@ PREPARE = {
     "train": prepare_train,
     "epoch": prepare_epoch,
     "serve": prepare_serve,
+    "live": prepare_live,
 }
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ COMMANDS = {
         ),
     ),
     "export": _on_a_run("export_dir", "format", "quantize", "data", "images_root"),
-    "serve": Command(("run_dir", "weights", "threshold", "host", "port")),
+    "serve": Command(("run_dir", "weights", "threshold", "host", "port", "allowed_hosts")),
     "check_labels": Command(
         ("data", "images_root", "individual", "keypoints", "swap", "split_by", "fold", "output")
     ),

@@ -88,6 +88,10 @@ flags.DEFINE_enum(
     "export: how weights are kept; int8 also computes with them, in the backbone.",
 )  # fmt: skip
 flags.DEFINE_string("host", "127.0.0.1", "serve: address to listen on; 0.0.0.0 for all networks.")
+flags.DEFINE_list(
+    "allowed_hosts", "",
+    "serve: names by which browsers may call it, beside localhost and its addresses.",
+)  # fmt: skip
 flags.DEFINE_integer("port", 8501, "serve: port to listen on; 0 for any that is free.", 0, 65535)
 
 # Labelled images of users.
@@ -169,7 +173,7 @@ flags.DEFINE_integer(
 flags.DEFINE_enum(
     "suite",
     "all",
-    ("input", "train", "sweep", "end_to_end", "serve", "all"),
+    ("input", "train", "sweep", "end_to_end", "serve", "live", "all"),
     "benchmark: what to measure.",
 )
 flags.DEFINE_integer("rounds", 3, "benchmark: turns of each worker.", lower_bound=1)

@@ -13,13 +13,17 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from pipelines.source import DRAWN, Source
+from pipelines.source import DRAWN, Source, make_source
+from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError, reason
-from rectloc_tf.registry import FORMATS, load
+from rectloc_tf.models import load_model, run_head
+from rectloc_tf.registry import FORMATS, SOURCES, load
+from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.check_export import METADATA, answer_all, median_milliseconds
 from rectloc_tf.serving.parity import Parity, measure
 from rectloc_tf.serving.served import Served
 from rectloc_tf.serving.versions import new_version
+from rectloc_tf.training.run_files import open_files
 
 PICTURES = 200
 CALIBRATION = 200
@@ -36,6 +40,26 @@ class Exported(NamedTuple):
     folder: Path
     parity: Parity
     distinct: int  # of the pictures, the others being some of them turned and mirrored
+
+
+def open_served(
+    folder: RunFolder, run: RunConfig, weights: str = "best", data: str = "", images_root: str = ""
+) -> tuple[Served, Source]:
+    """The network of a run as it is exported, and the images that exports are checked on.
+
+    Args:
+        folder: of the run.
+        run: what it is, `folder.run_config()`.
+        weights: best or final.
+        data, images_root: where the run's labelled images are now, if that is somewhere else.
+
+    Raises:
+        UserError: if the network or the images are gone, or have changed.
+    """
+    source = make_source(run, files=open_files(run, folder, data, images_root))
+    source.check()
+    model = load_model(folder.model_path(weights), run)
+    return Served(model, run_head(run), SOURCES[run.source].place), source
 
 
 def export_checked(

@@ -10,6 +10,28 @@ from rectloc_tf.errors import UserError, reason
 MAX_BYTES = 256 * 2**20
 
 
+def check_pixels(width: int, height: int) -> None:
+    """Refuses images of over 64 megapixels, from files and requests alike.
+
+    Raises:
+        ValueError: saying so.
+    """
+    if width * height > MAX_PIXELS:
+        pixels = f"{width} x {height} = {width * height:,} pixels"
+        raise ValueError(f"{pixels}; the limit is {MAX_PIXELS:,}")
+
+
+def encoded_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a PNG or JPEG, by its header.
+
+    Raises:
+        ValueError: if it is none, or over 64 megapixels.
+    """
+    width, height = read_size(io.BytesIO(data))
+    check_pixels(width, height)
+    return width, height
+
+
 def read_image_bytes(path: Path, files: ImageFiles | None = None) -> bytes:
     """Reads a PNG or JPEG, after a look at its size and header.
 
@@ -32,10 +54,7 @@ def read_image_bytes(path: Path, files: ImageFiles | None = None) -> bytes:
     if not data:
         raise UserError(f"{path}: empty file")
     try:
-        width, height = read_size(io.BytesIO(data))
+        encoded_size(data)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
-    if width * height > MAX_PIXELS:
-        pixels = f"{width} x {height} = {width * height:,} pixels"
-        raise UserError(f"{path}: {pixels}; the limit is {MAX_PIXELS:,}")
     return data

@@ -1,6 +1,7 @@
 """LiteRT, formerly TensorFlow Lite, for telephones and small computers."""
 
 import json
+import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -32,10 +33,11 @@ class LiteRt(Format):
         (folder / FILE).write_bytes(_with_metadata(data, metadata))
 
     def load(self, folder):
-        """On the processor. The interpreter has no empty batches; the answer to one is known."""
+        """On all cores. The interpreter has no empty batches; the answer to one is known."""
         from ai_edge_litert.interpreter import Interpreter
 
-        runner = Interpreter(model_path=str(folder / FILE)).get_signature_runner()
+        file, threads = str(folder / FILE), os.cpu_count()
+        runner = Interpreter(model_path=file, num_threads=threads).get_signature_runner()
         details = runner.get_output_details()
 
         def answer(images):

@@ -24,11 +24,12 @@ import numpy as np
 
 from rectloc_tf.serving.rest import protocol
 from rectloc_tf.serving.rest.batching import Answered, Batcher
+from rectloc_tf.serving.rest.callers import Hosts, check_caller
 from rectloc_tf.serving.rest.values import ServingError, dump
 
 _PAGE_MODEL = re.compile(r"/page/models/([^/]+)")
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
-FORBIDDEN, TOO_SLOW, TOO_LARGE, LATE = 403, 408, 413, 504
+TOO_SLOW, TOO_LARGE, LATE = 408, 413, 504
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class App:
         workers: tuple[Executor, Executor],
         threshold: float = 0.5,
         limits: Limits | None = None,
+        hosts: Hosts | None = None,
     ):
         """Makes one.
 
@@ -88,10 +90,12 @@ class App:
             workers: one thread that computes, and one or more that read and write JSON.
             threshold: least confidence of a detection that the page shows at first.
             limits: what a client may ask for.
+            hosts: what this server is called; as on a loopback address if left out.
         """
         self._networks, self._stage = networks, stage
         self._computing, self._parsing = workers
         self._threshold, self._limits = threshold, limits or Limits()
+        self._hosts = hosts or Hosts()
         self._held = 0  # bytes of bodies
         self._page = page_response()
         self._batchers = {
@@ -121,8 +125,7 @@ class App:
 
     async def _respond(self, scope: Mapping[str, Any], receive: Any) -> Response:
         method, path = scope["method"], scope["raw_path"].decode("latin-1")
-        if path != "/" and (b"sec-fetch-site", b"cross-site") in scope["headers"]:
-            raise ServingError("asked by a page of another site", FORBIDDEN)
+        check_caller(scope["headers"], self._hosts, is_page=path == "/")
         if path in ("/v1", "/v1/models") or path.lower().startswith("/v1/"):
             return await self._serve(method, path, scope, receive)
         if path == "/" and method in ("GET", "HEAD"):

@@ -1,10 +1,8 @@
 """What a request may ask of a network: pictures that are none too large. No TensorFlow."""
 
-import io
-
 import numpy as np
 
-from pipelines.image_headers import MAX_PIXELS, read_size
+from rectloc_tf.serving.image_files import check_pixels, encoded_size
 from rectloc_tf.serving.rest.values import ServingError
 
 # Resizing costs the working size times a side, so long strips would cost more than their pixels.
@@ -41,7 +39,7 @@ def check_files(files: np.ndarray) -> list[int]:
 
 def _check_file(name: str, data: bytes) -> int:
     try:
-        width, height = read_size(io.BytesIO(data))
+        width, height = encoded_size(data)
     except ValueError as error:
         raise ServingError(f"{name}: {error}") from error
     _check_size(name, width, height)
@@ -49,8 +47,9 @@ def _check_file(name: str, data: bytes) -> int:
 
 
 def _check_size(name: str, width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        pixels = f"{width} x {height} = {width * height:,} pixels"
-        raise ServingError(f"{name}: {pixels}; the limit is {MAX_PIXELS:,}")
+    try:
+        check_pixels(width, height)
+    except ValueError as error:
+        raise ServingError(f"{name}: {error}") from error
     if max(width, height) > MAX_SIDE:
         raise ServingError(f"{name}: {width} x {height}; the limit of a side is {MAX_SIDE:,}")
