@@ -273,8 +273,8 @@ DAMAGED = {
         "columns 4 and 5 are both visible of a; must be one",
     ),
     "visible of one alone": (
-        text_of([*header(["a"], coords=("x", "y", "visible")), [*ROW[:3], "2"], ["j.png", "1", "", "2"]]),
-        "row 5, column 3: a has x but no y; give both, or none",
+        text_of([*header(["a"], coords=("x", "y", "visible")), ["i.png", "1", "", "2"]]),
+        "row 4, column 3: a has x but no y; give both, or none",
     ),
     "a nameless animal": (
         text_of([ANIMALS[0], ["individuals", "", *ANIMALS[1][2:]], *ANIMALS[2:]]),
