@@ -95,28 +95,31 @@ def wait_until(true: Callable[[], bool], process: subprocess.Popen) -> bool:
     return True
 
 
+def progressed(step: Callable[[], int], process: subprocess.Popen, rng: random.Random) -> bool:
+    """Waits until a step is a later one, once or twice: not always the same epoch is hit."""
+    for _ in range(1 + rng.randrange(2)):
+        before = step()
+        if not wait_until(lambda before=before: step() > before, process):
+            return False
+    return True
+
+
 def while_saving(watched: Watched, process: subprocess.Popen, rng: random.Random) -> bool:
     """Waits until a checkpoint is being written, after at least one that is whole."""
-    before = watched.newest()
-    ready = wait_until(lambda: watched.newest() > before, process)
-    for _ in range(rng.randrange(2)):  # not always the same one
-        seen = watched.newest()
-        ready = ready and wait_until(lambda seen=seen: watched.newest() > seen, process)
+    ready = progressed(watched.newest, process, rng)
     return ready and wait_until(watched.is_saving, process)
 
 
 def in_a_step(watched: Watched, process: subprocess.Popen, rng: random.Random) -> bool:
     """Waits until an epoch is under way: its steps take longer than the longest pause here."""
-    before = watched.last_row()
-    ready = wait_until(lambda: watched.last_row() > before, process)
+    ready = progressed(watched.last_row, process, rng)
     time.sleep(rng.uniform(0.1, 0.4))
     return ready
 
 
 def between_epochs(watched: Watched, process: subprocess.Popen, rng: random.Random) -> bool:
     """Waits until an epoch's checkpoint is there and its row is not, or just is."""
-    before = watched.newest()
-    ready = wait_until(lambda: watched.newest() > before, process)
+    ready = progressed(watched.newest, process, rng)
     if rng.random() < 0.5:
         ready = ready and wait_until(lambda: watched.last_row() == watched.newest(), process)
     return ready

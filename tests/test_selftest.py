@@ -166,6 +166,8 @@ def machine(tmp_path):
             "task = json.loads(sys.argv[1])\n"
             f"open({str(tmp_path / 'tasks')!r}, 'a').write(sys.argv[1] + '\\n')\n"
             f"if task['jit'] == 'on' and {xla_aborts}: os.abort()\n"
+            f"if task['jit'] == 'on' and {trial.replicas} > 1:\n"
+            "    sys.exit(print(json.dumps({'refused': '--jit=on: one device only'})))\n"
             f"trial = json.loads({json.dumps(json.dumps(dataclasses.asdict(trial)))})\n"
             "if task['precision'] == 'float32': trial['losses'] = [2.0, 1.0, 0.5]\n"
             "print('noise')\n"
@@ -196,6 +198,8 @@ def test_the_cpu_takes_as_many_images_and_replicas(machine):
     asked, cpu = machine.tasks()
     assert asked == {"strategy": "mirrored", "precision": "auto", "jit": "off", "seconds": 0.0}
     assert (cpu["replicas"], cpu["batch_size"], cpu["precision"]) == (8, 128, "float32")
+    with pytest.raises(ConfigError, match="^--jit=on: one device only"):  # as train says
+        check_device("mirrored", "auto", "on", said.append, machine(trial), 0.0)
 
 
 def test_without_a_cpu_that_trains_nothing_is_known():

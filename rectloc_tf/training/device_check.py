@@ -175,7 +175,6 @@ def judge(
         if isinstance(plain, Trial) and plain.precision != "float32":
             return Verdict(False, f"{what}; try --precision=float32")
         return Verdict(False, f"{what}; train on the CPU (CUDA_VISIBLE_DEVICES=-1)")
-    assert isinstance(plain, Trial) or isinstance(xla, Trial)  # one of them is good
     best = chosen
     if len(good) == 2 and isinstance(plain, Trial) and isinstance(xla, Trial):
         ratio = xla.rate / plain.rate
@@ -217,7 +216,7 @@ def check_device(
         raise UserError(f"training on the CPU {cpu.how}")
     show(f"training   {describe(plain, cpu.losses)}")
     xla = None
-    if jit == "off" or same["replicas"] > 1:
+    if jit == "off" or (jit == "auto" and same["replicas"] > 1):
         show(f"XLA        not tried ({'--jit=off' if jit == 'off' else 'it is for one device'})")
     else:
         xla = try_apart(asked | {"jit": "on"}, command)
