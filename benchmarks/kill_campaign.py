@@ -62,7 +62,7 @@ class Watched:
 
     def is_saving(self) -> bool:
         """Whether a checkpoint is half written."""
-        return any(name.endswith("_temp") for name in self._names())
+        return any(name.startswith(".tmp-") for name in self._names())
 
     def _names(self) -> list[str]:
         try:

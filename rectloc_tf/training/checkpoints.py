@@ -1,5 +1,6 @@
 """Checkpoints of a training state, with a way back when one is damaged."""
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import tensorflow as tf
 from rectloc_tf.errors import UserError, reason
 
 KEEP = 3
+_HALF = ".tmp-"  # before the names of a checkpoint's files until all of them are written
 
 
 class Checkpointer:
@@ -27,12 +29,20 @@ class Checkpointer:
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._checkpoint.write(str(self._folder / f"ckpt-{step}"))
+            # Killed while it writes the index, TensorFlow would leave half of one under its name.
+            self._checkpoint.write(str(self._folder / f"{_HALF}ckpt-{step}"))
+            self._publish(f"ckpt-{step}")
             self._keep_newest(KEEP)
         except (tf.errors.OpError, OSError) as error:
             self._remove_unfinished()
             message = f"{self._folder}: checkpoint cannot be written ({reason(error)})"
             raise UserError(message) from error
+
+    def _publish(self, name: str) -> None:
+        """Gives a checkpoint that is whole its name; the index, by which it counts, comes last."""
+        parts = self._folder.glob(f"{_HALF}{name}.*")
+        for path in sorted(parts, key=lambda part: part.suffix == ".index"):
+            os.replace(path, self._folder / path.name.removeprefix(_HALF))
 
     def prune(self) -> None:
         """Leaves only the newest checkpoint: the run is finished."""
@@ -47,8 +57,11 @@ class Checkpointer:
                 path.unlink()
 
     def _remove_unfinished(self) -> None:
-        for path in self._folder.glob("ckpt-*_temp"):
-            shutil.rmtree(path, ignore_errors=True)
+        for path in (*self._folder.glob(f"{_HALF}ckpt-*"), *self._folder.glob("ckpt-*_temp")):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def _numbers(self) -> list[int]:
         # Newest first.
