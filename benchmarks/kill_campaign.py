@@ -2,11 +2,11 @@
 
     python benchmarks/kill_campaign.py --output=benchmarks/kill_campaign.json
 
-Runs in a checkout, in about half an hour. A tiny run is killed (SIGKILL) ten times while it writes
-a checkpoint, another ten times in the middle of a step, a third ten times between epochs; of two
-workers one or the other is killed six times. After each kill the same command takes the run up.
-Each must end with bitwise the weights, and with the rows, of a run that was never killed, and
-whatever a kill leaves must be readable.
+Runs in a checkout, in about half an hour; --kinds makes some, and leaves the others in the file.
+A tiny run is killed (SIGKILL) ten times while it writes a checkpoint, another ten times in the
+middle of a step, a third ten times between epochs; of two workers one or the other is killed six
+times. After each kill the same command takes the run up. Each must end with bitwise the weights,
+and with the rows, of a run that was never killed, and whatever a kill leaves must be readable.
 """
 
 import argparse
@@ -43,7 +43,7 @@ FLAGS = (
 )  # fmt: skip
 COMMAND = (sys.executable, "-m", "tests.few_scenes", "tests.narrow", "rectloc_tf.train", *FLAGS)
 KILLS = {"while saving": 10, "in a step": 10, "between epochs": 10}
-WORKER_KILLS = 6
+OF_TWO, WORKER_KILLS = "one of two workers", 6
 GLANCE = 0.001  # seconds between two looks at a folder
 TIMES = {"seconds", "images_per_second"}  # columns that no two runs share
 LOST = 180.0  # seconds in which a worker must notice that the other is gone
@@ -240,7 +240,7 @@ def kill_one_of_two(folder: Path, rng: random.Random) -> Iterator[dict[str, Any]
             left.kill()
         out = outs[workers[0]]
         yield {
-            "kind": "one of two workers", "killed": ["the chief", "the other"][kill % 2],
+            "kind": OF_TWO, "killed": ["the chief", "the other"][kill % 2],
             "left": state_of(watched), "newest_checkpoint": watched.newest(),
             "last_row": watched.last_row(), "resumed_after": resumed_after(out),
             "resumed_the_newest": resumed_after(out) == kept, "unreadable": unreadable(folder),
@@ -267,37 +267,40 @@ def compare(folder: Path, whole: Path) -> dict[str, Any]:
     }
 
 
+def campaign(kind: str, root: Path, rng: random.Random) -> tuple[list[dict[str, Any]], dict]:
+    """All kills of one kind, and how the killed run ended beside a whole one."""
+    folder, whole, kills = root / kind.replace(" ", "_"), root / "whole", []
+    if kind == OF_TWO:
+        whole = root / "whole_two"
+        begin, found = (lambda path: start_two(path)), kill_one_of_two(folder, rng)
+    else:
+        begin, found = (lambda path: [start(path)]), kill_again_and_again(kind, folder, rng)
+    if not whole.exists():
+        finish(*begin(whole))
+    for kill in found:
+        print(json.dumps(kill), flush=True)
+        kills.append(kill)
+    finish(*begin(folder))
+    return kills, compare(folder, whole)
+
+
 def main() -> None:
     """Runs the campaign and writes its summary."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", choices=[*KILLS, OF_TWO], default=[*KILLS, OF_TWO])
     given = parser.parse_args()
-    rng, kills, ends = random.Random(given.seed), [], {}
-
-    def tell(found: dict[str, Any]) -> None:
-        kills.append(found)
-        print(json.dumps(found), flush=True)
-
+    before = json.loads(given.output.read_text()) if given.output.exists() else {}
+    kills = [kill for kill in before.get("kills", []) if kill["kind"] not in given.kinds]
+    ends = before.get("ends", {})
     with tempfile.TemporaryDirectory() as place:
-        root = Path(place)
-        finish(start(root / "whole"))
-        for kind in KILLS:
-            folder = root / kind.replace(" ", "_")
-            for found in kill_again_and_again(kind, folder, rng):
-                tell(found)
-            finish(start(folder))
-            ends[kind] = compare(folder, root / "whole")
+        for kind in given.kinds:
+            found, ends[kind] = campaign(kind, Path(place), random.Random(kind))
+            kills += found
             print(kind, json.dumps(ends[kind]), flush=True)
-        finish(*start_two(root / "whole_two"))
-        for found in kill_one_of_two(root / "two", rng):
-            tell(found)
-        finish(*start_two(root / "two"))
-        ends["one of two workers"] = compare(root / "two", root / "whole_two")
-        print("one of two workers", json.dumps(ends["one of two workers"]))
     write_json(given.output, {
         "schema": 1, "machine": describe_machine(), "tensorflow": tf.__version__,
-        "flags": [*FLAGS], "seed": given.seed, "kills": kills, "ends": ends,
+        "flags": [*FLAGS], "kills": kills, "ends": ends,
     })  # fmt: skip
 
 

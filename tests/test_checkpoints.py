@@ -182,6 +182,30 @@ def test_a_kill_inside_tensorflows_writing_leaves_no_checkpoint(folder, monkeypa
     assert not any("101" in path.name for path in folder.iterdir())
 
 
+@pytest.mark.parametrize("removed", [1, 2, 3])
+def test_a_kill_while_old_ones_are_removed_leaves_whole_checkpoints(folder, monkeypatch, removed):
+    state, unlink, calls = State(folder), Path.unlink, []
+
+    def killed(path, **how):
+        calls.append(path)
+        if len(calls) > removed:
+            raise KeyboardInterrupt
+        unlink(path, **how)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", killed)
+        state.checkpointer._remove([10, 9])
+    steps = {int(path.stem.split("-")[1]) for path in folder.glob("*.index")}
+    assert steps == [{100, 9}, {100, 9}, {100}][removed - 1]
+    for step in steps:
+        state.checkpointer.restore(step)
+    assert state.restore() is True
+    state.assert_is_at(100)
+    assert {path.name for path in folder.iterdir()} == {
+        name for step in steps for name in (f"ckpt-{step}.index", data_file(folder, step).name)
+    }
+
+
 @pytest.mark.parametrize("name", [".tmp-ckpt-101_temp", "ckpt-101_temp"])  # now, and before
 def test_what_a_killed_save_left_behind_goes_away(folder, name):
     left = folder / name

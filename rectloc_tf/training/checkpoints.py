@@ -12,6 +12,7 @@ from rectloc_tf.errors import UserError, reason
 
 KEEP = 3
 _HALF = ".tmp-"  # before the names of a checkpoint's files until all of them are written
+_PART = re.compile(r"(?P<half>\.tmp-)?ckpt-(?P<number>\d+)((?P<temp>_temp)|\..+)")
 
 
 class Checkpointer:
@@ -53,11 +54,18 @@ class Checkpointer:
 
     def _remove(self, numbers: list[int]) -> None:
         for number in numbers:
-            for path in self._folder.glob(f"ckpt-{number}.*"):
+            parts = self._folder.glob(f"ckpt-{number}.*")
+            # The index first: nothing takes the rest for a checkpoint.
+            for path in sorted(parts, key=lambda part: part.suffix != ".index"):
                 path.unlink()
 
     def _remove_unfinished(self) -> None:
-        for path in (*self._folder.glob(f"{_HALF}ckpt-*"), *self._folder.glob("ckpt-*_temp")):
+        """Removes what a save or a removal that was cut off has left: parts without an index."""
+        whole = {str(number) for number in self._numbers()}
+        for path in self._folder.glob("*"):
+            match = _PART.fullmatch(path.name)
+            if not match or (match["number"] in whole and not (match["half"] or match["temp"])):
+                continue
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
