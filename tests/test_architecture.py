@@ -13,7 +13,7 @@ PACKAGES = ("rectloc_tf", "pipelines", "figures")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 VERBS = (
     "train", "evaluate", "predict", "export", "serve", "check_labels", "convert_labels",
-    "suggest_frames", "benchmark",
+    "suggest_frames", "benchmark", "selftest",
 )  # fmt: skip
 # Asking which head it is, whatever the name of what is asked.
 ASKS_WHICH_HEAD = re.compile(

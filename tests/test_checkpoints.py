@@ -1,5 +1,7 @@
 """Checkpoints: the newest that can be read, and what happens to damaged ones."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -158,8 +160,55 @@ def test_a_save_cut_short_by_a_kill_is_no_checkpoint(folder):
     assert state.warnings == []
 
 
-def test_what_a_killed_save_left_behind_goes_away(folder):
-    left = folder / "ckpt-101_temp"
+@pytest.mark.parametrize("suffix", ["data-00000-of-00001", "index"])
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+def test_a_kill_inside_tensorflows_writing_leaves_no_checkpoint(folder, monkeypatch, suffix, share):
+    """It writes the index under the name that it is given, and may be killed half-way."""
+    state = State(folder)
+    write = state.checkpointer._checkpoint.write
+
+    def killed(path):
+        write(path)
+        truncate(Path(f"{path}.{suffix}"), share)
+        raise KeyboardInterrupt  # which nothing tidies up after
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(state.checkpointer._checkpoint, "write", killed)
+        state.save(101)
+    assert any("101" in path.name for path in folder.iterdir())
+    assert state.restore() is True
+    state.assert_is_at(100)
+    assert state.warnings == []
+    assert not any("101" in path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("removed", [1, 2, 3])
+def test_a_kill_while_old_ones_are_removed_leaves_whole_checkpoints(folder, monkeypatch, removed):
+    state, unlink, calls = State(folder), Path.unlink, []
+
+    def killed(path, **how):
+        calls.append(path)
+        if len(calls) > removed:
+            raise KeyboardInterrupt
+        unlink(path, **how)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", killed)
+        state.checkpointer._remove([10, 9])
+    steps = {int(path.stem.split("-")[1]) for path in folder.glob("*.index")}
+    assert steps == [{100, 9}, {100, 9}, {100}][removed - 1]
+    for step in steps:
+        state.checkpointer.restore(step)
+    assert state.restore() is True
+    state.assert_is_at(100)
+    assert {path.name for path in folder.iterdir()} == {
+        name for step in steps for name in (f"ckpt-{step}.index", data_file(folder, step).name)
+    }
+
+
+@pytest.mark.parametrize("name", [".tmp-ckpt-101_temp", "ckpt-101_temp"])  # now, and before
+def test_what_a_killed_save_left_behind_goes_away(folder, name):
+    left = folder / name
     left.mkdir()
     (left / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
     state = State(folder)

@@ -23,6 +23,7 @@ from tests.conftest import ROOT, run_without_tensorflow
 from tests.test_plan import SETTINGS
 
 OURS = {flag.name for flag in cli.FLAGS.flags_by_module_dict()["rectloc_tf.cli.definitions"]}
+MEASURING = ("benchmark", "selftest")
 ON_A_RUN = ("evaluate", "predict", "export")
 UNUSED = [(name, flag) for name in COMMANDS for flag in sorted(OURS - {*COMMANDS[name].flags})]
 
@@ -47,7 +48,7 @@ def test_every_flag_is_used_by_a_command_and_every_used_flag_exists():
 
 
 @pytest.mark.parametrize(
-    "name", [*ON_A_RUN, "serve", "check_labels", "convert_labels", "suggest_frames", "benchmark"]
+    "name", [*ON_A_RUN, "serve", "check_labels", "convert_labels", "suggest_frames", *MEASURING]
 )
 def test_a_command_uses_the_flags_that_its_code_reads(name):
     readers = ("cli.option", "cli.path_option", "cli.is_given")
@@ -316,7 +317,7 @@ def test_flags_of_other_commands_may_come_from_nested_flagfiles(tmp_path):
     done = run_without_tensorflow("rectloc_tf.evaluate", flagfile, "--jit=off")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: evaluate does not use --jit; it belongs to train and the experiments\n"
+        "error: evaluate does not use --jit; it belongs to train, selftest and the experiments\n"
     )
 
 

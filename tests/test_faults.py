@@ -13,14 +13,19 @@ import pytest
 import tensorflow as tf
 from matplotlib.figure import Figure
 
+from pipelines.labels.read import read_labels
+from pipelines.video_files import open_video
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
 from rectloc_tf.experiments import summaries
-from rectloc_tf.results import data_files, label_writers
+from rectloc_tf.results import budget_report, data_files, label_conversion, label_writers
 from rectloc_tf.results.answers import Answers, write_answers
+from rectloc_tf.results.label_sheet import write_sheet
 from rectloc_tf.results.rundir import RunFolder
+from rectloc_tf.serving.overlay_video import overlay_writer
 from rectloc_tf.serving.overlays import write_overlay
 from rectloc_tf.serving.saved_model import export_model
+from rectloc_tf.serving.suggestions import write_suggestions
 from rectloc_tf.serving.tables import open_table
 from rectloc_tf.training import loop
 from rectloc_tf.training.board import Board
@@ -28,20 +33,29 @@ from rectloc_tf.training.checkpoints import Checkpointer
 from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.team import ALONE
 from tests.conftest import ROOT
+from tests.label_files import write_project
+from tests.test_label_budget import falling, kept
 from tests.test_security import FILES, dotted, full_names
 from tests.training import small_head
+from tests.videos import write_video
 
 RUN = RunConfig(arch="xy", image_size=64, precision="float32")
 IMAGE = np.zeros((20, 30, 3), np.uint8)
 POINTS = np.full((1, 2), 5, np.float32)
 ANSWERS = Answers(POINTS[None], None)
+BUDGET = kept(falling, sizes=(10, 20), folds=2)
 
 
 @pytest.fixture(scope="module")
-def model():
+def given(tmp_path_factory):
+    """What is written: a model, a video and labelled images."""
+    folder = tmp_path_factory.mktemp("given")
     images = keras.Input((64, 64, 1), dtype="uint8")
     flat = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1.0)(images))
-    return keras.Model(images, keras.layers.Dense(2)(flat))
+    video = open_video(write_video(folder / "clip.avi", [IMAGE] * 4))
+    labels, _ = read_labels(str(write_project(folder / "labels", [["5", "6", "7", "8"]])))
+    model = keras.Model(images, keras.layers.Dense(2)(flat))
+    return SimpleNamespace(model=model, video=video, labels=labels)
 
 
 def save_table(folder):
@@ -54,7 +68,13 @@ def save_checkpoint(folder):
     Checkpointer(folder / "checkpoints", noise=tf.Variable(np.zeros(99))).save(7)
 
 
-WRITES = {  # (folder, model) -> None
+def save_overlay_video(folder, video):
+    with overlay_writer(folder / "a.mp4", video) as draw:
+        for number in range(4):
+            draw(number, IMAGE, POINTS)
+
+
+WRITES = {  # (folder, what is given) -> None
     "text": lambda f, _: data_files.write_text(f / "a.txt", "text" * 99),
     "JSON": lambda f, _: data_files.write_json(f / "a.json", [*range(99)]),
     "config": lambda f, _: RunFolder(f).claim(RUN),
@@ -63,7 +83,7 @@ WRITES = {  # (folder, model) -> None
     "session": lambda f, _: RunFolder(f).add_session({"cores": 2, "processor": "x" * 99}),
     "snapshot": lambda f, _: RunFolder(f).write_snapshot(1, {"points": POINTS}),
     "figure": lambda f, _: RunFolder(f).save_figure("history", Figure((1, 1))),
-    "model": lambda f, model: RunFolder(f).save_model(model, f / "best.keras"),
+    "model": lambda f, given: RunFolder(f).save_model(given.model, f / "best.keras"),
     "checkpoint": lambda f, _: save_checkpoint(f),
     "TensorBoard, numbers": lambda f, _: Board(f / "board").add_numbers(1, {"loss": 1.0}),
     "TensorBoard, picture": lambda f, _: Board(f / "board").add_picture(1, "seen", IMAGE),
@@ -73,10 +93,17 @@ WRITES = {  # (folder, model) -> None
     "answers": lambda f, _: write_answers(f / "a.npz", {("3", "best"): ANSWERS}),
     "scenes": lambda f, _: summaries.write_scenes(f, RUN, np.zeros((3, 1, 4))),
     "sheet": lambda f, _: summaries.write_sheet(f / "a.png", [IMAGE[None, ..., 0]]),
-    "export": lambda f, model: export_model(model, small_head("xy"), f),
+    "export": lambda f, given: export_model(given.model, small_head("xy"), f),
+    "contents": lambda f, _: RunFolder(f).claim(RUN, None, {"labels.csv": "0" * 99}),
+    "suggested frames": lambda f, given: write_suggestions(f / "clip", given.video, [0], "a", "me"),
+    "overlay video": lambda f, given: save_overlay_video(f, given.video),
+    "label sheet": lambda f, given: write_sheet(f / "a.png", given.labels, [0], {}),
+    "label budget": lambda f, _: budget_report.write(f, BUDGET, 40, 0),
+    "converted image": lambda f, _: label_conversion._write_once(f / "a.png", b"PNG" * 99),
 }  # fmt: skip
-ONCE = {"config", "scenes"}  # what is there already is not written again
-BY_TENSORFLOW = {"checkpoint", "TensorBoard, numbers", "TensorBoard, picture"}
+# What is there already is not written again.
+ONCE = {"config", "contents", "scenes", "suggested frames", "converted image"}
+BY_TENSORFLOW = {"TensorBoard, numbers", "TensorBoard, picture"}
 PLACES = pytest.mark.parametrize("place", WRITES)
 
 
@@ -113,31 +140,31 @@ def assert_refused(folder, write):
 
 @pytest.mark.parametrize("size", [0, 64])
 @PLACES
-def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, model, place, size):
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, given, place, size):
     write, folder = WRITES[place], tmp_path / "outputs"
     folder.mkdir()
     if place not in ONCE:
-        write(folder, model)
+        write(folder, given)
         assert files_in(folder)
     with disk_with_room_for(size):
-        assert_refused(folder, lambda: write(folder, model))
-    write(folder, model)  # as soon as there is room
+        assert_refused(folder, lambda: write(folder, given))
+    write(folder, given)  # as soon as there is room
     assert files_in(folder)
 
 
 @PLACES
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, model, place):
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, given, place):
     taken = tmp_path / "taken"
     taken.write_text("a file")
-    if place == "config":  # whose folder has been made, and locked
-        taken = taken.with_name("locked")
-        (taken / "flags.flags").mkdir(parents=True)
-    below = taken if place == "config" else taken / "below"
-    assert_refused(tmp_path, lambda: WRITES[place](below, model))
+    below = taken / "below"
+    if first := {"config": "flags.flags", "contents": "labels.json"}.get(place):
+        below = tmp_path / "locked"  # the run's folder has been made by then
+        (below / first).mkdir(parents=True)
+    assert_refused(tmp_path, lambda: WRITES[place](below, given))
 
 
 @pytest.mark.parametrize("place", [name for name in WRITES if name not in BY_TENSORFLOW])
-def test_no_room_for_the_last_step_is_one_line(tmp_path, model, place, monkeypatch):
+def test_no_room_for_the_last_step_is_one_line(tmp_path, given, place, monkeypatch):
     """The file is whole under its temporary name, and cannot be renamed."""
 
     def fail(*_):
@@ -146,7 +173,7 @@ def test_no_room_for_the_last_step_is_one_line(tmp_path, model, place, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fail)
         patch.setattr(os, "rename", fail)
-        assert_refused(tmp_path, lambda: WRITES[place](tmp_path, model))
+        assert_refused(tmp_path, lambda: WRITES[place](tmp_path, given))
 
 
 # Numbers that are none.
@@ -227,6 +254,7 @@ OTHERWISE = {
     "rectloc_tf/serving/suggestions.py": {"write_bytes", "rename"},
     "rectloc_tf/serving/versions.py": {"rename"},
     "rectloc_tf/training/board.py": {"create_file_writer"},
+    "rectloc_tf/training/checkpoints.py": {"replace"},
     "rectloc_tf/training/loop.py": {"save"},
 }
 

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.source import make_source
 from rectloc_tf.config import RunConfig
-from rectloc_tf.digests import is_digest
+from rectloc_tf.config.digests import is_digest
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.models import load_model, run_head
 from rectloc_tf.registry import HEADS, HeadSpec

@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from rectloc_tf.errors import ConfigError
 from rectloc_tf.experiments import budget
 from rectloc_tf.results import budget_report
 from rectloc_tf.results.learning_curve import MeasuredErrors
-from tests.conftest import run, run_ok
+from tests.conftest import fork, run, run_ok
 from tests.labelled_dots import COUNT, write_dots
 
 KEYS = [f"v/img{number:03d}.png" for number in range(90)]
@@ -258,6 +259,27 @@ def test_named_runs_are_made_and_nothing_is_summed_up(made):
     assert not summary.exists()
     second.write_bytes(before[second])
     summary.write_bytes(whole)
+
+
+def test_a_kill_half_way_leaves_whole_files_and_the_same_command_completes(made):
+    folder, flags, _ = made
+    found = folder / "label_budget"
+    whole = {path: path.read_bytes() for path in found.rglob("*") if path.is_file()}
+    for path in (*sorted(found.glob("runs/*.json"))[:2], *found.glob("label_budget.*")):
+        path.unlink()  # the runs themselves are there, and are measured again
+    killed = ("tests.narrow", "tests.killed", "os.replace", "label_budget/runs/", "2")
+    done = fork("tensorflow", [*killed, "rectloc_tf.experiments.label_budget", *flags], folder)
+    assert done.returncode == -signal.SIGKILL
+    left = {path for path in found.rglob("*") if path.is_file()}
+    hidden = {path for path in left if path.name.startswith(".tmp-")}
+    assert len(hidden) == 1
+    assert len(left - hidden) == 3
+    done = run("experiments.label_budget", *flags, cwd=folder, narrow=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path for path in found.rglob("*") if path.is_file()} == {*whole}
+    for path in found.glob("runs/*.json"):
+        before, after = json.loads(whole[path]), json.loads(path.read_text())
+        assert after["errors_px"] == before["errors_px"]
 
 
 def test_same_command_resumes_without_the_run_folders(made):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.labels.csv_labels import read_csv_file
+from pipelines.labels.label_files import read_label_file
 from rectloc_tf.errors import ConfigError, UserError
 from tests.label_files import header, write_csv
 
@@ -259,6 +260,22 @@ DAMAGED = {
         text_of([*header(["a"], coords=("x", "y", "visible")), [*ROW[:3], "3"]]),
         "row 4, column 4 (a visible): 3 must be 0, 1 or 2",
     ),
+    "visible in words": (
+        text_of([*header(["a"], coords=("x", "y", "visible")), [*ROW[:3], "yes"]]),
+        "row 4, column 4 (a visible): 'yes' is no number",
+    ),
+    "visible without y": (
+        text_of([*header(["a"], coords=("x", "visible")), ROW[:3]]),
+        "a has no column y; it needs",
+    ),
+    "visible twice": (
+        text_of([*header(["a"], coords=("x", "y", "visible", "visible")), [*ROW[:3], "2", "2"]]),
+        "columns 4 and 5 are both visible of a; must be one",
+    ),
+    "visible of one alone": (
+        text_of([*header(["a"], coords=("x", "y", "visible")), ["i.png", "1", "", "2"]]),
+        "row 4, column 3: a has x but no y; give both, or none",
+    ),
     "a nameless animal": (
         text_of([ANIMALS[0], ["individuals", "", *ANIMALS[1][2:]], *ANIMALS[2:]]),
         "row 2, column 2: no name among the individuals",
@@ -276,6 +293,13 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, case):
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    with pytest.raises(UserError) as told:  # whatever format it is taken for
+        read_label_file(path)
+    if case == "h5":  # it may be one of SLEAP
+        assert str(told.value).startswith(f"{path}: damaged HDF5 file (")
+        assert "\n" not in str(told.value)
+    else:
+        assert str(told.value) == str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import errno
 import fcntl
 import json
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -13,6 +15,7 @@ from rectloc_tf.errors import BusyError
 from rectloc_tf.results import lease
 from rectloc_tf.results.lease import EXPIRY, RENEW, Holder, hold, ourselves, seconds_left
 from rectloc_tf.results.rundir import RunFolder
+from tests.conftest import HANGS, ROOT
 
 OURS = Holder("here", 5, "this kernel")
 HERE, ELSEWHERE = Holder("here", 4, "this kernel"), Holder("here", 4, "another kernel")
@@ -42,6 +45,8 @@ def leases(folder):
         (100, HERE, False, EXPIRY - 100),  # no such locks: it may be alive
         (0, None, True, EXPIRY),  # not written yet
         (EXPIRY, None, True, 0),
+        (-3600, ELSEWHERE, True, EXPIRY + 3600),  # the file server's clock was put back
+        (-3600, HERE, True, 0),
     ],
 )
 def test_how_long_a_lease_lasts(age, theirs, locked, left):
@@ -193,6 +198,75 @@ def test_renewing_dates_it_now(tmp_path):
     held.path.unlink()
     held.renew()  # of a folder that is gone: nothing
     assert leases(tmp_path) == []
+
+
+@pytest.mark.parametrize("jump", [-3600, 3600])
+def test_a_clock_that_jumps_is_made_up_for_by_the_next_date(tmp_path, jump):
+    with hold(tmp_path) as held:
+        dated = held.path.stat().st_mtime - jump  # as seen after the jump
+        os.utime(held.path, (dated, dated))
+        held.renew()
+        age = lease._now(tmp_path) - held.path.stat().st_mtime
+        assert seconds_left(age, ELSEWHERE, OURS, True) == pytest.approx(EXPIRY, abs=60)
+
+
+HOST = """
+import os, sys, time
+from pathlib import Path
+from rectloc_tf.errors import BusyError
+from rectloc_tf.results.lease import Holder, Lease, _take
+
+folder, name, other = Path(sys.argv[1]), *sys.argv[2:]
+# The lock of its kernel keeps no other host out.
+host = Holder(name, os.getpid(), f"the kernel of {name}")
+log = os.open(folder / "log", os.O_WRONLY | os.O_APPEND)
+
+def tell(what):
+    os.write(log, f"{name} {what}\\n".encode())
+
+def others():
+    return [line for line in (folder / "log").read_text().splitlines() if line.startswith(other)]
+
+tell("begins")
+while not others():
+    time.sleep(0.001)
+taken = 0
+while taken < 8:
+    try:
+        lease = Lease(_take(folder, host, True))
+    except BusyError as error:
+        assert "another process is training in this folder" in str(error)
+        tell("is refused")
+        time.sleep(0.001)
+        continue
+    tell(f"takes {lease.path.name}")
+    taken, before = taken + 1, len(others())
+    while len(others()) == before and f"{other} ends" not in others():
+        time.sleep(0.001)  # until the other has tried
+    assert lease.is_ours()
+    tell(f"gives {lease.path.name}")
+    lease.give_back()
+tell("ends")
+"""
+
+
+def test_processes_of_two_hosts_hold_a_folder_in_turns(tmp_path):
+    for name in (".lock", "log"):
+        (tmp_path / name).touch()
+    hosts = [
+        subprocess.Popen([sys.executable, "-c", HOST, tmp_path, *names], cwd=ROOT)
+        for names in (("one", "two"), ("two", "one"))
+    ]
+    assert [host.wait(HANGS) for host in hosts] == [0, 0]
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    held = [line for line in lines if line[1] in ("takes", "gives")]
+    assert len(held) == 32
+    for took, gave in zip(held[::2], held[1::2], strict=True):
+        assert (took[1], gave[1]) == ("takes", "gives")
+        assert (took[0], took[2]) == (gave[0], gave[2])  # no other between
+    assert len({took[2] for took in held[::2]}) == 16
+    # Whoever ends first was held against the other each time, but where that had just ended.
+    assert sum(line[1] == "is" for line in lines) >= 7
 
 
 def test_a_sleeper_whose_folder_was_taken_writes_no_more(tmp_path):

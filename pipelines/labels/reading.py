@@ -19,7 +19,7 @@ from pipelines.labels.ledger import EXPECTED, UNLABELLED, Ledger, first_of
 from pipelines.labels.read import read_labels
 from pipelines.labels.splits import AT_RANDOM, BY_GROUP, choose_labelled, split_images
 from rectloc_tf.config import SPLITS, RunConfig
-from rectloc_tf.digests import PREFIX, as_digest, is_digest
+from rectloc_tf.config.digests import PREFIX, as_digest, is_digest
 from rectloc_tf.errors import ConfigError, UserError, reason
 
 MOST_LINES = 5  # on labels that are not used

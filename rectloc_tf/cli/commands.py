@@ -92,6 +92,7 @@ COMMANDS = {
         ((("run_dir",), ("keypoints",)),),
     ),
     "benchmark": Command(("suite", "rounds", "output")),
+    "selftest": Command(("strategy", "precision", "jit")),
     **{
         f"experiments.{name}": Command((*own, *_STUDY), chosen=_CHOSEN)
         for name, own in {"all": _ALL, **EXPERIMENTS}.items()

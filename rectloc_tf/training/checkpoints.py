@@ -1,5 +1,6 @@
 """Checkpoints of a training state, with a way back when one is damaged."""
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,8 @@ import tensorflow as tf
 from rectloc_tf.errors import UserError, reason
 
 KEEP = 3
+_HALF = ".tmp-"  # before the names of a checkpoint's files until all of them are written
+_PART = re.compile(r"(?P<half>\.tmp-)?ckpt-(?P<number>\d+)((?P<temp>_temp)|\..+)")
 
 
 class Checkpointer:
@@ -27,12 +30,20 @@ class Checkpointer:
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._checkpoint.write(str(self._folder / f"ckpt-{step}"))
+            # Killed while it writes the index, TensorFlow would leave half of one under its name.
+            self._checkpoint.write(str(self._folder / f"{_HALF}ckpt-{step}"))
+            self._publish(f"ckpt-{step}")
             self._keep_newest(KEEP)
         except (tf.errors.OpError, OSError) as error:
             self._remove_unfinished()
             message = f"{self._folder}: checkpoint cannot be written ({reason(error)})"
             raise UserError(message) from error
+
+    def _publish(self, name: str) -> None:
+        """Gives a checkpoint that is whole its name; the index, by which it counts, comes last."""
+        parts = self._folder.glob(f"{_HALF}{name}.*")
+        for path in sorted(parts, key=lambda part: part.suffix == ".index"):
+            os.replace(path, self._folder / path.name.removeprefix(_HALF))
 
     def prune(self) -> None:
         """Leaves only the newest checkpoint: the run is finished."""
@@ -43,12 +54,22 @@ class Checkpointer:
 
     def _remove(self, numbers: list[int]) -> None:
         for number in numbers:
-            for path in self._folder.glob(f"ckpt-{number}.*"):
+            parts = self._folder.glob(f"ckpt-{number}.*")
+            # The index first: nothing takes the rest for a checkpoint.
+            for path in sorted(parts, key=lambda part: part.suffix != ".index"):
                 path.unlink()
 
     def _remove_unfinished(self) -> None:
-        for path in self._folder.glob("ckpt-*_temp"):
-            shutil.rmtree(path, ignore_errors=True)
+        """Removes what a save or a removal that was cut off has left: parts without an index."""
+        whole = {str(number) for number in self._numbers()}
+        for path in self._folder.glob("*"):
+            match = _PART.fullmatch(path.name)
+            if not match or (match["number"] in whole and not (match["half"] or match["temp"])):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def _numbers(self) -> list[int]:
         # Newest first.

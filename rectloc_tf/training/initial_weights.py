@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from rectloc_tf.config import RunConfig
-from rectloc_tf.digests import as_digest, is_digest
+from rectloc_tf.config.digests import as_digest, is_digest
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.network.layout import variables
 from rectloc_tf.network.pretrained import Backbone, read_backbone, require_kind

@@ -1,0 +1,224 @@
+"""Whether training works on this machine's devices, and how fast. No TensorFlow.
+
+Each trial (`device_trial`) is a process of its own: XLA and drivers may abort on new cards.
+"""
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rectloc_tf.errors import ConfigError, UserError
+
+STEPS = 20  # whose losses are compared
+SECONDS = 5.0  # of measuring speed and memory
+TIMEOUT = 300.0  # seconds of a trial
+# How far a loss may be from the CPU's in float32, as a share of it. GPUs compute float32 in TF32;
+# float16 leaves out its first steps while it looks for a scale.
+BOUNDS = {"float32": 0.01, "mixed_bfloat16": 0.05, "mixed_float16": 0.1}
+MOST_MIB = 64.0  # that warm steps may add to the memory in use
+FASTER = 1.05  # from where a ratio of speeds is worth a flag
+COMMAND = (sys.executable, "-m", "rectloc_tf.training.device_trial")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a process measured.
+
+    Attributes:
+        devices: their names; session: their kind and number, and XLA.
+        precision: the dtype policy, and `why` it was chosen.
+        replicas, batch_size: devices that share a batch, and its images.
+        losses: of the first STEPS steps, of fewer where they take long.
+        compile_seconds: of the first step; rate: images/s.
+        steps: done with the batch at hand; meanwhile memory in use grew by host_mib, device_mib.
+    """
+
+    devices: str
+    session: str
+    precision: str
+    why: str
+    replicas: int
+    batch_size: int
+    losses: list[float]
+    compile_seconds: float
+    rate: float
+    steps: int
+    host_mib: float
+    device_mib: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial that measured nothing, and how it ended."""
+
+    how: str
+
+
+class Verdict(NamedTuple):
+    """What training with the flags that were asked for does here, and what to do."""
+
+    works: bool
+    advice: str
+
+
+def try_apart(
+    task: dict[str, Any], command: Sequence[str] = COMMAND, timeout: float = TIMEOUT
+) -> Trial | Failure:
+    """Runs a trial in a process of its own.
+
+    Args:
+        task: see `device_trial.run_trial`.
+        command: takes the task as its last argument.
+        timeout: seconds after which it is given up.
+
+    Raises:
+        ConfigError: if it refuses the flags.
+    """
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    try:
+        done = subprocess.run(
+            [*command, json.dumps(task)], env=os.environ | {"PYTHONPATH": path}, timeout=timeout,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Failure(f"does not end within {timeout:.0f} s")
+    if done.returncode != 0:
+        return Failure(_how_it_ended(done.returncode, done.stderr))
+    answer = json.loads(done.stdout.splitlines()[-1])
+    if "refused" in answer:
+        raise ConfigError(answer["refused"])
+    return Trial(**answer)
+
+
+def _how_it_ended(code: int, errors: str) -> str:
+    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    # TensorFlow marks what ended the process by F and the date; a Python error stands last.
+    fatal = [line for line in lines if re.match(r"F\d{4} ", line)] or lines[-1:]
+    why = f": {fatal[0][:200]}" if fatal else ""
+    return f"{'aborts' if code < 0 else 'fails'} here ({name}{why})"
+
+
+def largest_difference(losses: Sequence[float], reference: Sequence[float]) -> float:
+    """Of the steps that both have, as a share of the reference; infinite if a loss is no number."""
+    if not all(map(math.isfinite, [*losses, *reference])):
+        return math.inf
+    return max(abs(a - b) / abs(b) for a, b in zip(losses, reference, strict=False))
+
+
+def problem_of(trial: Trial | Failure, reference: Sequence[float]) -> str | None:
+    """What is wrong with a trial, None if nothing is.
+
+    Args:
+        trial: on the devices.
+        reference: the CPU's losses in float32.
+    """
+    if isinstance(trial, Failure):
+        return trial.how
+    bound, found = BOUNDS[trial.precision], largest_difference(trial.losses, reference)
+    if found > bound:
+        return f"losses differ from the CPU's by {found:.2%} (allowed {bound:.0%})"
+    if max(trial.host_mib, trial.device_mib) > MOST_MIB:
+        return f"memory grows by {_growth(trial)}"
+    return None
+
+
+def _growth(trial: Trial) -> str:
+    return (
+        f"{trial.host_mib:.0f} MiB of the host and {trial.device_mib:.0f} MiB of the device in "
+        f"{trial.steps} steps (allowed {MOST_MIB:.0f})"
+    )
+
+
+def describe(trial: Trial | Failure, reference: Sequence[float]) -> str:
+    """A trial in one line."""
+    if isinstance(trial, Failure):
+        return trial.how
+    found, bound = largest_difference(trial.losses, reference), BOUNDS[trial.precision]
+    return (
+        f"first step {trial.compile_seconds:.1f} s, then {trial.rate:,.0f} images/s; "
+        f"{len(trial.losses)} losses within {found:.2%} of the CPU's (allowed {bound:.0%}); "
+        f"memory grew by {_growth(trial)}"
+    )
+
+
+def judge(
+    jit: str, plain: Trial | Failure, xla: Trial | Failure | None, reference: Sequence[float]
+) -> Verdict:
+    """Whether training works with these flags, and which to use.
+
+    Args:
+        jit: of "auto", "on" and "off".
+        plain: the trial without XLA.
+        xla: that with it; None if XLA was not tried.
+        reference: the CPU's losses in float32.
+    """
+    problems = {"off": problem_of(plain, reference)}
+    if xla is not None:
+        problems["on"] = problem_of(xla, reference)
+    on_gpu = isinstance(plain, Failure) or plain.session.startswith("GPU")
+    chosen = "on" if "on" in problems and (jit == "on" or (jit == "auto" and on_gpu)) else "off"
+    good = {name for name, problem in problems.items() if problem is None}
+    if problem := problems[chosen]:
+        what = f"{'XLA' if chosen == 'on' else 'training'}: {problem}"
+        if good:
+            return Verdict(False, f"{what}; use --jit={good.pop()}")
+        if isinstance(plain, Trial) and plain.precision != "float32":
+            return Verdict(False, f"{what}; try --precision=float32")
+        return Verdict(False, f"{what}; train on the CPU (CUDA_VISIBLE_DEVICES=-1)")
+    best = chosen
+    if len(good) == 2 and isinstance(plain, Trial) and isinstance(xla, Trial):
+        ratio = xla.rate / plain.rate
+        best = "on" if ratio > FASTER else "off" if ratio < 1 / FASTER else chosen
+    precision = next(t.precision for t in (plain, xla) if isinstance(t, Trial))
+    usual = " (as --jit=auto does)" if jit == "auto" and best == chosen else ""
+    return Verdict(True, f"use --precision={precision} --jit={best}{usual}")
+
+
+def check_device(
+    strategy: str,
+    precision: str,
+    jit: str,
+    show: Callable[[str], None],
+    command: Sequence[str] = COMMAND,
+    seconds: float = SECONDS,
+) -> Verdict:
+    """Tries the devices, the CPU and XLA one after the other; tells `show` what was found.
+
+    Args:
+        strategy, precision, jit: as the flags of train.
+        show: takes a line.
+        command, seconds: of `try_apart`, and of measuring.
+
+    Raises:
+        ConfigError: if the flags cannot work on this machine.
+        UserError: if not even the CPU can train.
+    """
+    asked = {"strategy": strategy, "precision": precision, "jit": "off", "seconds": seconds}
+    plain = try_apart(asked, command)
+    same = {"replicas": 1}
+    if isinstance(plain, Trial):
+        show(f"devices    {plain.devices}; {plain.session}")
+        show(f"precision  {plain.precision} ({plain.why})")
+        same = {"replicas": plain.replicas, "batch_size": plain.batch_size}
+    on_cpu = {"strategy": "single", "precision": "float32", "jit": "off", "seconds": 0.0}
+    cpu = try_apart(on_cpu | same, command)
+    if isinstance(cpu, Failure):
+        raise UserError(f"training on the CPU {cpu.how}")
+    show(f"training   {describe(plain, cpu.losses)}")
+    xla = None
+    if jit == "off" or (jit == "auto" and same["replicas"] > 1):
+        show(f"XLA        not tried ({'--jit=off' if jit == 'off' else 'it is for one device'})")
+    else:
+        xla = try_apart(asked | {"jit": "on"}, command)
+        show(f"XLA        {describe(xla, cpu.losses)}")
+    return judge(jit, plain, xla, cpu.losses)
