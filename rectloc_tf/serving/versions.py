@@ -7,20 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rectloc_tf.errors import UserError, reason
-from rectloc_tf.results.output_files import temporary_path
+from rectloc_tf.results.output_files import clear_leftovers, temporary_path
 
 
 @contextlib.contextmanager
 def new_version(export_dir: Path) -> Iterator[tuple[Path, Path]]:
     """Yields a new folder, and `export_dir/<version>`, which it is renamed to when the block ends.
 
-    If the block fails, nothing is left.
+    If the block fails, nothing is left; what a killed process left goes now.
 
     Raises:
         UserError: if it cannot be written; earlier versions are untouched.
     """
     try:
         export_dir.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(export_dir)
         versions = [int(p.name) for p in export_dir.iterdir() if p.name.isdecimal()]
         target = export_dir / str(max(versions, default=0) + 1)
         temporary = temporary_path(target)
