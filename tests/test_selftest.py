@@ -202,6 +202,16 @@ def test_the_cpu_takes_as_many_images_and_replicas(machine):
         check_device("mirrored", "auto", "on", said.append, machine(trial), 0.0)
 
 
+def test_on_a_cpu_xla_is_tried_only_if_asked_for(machine):
+    said, trial = [], changed(session="CPU, XLA off")  # compiling takes minutes there
+    verdict = check_device("auto", "auto", "auto", said.append, machine(trial), 0.0)
+    assert verdict.works
+    assert said[-1].split(maxsplit=1)[1] == "not tried (--jit=auto leaves it off on a CPU)"
+    assert [task["jit"] for task in machine.tasks()] == ["off", "off"]
+    check_device("auto", "auto", "on", said.append, machine(trial), 0.0)
+    assert machine.tasks()[-1]["jit"] == "on"
+
+
 def test_without_a_cpu_that_trains_nothing_is_known():
     with pytest.raises(UserError, match=r"^training on the CPU aborts here \(SIGABRT\)$"):
         check_device("auto", "auto", "off", len, python("import os; os.abort()"))

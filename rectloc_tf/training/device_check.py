@@ -216,9 +216,20 @@ def check_device(
         raise UserError(f"training on the CPU {cpu.how}")
     show(f"training   {describe(plain, cpu.losses)}")
     xla = None
-    if jit == "off" or (jit == "auto" and same["replicas"] > 1):
-        show(f"XLA        not tried ({'--jit=off' if jit == 'off' else 'it is for one device'})")
+    if why := _why_without_xla(jit, plain):
+        show(f"XLA        not tried ({why})")
     else:
         xla = try_apart(asked | {"jit": "on"}, command)
         show(f"XLA        {describe(xla, cpu.losses)}")
     return judge(jit, plain, xla, cpu.losses)
+
+
+def _why_without_xla(jit: str, plain: Trial | Failure) -> str:
+    """Why XLA need not be tried; empty if it must be."""
+    if jit == "off":
+        return "--jit=off"
+    if jit == "on" or isinstance(plain, Failure):
+        return ""
+    if plain.replicas > 1:
+        return "it is for one device"
+    return "--jit=auto leaves it off on a CPU" if plain.session.startswith("CPU") else ""
