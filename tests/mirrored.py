@@ -10,7 +10,6 @@ import json
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -20,24 +19,12 @@ from rectloc_tf.errors import Interrupted
 from rectloc_tf.models import run_head
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training.interrupts import StopRequest
-from rectloc_tf.training.loop import Trainer
 from rectloc_tf.training.progress import ProgressLine
 from rectloc_tf.training.runtime import make_runtime
 from rectloc_tf.training.state import TrainState
 from rectloc_tf.training.step import share_overflow
 from tests.narrow import narrow
-
-
-class Stopping(StopRequest):
-    """Asks for a stop after a second call of four steps: after step 5, in mid-epoch."""
-
-    polls = 0
-
-    def __bool__(self):
-        Stopping.polls += 1
-        if Stopping.polls == 2:
-            self.exit_code = 143
-        return super().__bool__()
+from tests.trainers import StopAfter, make_trainer
 
 
 def make_strategy():
@@ -53,10 +40,7 @@ def trained(run, path, session, stops, render_on):
     folder.path.mkdir()
     folder.claim(run)
     for stop in stops:
-        keras.utils.set_random_seed(run.seed)
-        source, head = make_source(run), run_head(run)
-        trainer = Trainer(run, source, head, how, folder, session, stop, ProgressLine())
-        trainer.restore()
+        trainer = make_trainer(run, path, how, session, stop, ProgressLine())
         with contextlib.suppress(Interrupted):
             trainer.fit()
     return trainer
@@ -102,8 +86,9 @@ def main(root, arch):
     tf.config.experimental.enable_op_determinism()
     # Where the pictures are drawn must not matter either, nor how many steps a call makes.
     whole = trained(run, root / "whole", session, [StopRequest()], "host")
+    # The stop is after step 5, in mid-epoch: the first step is a call of its own.
     by_four = dataclasses.replace(session, steps_per_call=4)
-    cut = trained(run, root / "cut", by_four, [Stopping(), StopRequest()], "device")
+    cut = trained(run, root / "cut", by_four, [StopAfter(2), StopRequest()], "device")
     weights = [weights_of(trainer, strategy) for trainer in (whole, cut)]
     report = {
         "session": session.description,

@@ -2,16 +2,13 @@
 
 import dataclasses
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config as tf_config  # what is enabled ends in no other way
 
-from pipelines.source import make_source
 from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.errors import Interrupted
-from rectloc_tf.models import run_head
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training import loop, rows
 from rectloc_tf.training.interrupts import StopRequest
@@ -20,6 +17,7 @@ from rectloc_tf.training.runtime import make_runtime
 from rectloc_tf.training.step import make_steps
 from tests.few_scenes import split_indices
 from tests.narrow import narrow
+from tests.trainers import TIME_COLUMNS, StopAfter, make_trainer
 
 IN_STEPS = RunConfig(
     arch="deconv", image_size=64, num_images=20, batch_size=4, steps=23, validate_steps=10,
@@ -71,18 +69,6 @@ def test_steps_take_batches_in_turn_and_are_compiled_once():
     assert len(traced) == 1
 
 
-class Stopping(StopRequest):
-    """Asks for a stop after the second call."""
-
-    polls = 0
-
-    def __bool__(self):
-        self.polls += 1
-        if self.polls == 2:
-            self.exit_code = 143
-        return super().__bool__()
-
-
 def trained(path, stops):
     """What two sessions, or one, leave of IN_STEPS: weights, rows, and the steps of each call.
 
@@ -108,18 +94,15 @@ def trained(path, stops):
         for steps_per_call, stop in stops:
             how = dataclasses.replace(HOW, steps_per_call=steps_per_call)
             runtime = make_runtime(how, IN_STEPS.batch_size)
-            keras.utils.set_random_seed(IN_STEPS.seed)
-            what = IN_STEPS, make_source(IN_STEPS), run_head(IN_STEPS), how, folder, runtime
-            trainer = loop.Trainer(*what, stop, ProgressLine())
-            trainer.restore()
+            trainer = make_trainer(IN_STEPS, path, how, runtime, stop, ProgressLine())
             try:
                 trainer.fit()
             except Interrupted:
                 assert stop
     state = trainer.state
     variables = [*state.model.weights, *state.optimizer.variables]
-    times = {"seconds", "images_per_second"}
-    history = [{k: v for k, v in row.items() if k not in times} for row in folder.read_history()]
+    found = folder.read_history()
+    history = [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in found]
     return [variable.numpy() for variable in variables], history, calls
 
 
@@ -134,7 +117,7 @@ def one_by_one(tmp_path_factory):
     ("stops", "expected"),
     [
         ([(7, StopRequest())], [1, 7, 2, 7, 3, 3]),
-        ([(7, Stopping()), (3, StopRequest())], [1, 7, 1, 1, 3, 3, 3, 1, 3]),
+        ([(7, StopAfter(2)), (3, StopRequest())], [1, 7, 1, 1, 3, 3, 3, 1, 3]),
     ],
     ids=["whole", "resumed with another number"],
 )

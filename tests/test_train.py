@@ -22,9 +22,9 @@ from rectloc_tf.training.loop import Trainer
 from rectloc_tf.training.runtime import choose_precision
 from tests.conftest import HANGS, TINY, run, run_ok, start
 from tests.few_scenes import FEW
+from tests.trainers import TIME_COLUMNS
 
 CHEAP = {"few": True, "narrow": True}
-TIME_COLUMNS = {"seconds", "images_per_second"}
 # Ten for the long check: RECTLOC_KILLS=10 python3 bootstrap.py test -k kill
 KILLS = int(os.environ.get("RECTLOC_KILLS", "2"))
 

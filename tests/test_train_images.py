@@ -23,6 +23,7 @@ from rectloc_tf.training.run_files import open_files, places_of, require_same
 from rectloc_tf.training.runtime import make_runtime
 from tests.conftest import run, run_ok
 from tests.labelled_dots import write_dots
+from tests.trainers import StopAfter
 
 TINY = (
     "--image_size=64", "--steps=4", "--validate_steps=2", "--batch_size=6", "--deterministic",
@@ -43,20 +44,6 @@ def trained(project, tmp_path_factory):
     said = run_ok("train", f"--data={project}", "--arch=score_map", *TINY, cwd=place)
     (path,) = (place / "runs").iterdir()
     return path, said
-
-
-class StopAfter(StopRequest):
-    """Asks for a stop when it has been looked at so often, which is once a step."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.left = steps
-
-    def __bool__(self):
-        self.left -= 1
-        if self.left <= 0:
-            self.exit_code = 130
-        return super().__bool__()
 
 
 def train_here(project, path, stop, **fields):

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from pipelines.source import make_source
 from rectloc_tf.config import ExecutionConfig, RunConfig
-from rectloc_tf.errors import EXIT_SIGINT, Interrupted, UserError
+from rectloc_tf.errors import Interrupted, UserError
 from rectloc_tf.models import run_head
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training.cluster import read_cluster
@@ -30,6 +30,7 @@ from rectloc_tf.training.state import TrainState
 from rectloc_tf.training.step import distributed_batches, make_train_step
 from rectloc_tf.training.team import Team, make_team
 from tests.few_scenes import split_indices
+from tests.trainers import StopAfter, make_trainer
 
 FLAGS = {
     "arch": "xy", "domain": 2, "image_size": 64, "num_images": 40, "batch_size": 8, "epochs": 2,
@@ -62,29 +63,12 @@ def train_without_batch_statistics(runtime: Runtime) -> tuple[list[np.ndarray], 
     return start, state.model.get_weights()
 
 
-class Stopping(StopRequest):
-    """Asks for a stop after a second call."""
-
-    polls = 0
-
-    def __bool__(self):
-        self.polls += 1
-        if self.polls == 2:
-            self.exit_code = EXIT_SIGINT
-        return super().__bool__()
-
-
-def make_trainer(run: RunConfig, path: Path, runtime: Runtime, stop: StopRequest) -> Trainer:
+def begin(run: RunConfig, path: Path, runtime: Runtime, stop: StopRequest) -> Trainer:
     """A trainer of a run that starts."""
-    keras.utils.set_random_seed(run.seed)
-    folder = RunFolder(path)
     if runtime.team.is_chief:
-        folder.path.mkdir()
-        folder.claim(run)
-    what = run, make_source(run), run_head(run), HOW, folder, runtime, stop, WarningsOnly()
-    trainer = Trainer(*what)
-    trainer.restore()
-    return trainer
+        path.mkdir()
+        RunFolder(path).claim(run)
+    return make_trainer(run, path, HOW, runtime, stop, WarningsOnly())
 
 
 def count_collectives(run: RunConfig, runtime: Runtime, state: TrainState) -> int:
@@ -112,12 +96,12 @@ def train_both(path: Path, team: Team) -> dict:
     runtime = make_runtime(HOW, run.batch_size, team=team)
     tf.config.experimental.enable_op_determinism()
     _, frozen = train_without_batch_statistics(runtime)
-    whole = make_trainer(run, path / "whole", runtime, StopRequest())
+    whole = begin(run, path / "whole", runtime, StopRequest())
     whole.fit()
     # One of them is asked to stop, and it is not the chief.
-    stop = StopRequest() if team.is_chief else Stopping()
+    stop = StopRequest() if team.is_chief else StopAfter(2)
     by_four = dataclasses.replace(runtime, steps_per_call=STEPS_PER_CALL)
-    cut = make_trainer(run, path / "cut", by_four, stop)
+    cut = begin(run, path / "cut", by_four, stop)
     try:
         cut.fit()
     except Interrupted as interrupted:
