@@ -328,6 +328,16 @@ def test_overlay_stretches_the_heatmap_over_the_picture(peak):
     assert_draws(figure)
 
 
+def test_overlay_lays_the_heatmap_over_its_square_and_shows_the_picture_alone():
+    heatmap, square = np.full((SIZE, SIZE), 200, np.float32), np.array([[0, -20], [100, 80]])
+    picture = np.zeros((60, 100), np.uint8)
+    (axis,) = draw_overlay(picture, np.array([[75.0, 15.0]]), heatmap, square=square).axes
+    shown, laid_over = axis.images
+    assert tuple(shown.get_extent()) == (0, 100, 60, 0)
+    assert tuple(laid_over.get_extent()) == (0, 100, 80, -20)
+    assert (axis.get_xlim(), axis.get_ylim()) == ((0, 100), (60, 0))
+
+
 @pytest.mark.parametrize(
     ("height", "width"), [(1, 1), (1, 5000), (5000, 2), (3, 20_000), (1, 200_000), (200_000, 1)]
 )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from pipelines.resampling import letterbox, stretch
 from pipelines.scenes.render import render_opencv
 from pipelines.scenes.sampling import scene_table
 from pipelines.source import make_source
@@ -110,6 +111,24 @@ def test_answers_are_in_the_picture_as_people_see_it(tmp_path, ignore_exif, poin
     np.testing.assert_allclose(answer.points, [point], rtol=0.02)
     assert answer.image.shape[:2] == shape
     assert answer.orientation == (1 if ignore_exif else 6)
+
+
+@pytest.mark.parametrize(
+    ("place", "square"),
+    [(stretch, [[0, 0], [96, 48]]), (letterbox, [[0, -24], [96, 72]])],
+)
+def test_the_heatmap_lies_where_the_network_saw_the_picture(tmp_path, place, square):
+    image = np.zeros((48, 96), np.uint8)
+    image[4:13, 60:69] = 255
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(image, ".png"))
+    (answer,) = predict_files(fake_model(lambda x: x), DECONV, [path], pytest.fail, place=place)
+    np.testing.assert_allclose(answer.square, square, atol=1e-4)
+    # The middle of what is bright, from pixels of the map to those of the picture.
+    y, x = np.argwhere(answer.heatmap > 127).mean(axis=0) + 0.5
+    (left, top), (right, bottom) = answer.square
+    found = left + x / SIZE * (right - left), top + y / SIZE * (bottom - top)
+    np.testing.assert_allclose(found, (64.5, 8.5), atol=1)
 
 
 def test_files_of_several_shapes_in_a_batch_keep_theirs(tmp_path):

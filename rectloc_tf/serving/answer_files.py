@@ -53,7 +53,7 @@ def write_answers(
                 certain = answer.certain(min_confidence)
                 drawn = (answer.image, certain, answer.heatmap, answer.truths, names)
                 try:
-                    write_overlay(overlays[answer.name], *drawn)
+                    write_overlay(overlays[answer.name], *drawn, answer.square)
                 except UserError as error:
                     on_error(str(error))
         if not count:

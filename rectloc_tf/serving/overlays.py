@@ -55,16 +55,19 @@ def draw_overlay(
     heatmap: np.ndarray | None = None,
     truths: np.ndarray | None = None,
     names: Sequence[str] = (),
+    square: np.ndarray | None = None,
 ) -> Figure:
     """One picture with the predicted points and, if given, the heatmap [S, S] laid over it.
 
     Args:
         image: uint8 [H, W] or [H, W, 3], any size.
         points: [K, 2], (x, y) in its pixels.
-        heatmap: brightness 0-255, stretched over the picture.
+        heatmap: brightness 0-255, stretched over `square`.
         truths: the true points [T, 2], if known.
         names: of the keypoints, if they are named; each has its own colour, and a key below the
             picture says which.
+        square: [2, 2], two corners in the picture's pixels, see `prediction.Prediction`; the whole
+            picture if left out. What of it lies outside the picture is not shown.
     """
     height, width = image.shape[:2]
     side = max(height, width)
@@ -80,7 +83,8 @@ def draw_overlay(
     if names:
         add_key(figure, names, loc="lower center", has_truths=truths is not None)
     if heatmap is not None:
-        extent = (0, width, height, 0)
+        (left, top), (right, bottom) = ((0, 0), (width, height)) if square is None else square
+        extent = (left, right, bottom, top)
         alpha = np.clip(heatmap / max(float(heatmap.max()), 1.0), 0, 1) * 0.6
         axis.imshow(heatmap, cmap="inferno", alpha=alpha, extent=extent, aspect="auto")
     axis.set_aspect("auto")
@@ -94,6 +98,7 @@ def write_overlay(
     heatmap: np.ndarray | None = None,
     truths: np.ndarray | None = None,
     names: Sequence[str] = (),
+    square: np.ndarray | None = None,
 ) -> None:
     """Writes a PNG; the arguments are those of `draw_overlay`.
 
@@ -104,7 +109,7 @@ def write_overlay(
         raise UserError(f"{path}: is there and was not made by predict")
     with atomic_path(path) as temporary:
         try:
-            figure = draw_overlay(image, points, heatmap, truths, names)
+            figure = draw_overlay(image, points, heatmap, truths, names, square)
             figure.savefig(temporary, dpi=_DPI, metadata={"Software": SOFTWARE})
         except (ValueError, MemoryError) as error:  # as of pictures of 1 x 60,000 pixels
             raise UserError(f"{path}: cannot be drawn ({error})") from error

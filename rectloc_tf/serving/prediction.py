@@ -1,7 +1,7 @@
 """Predicts on image files or on images of a source."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +35,9 @@ class Prediction:
         rows: how many of the points, from the first on, are rows of the CSV.
         image: uint8 [H, W] or [H, W, 3].
         heatmap: float32 [S, S] at working size, 0-255, the brightest of several maps; or None.
+        square: float32 [2, 2], the heatmap's upper left and lower right corner (x, y) in the
+            picture's pixels: outside the picture where that was letterboxed; None if the heatmap
+            covers the picture.
         truths: true (x, y) [T, 2], or None where they are not known.
         orientation: the EXIF orientation by which the file's pixels were turned; 1: not at all.
     """
@@ -47,6 +50,7 @@ class Prediction:
     truths: np.ndarray | None = None
     orientation: int = 1
     rows: int = 1
+    square: np.ndarray | None = None
 
     def certain(self, least: float) -> np.ndarray:
         """The points, NaN where the confidence is less than `least`; all of heads without one."""
@@ -79,13 +83,15 @@ def predict_files(
         place: how the pictures lie in the working size, as in training.
         truths: of files whose points are known, [T, 2] in their pixels.
     """
-    answer = make_answer_images(model, head)
+    answer, size = make_answer_images(model, head), model.input_shape[1]
+    corners = tf.constant([[0, 0], [size, size]], tf.float32)
     for group in _groups(_read_images(model, paths, on_error, on_warning, ignore_exif, place)):
         answers = answer_placed(answer, [r.prepared for r in group], [r.affine for r in group])
         for row, read in enumerate(group):
             truth = truths.get(read.path) if truths else None
             about = str(read.path), read.image, truth, read.orientation
-            yield to_prediction(answers, row, threshold, *about)
+            found = to_prediction(answers, row, threshold, *about)
+            yield replace(found, square=read.affine.to_image(corners).numpy())
 
 
 def make_prepare(model: keras.Model, place: Place, ignore_exif: bool = False) -> Callable:
