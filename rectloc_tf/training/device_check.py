@@ -54,6 +54,10 @@ class Trial:
     host_mib: float
     device_mib: float
 
+    def is_on_one(self, kind: str) -> bool:
+        """Whether it ran on a single device of a kind: CPU, GPU or TPU."""
+        return self.session.startswith(f"{kind},")
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -165,7 +169,7 @@ def judge(
     problems = {"off": problem_of(plain, reference)}
     if xla is not None:
         problems["on"] = problem_of(xla, reference)
-    on_gpu = isinstance(plain, Failure) or plain.session.startswith("GPU")
+    on_gpu = isinstance(plain, Failure) or plain.is_on_one("GPU")
     chosen = "on" if "on" in problems and (jit == "on" or (jit == "auto" and on_gpu)) else "off"
     good = {name for name, problem in problems.items() if problem is None}
     if problem := problems[chosen]:
@@ -232,4 +236,4 @@ def _why_without_xla(jit: str, plain: Trial | Failure) -> str:
         return ""
     if plain.replicas > 1:
         return "it is for one device"
-    return "--jit=auto leaves it off on a CPU" if plain.session.startswith("CPU") else ""
+    return "--jit=auto leaves it off on a CPU" if plain.is_on_one("CPU") else ""
