@@ -4,7 +4,7 @@
 
 Each export is checked as `rectloc_tf.export` does it, on 200 pictures, and thrown away; the file
 gets what it wrote into its `parity.json` with its size, or why it was refused. What the file has
-already is not made again, so an interrupted command continues. Prints tables for README.
+already is not made again, so an interrupted command continues. Prints tables for GUIDE.md.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 import re
 
-# Documented in README.md, "Exit codes".
+# Documented in GUIDE.md, "Exit codes".
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_SIGINT = 130

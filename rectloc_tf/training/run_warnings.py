@@ -55,6 +55,6 @@ def collapse(
     return (
         f"{which} answers nothing after a third of the {run.unit}s (validation loss {worst:.1%} of "
         f"that of an empty map); if it stays so, try more images or {run.unit}s, another "
-        "--learning_rate or --seed, a smaller --batch_size or a larger --radius (README, 'When a "
+        "--learning_rate or --seed, a smaller --batch_size or a larger --radius (GUIDE.md, 'When a "
         "map stays empty')"
     )
