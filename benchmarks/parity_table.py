@@ -20,6 +20,7 @@ from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
 from rectloc_tf.registry import FORMATS
 from rectloc_tf.results.data_files import read_json, write_json
+from rectloc_tf.results.markdown import markdown
 from rectloc_tf.results.rundir import RunFolder
 
 KEPT = ("arch", "image_size", "epochs", "steps", "num_images", "precision")  # of a run
@@ -100,11 +101,11 @@ def table(report: Report, show: Callable[[dict[str, Any]], str]) -> str:
     """Markdown: a row for each run, a column for each kind of export that any of them has."""
     headings = [cell_name(*cell) for cell in CELLS]
     headings = [name for name in headings if any(name in run["cells"] for run in report.values())]
-    lines = [["head", *headings], ["---"] * (1 + len(headings))]
+    lines = []
     for run in report.values():
         cells = [show(run["cells"].get(name, {})) for name in headings]
         lines.append([f"`{run['arch']}` {run['image_size']} px", *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(["head", *headings], lines)
 
 
 def main(run_dirs: list[Path], output: Path) -> int:

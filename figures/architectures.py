@@ -7,6 +7,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from figures import style
 from rectloc_tf.results.drawing import new_figure
+from rectloc_tf.results.markdown import markdown
 
 # Stages that only move numbers about are left out of the drawing.
 _SILENT = {"ZeroPadding2D", "Reshape", "Activation", "InputLayer"}
@@ -56,4 +57,4 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
         lines.append(
             [style.HEADS[arch].title, f"{network['weights'] - head:,}", f"{head:,}", answer]
         )
-    return style.markdown(["network", "weights of the backbone", "of the head", "answer"], lines)
+    return markdown(["network", "weights of the backbone", "of the head", "answer"], lines)

@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 from figures import style
 from rectloc_tf.experiments.collapse import VARIANTS
 from rectloc_tf.results.drawing import new_figure
+from rectloc_tf.results.markdown import markdown
 from rectloc_tf.training.run_warnings import COLLAPSED
 
 # In names of numbers.
@@ -69,7 +70,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
              style.spread(values, 2)]
         )  # fmt: skip
     head = ["training", "runs with an empty map", "runs with nothing but empty maps", "empty maps"]
-    return style.markdown([*head, "loss over an empty map's (range over maps)"], lines)
+    return markdown([*head, "loss over an empty map's (range over maps)"], lines)
 
 
 def long_table(summary: dict, runs: dict) -> list[list]:

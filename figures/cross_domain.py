@@ -14,6 +14,7 @@ from figures.long_tables import METRICS, metrics_columns
 from rectloc_tf.results.choice import area_ratios
 from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.results.intervals import Interval, paired_difference
+from rectloc_tf.results.markdown import markdown
 
 # ln MSE of networks trained on three rectangles and tested on 1 to 5, read off the original's
 # plot, less ln 500: its figures look like a sum over 500 batches (an inference).
@@ -216,7 +217,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
     names = [head.title for head in style.COMPARED.values()]
     head = ["tested on", *(f"{name}, right" for name in names), "heatmap − coordinates, points"]
     head += [f"{name}, difference from training on that number, points" for name in names]
-    return style.markdown(head, lines)
+    return markdown(head, lines)
 
 
 def long_table(summary: dict, runs: dict) -> list[list]:

@@ -17,6 +17,7 @@ from rectloc_tf.geometry import FRAME, centers
 from rectloc_tf.results.crossing import crossing
 from rectloc_tf.results.drawing import log_pixels, new_figure
 from rectloc_tf.results.intervals import Interval, paired_difference
+from rectloc_tf.results.markdown import markdown
 from rectloc_tf.results.metrics import PICK_RADIUS
 
 LENGTHS = {"short": "updates", "long": "long updates"}  # what a text calls a row's `fixed`
@@ -259,7 +260,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
     ]
     titles = [style.HEADS[arch].title for arch in heads]
     head = ["training images", *(f"{title}, mean px" for title in titles)]
-    return style.markdown([*head, *(f"{title}, % right" for title in titles)], lines)
+    return markdown([*head, *(f"{title}, % right" for title in titles)], lines)
 
 
 def long_table(summary: dict, runs: dict) -> list[list]:

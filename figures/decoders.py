@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from figures import style
 from rectloc_tf.experiments.decoders import KINDS
 from rectloc_tf.results.drawing import new_figure
+from rectloc_tf.results.markdown import markdown
 
 WITHIN = (0.5, 1, 2, 5)  # px of 224
 # Of the decoders, in the order of the rows; the last is the floor of what cells can tell.
@@ -69,7 +70,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
             cells = [f"{_share(summary, who, decoder, distance):.1f}" for distance in WITHIN]
             lines.append([style.title_of(who), decoder, median, *cells])
     head = ["map", "read by", "median px", *(f"within {d:g} px, %" for d in WITHIN)]
-    return style.markdown(head, lines)
+    return markdown(head, lines)
 
 
 def long_table(summary: dict, runs: dict) -> list[list]:

@@ -9,6 +9,7 @@ from figures import style
 from figures.maps import Peak, add_places_legend, find_peaks, show_places
 from rectloc_tf.experiments.find_all import HEADS, MOST
 from rectloc_tf.results.drawing import new_figure
+from rectloc_tf.results.markdown import markdown
 
 RADII = {"f1": "F1 within 16 px", "f1_5px": "F1 within 5 px"}
 # What score_map was to reach, set before the runs were made: by metric and rectangles tested on.
@@ -173,7 +174,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
         targets = [f"≥ {of_metric[d]:.2f}" if d in of_metric else "" for d in domains]
         lines.append(["set before, for score_map", metrics[key], *targets])
     head = ["head", "metric", *(f"{style.count(d, 'rectangle')}" for d in domains)]
-    return style.markdown(head, lines)
+    return markdown(head, lines)
 
 
 def long_table(summary: dict, runs: dict) -> list[list]:

@@ -16,6 +16,7 @@ from rectloc_tf.experiments.plan import COMPARED as ORIGINALS
 from rectloc_tf.geometry import FRAME, centers
 from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.results.intervals import Interval, bootstrap, paired_difference
+from rectloc_tf.results.markdown import markdown
 
 COMPARED = ("plain", "improved")
 PAIRS = (("deconv", "xy"), ("score_map", "deconv"), ("score_map", "xy"))
@@ -110,7 +111,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
                 "–" if np.isnan(where_right).all() else f"{np.nanmedian(where_right):.2f}",
             ]
         )
-    return style.markdown([*head, "median px where right"], lines)
+    return markdown([*head, "median px where right"], lines)
 
 
 def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:

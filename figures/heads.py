@@ -17,6 +17,7 @@ from rectloc_tf.experiments.heads import KINDS, VARIANTS
 from rectloc_tf.geometry import FRAME, centers
 from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.results.intervals import Interval, bootstrap
+from rectloc_tf.results.markdown import markdown
 
 CELLS = 7  # of the maps of errors, along each side
 FEWEST = 3  # images of a cell that is shown
@@ -150,7 +151,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
         quarters = _by_quarter(made, who)
         cells += [style.interval(found, 1) for found in quarters] if quarters else ["–"] * 3
         lines.append(cells)
-    return style.markdown(head, lines)
+    return markdown(head, lines)
 
 
 def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from rectloc_tf.experiments.plan import DOMAIN
 from rectloc_tf.results.data_files import read_json
 from rectloc_tf.results.drawing import log_pixels, new_figure
 from rectloc_tf.results.intervals import paired_difference
+from rectloc_tf.results.markdown import markdown
 
 NAMES = {"batch_size": "batch size", "learning_rate": "learning rate", "depth": "ResNet depth"}
 TABLE = {"batch_size": (8, 16, 512), "learning_rate": (1e-4, 1e-2), "depth": (34, 50)}
@@ -169,7 +170,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
                 lines.append([f"{title} {_label(value)}", *cells])
     names = [head.title for head in style.COMPARED.values()]
     columns = ("mean px", "median px", "% right")
-    return style.markdown(["setting", *(f"{n}, {c}" for n in names for c in columns)], lines)
+    return markdown(["setting", *(f"{n}, {c}" for n in names for c in columns)], lines)
 
 
 def _centre(summary: dict, runs: dict, arch: str) -> dict:

@@ -17,6 +17,7 @@ from rectloc_tf.experiments.more_labels import LABELS, TESTED, TRAINED
 from rectloc_tf.geometry import centers
 from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.results.intervals import Interval
+from rectloc_tf.results.markdown import markdown
 
 TESTS = {TESTED: "one rectangle", TRAINED: "two"}
 FINAL = {TESTED: "final", TRAINED: "own_final"}  # metrics in rows
@@ -252,7 +253,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
             )  # fmt: skip
     head = ["tested on", "head", "epochs", "seeds", "mean px, the larger labelled"]
     head += ["both labelled", "difference, px", "difference in right answers, points"]
-    return style.markdown(head, lines)
+    return markdown(head, lines)
 
 
 def long_table(summary: dict, runs: dict) -> list[list]:

@@ -15,6 +15,7 @@ from rectloc_tf.experiments.multiple_locations import TRAININGS, agreement
 from rectloc_tf.results.agreement import mean_kappa, mean_kappa_interval
 from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.results.intervals import Interval
+from rectloc_tf.results.markdown import markdown
 
 COLORS = dict(zip(TRAININGS, (style.BLUE, style.ORANGE, style.GREEN), strict=True))
 KEYS = {"3, largest": "largest", "1": "one", "2, both": "both"}  # in names of numbers
@@ -200,7 +201,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
     head = ["trained on", "epochs", "seeds", "a place from brightness"]
     head += [f"found of {domain}" for domain in domains]
     head += [f"outside, on {domain}" for domain in domains]
-    return style.markdown([*head, f"kappa on {last}"], lines)
+    return markdown([*head, f"kappa on {last}"], lines)
 
 
 def _percent(found: Interval) -> str:

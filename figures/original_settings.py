@@ -11,6 +11,7 @@ from rectloc_tf.experiments.plan import COMPARED, DOMAIN
 from rectloc_tf.results.data_files import read_json
 from rectloc_tf.results.drawing import log_pixels, new_figure
 from rectloc_tf.results.intervals import bootstrap
+from rectloc_tf.results.markdown import markdown
 
 LATE = 10  # epochs, the last of the training
 
@@ -77,7 +78,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
                 ]
             )  # fmt: skip
     head = ["head", "epochs", "weights", "median px", "mean px", "right %", "wrong %", "nowhere %"]
-    return style.markdown(head, lines)
+    return markdown(head, lines)
 
 
 def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ from rectloc_tf.experiments.headline import EXPERIMENT as HEADLINE
 from rectloc_tf.experiments.summaries import summary_path
 from rectloc_tf.results.data_files import read_json
 from rectloc_tf.results.drawing import add_legend, log_pixels, new_figure, true_centers
+from rectloc_tf.results.markdown import markdown
 
 SCENES, COLUMNS = 3, 8
 TICKS = (0, 1, 2, 5, 12)  # epochs that are named on an axis, and the last
@@ -239,7 +240,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
         )  # fmt: skip
     head = ["epoch", "height of the peak", "width of the blob, px", "black pixels"]
     head += ["mean brightness of the others", "validation, mean px"]
-    return style.markdown(head, lines)
+    return markdown(head, lines)
 
 
 def _errors(run: dict) -> dict[int, float]:

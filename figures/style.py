@@ -142,9 +142,3 @@ def percent(values: Iterable[float], digits: int = 1) -> str:
 def rates(tests: Sequence[dict]) -> list[str]:
     """Three cells: the right, wrong and nowhere shares of some test metrics."""
     return [percent(test[f"{k}_rate"] for test in tests) for k in ("right", "wrong", "nowhere")]
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -10,6 +10,7 @@ from figures import style
 from figures.maps import show_map
 from rectloc_tf.results.data_files import read_json
 from rectloc_tf.results.drawing import new_figure, true_centers
+from rectloc_tf.results.markdown import markdown
 
 NAMES = {"disc": "disc", "gaussian": "Gaussian"}
 BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "epyc_2_cores.json"
@@ -83,7 +84,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
              *style.rates(tests)]
         )  # fmt: skip
     head = ["target", "seeds", "mean px", "median px", "median px where right", "right", "wrong"]
-    return style.markdown([*head, "nowhere"], lines)
+    return markdown([*head, "nowhere"], lines)
 
 
 def long_table(summary: dict, runs: dict) -> list[list]:

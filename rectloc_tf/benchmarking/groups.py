@@ -13,6 +13,7 @@ import numpy as np
 
 from rectloc_tf.benchmarking.turns import Measurement, ratio, spread, take_turns
 from rectloc_tf.registry import FORMATS
+from rectloc_tf.results.markdown import markdown
 
 Task = tuple[str | Path, dict[str, Any]]  # the program and what it is to do
 # Peers that need a package of the [bench] extra.
@@ -125,10 +126,8 @@ def frame_times(times: Sequence[float]) -> dict[str, float]:
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
     """The rows as a table: medians, with least and greatest."""
-    lines = [
-        "| suite | work | who | images/s | ours / theirs | MiB | more |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    head = ["suite", "work", "who", "images/s", "ours / theirs", "MiB", "more"]
+    lines = []
     shown = {
         "compile_seconds": "first call {:.1f} s",
         "first_step_seconds": "imports to first step {:.1f} s",
@@ -141,8 +140,7 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
         more = ", ".join(text.format(row[key]) for key, text in shown.items() if key in row)
         if "frame_ms" in row:
             more = _FRAME.format(**row["frame_ms"])
-        lines.append(
-            f"| {row['suite']} | {row['work']} | {row['who']} | {rate['median']:,.0f} "
-            f"({rate['min']:,.0f}–{rate['max']:,.0f}) | {over} | {row['peak_mib']:,.0f} | {more} |"
-        )
-    return "\n".join(lines)
+        speed = f"{rate['median']:,.0f} ({rate['min']:,.0f}–{rate['max']:,.0f})"
+        named = [row["suite"], row["work"], row["who"]]
+        lines.append([*named, speed, over, f"{row['peak_mib']:,.0f}", more])
+    return markdown(head, lines)

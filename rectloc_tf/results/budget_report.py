@@ -17,6 +17,7 @@ from rectloc_tf.results.data_files import write_json, write_text
 from rectloc_tf.results.drawing import keypoint_colors, log_pixels, new_figure
 from rectloc_tf.results.intervals import Interval
 from rectloc_tf.results.learning_curve import FEWEST_SIZES, MeasuredErrors, fit_curve
+from rectloc_tf.results.markdown import markdown
 from rectloc_tf.results.output_files import atomic_path
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
@@ -161,10 +162,8 @@ def best_head(heads: Mapping[str, Mapping[str, Any]]) -> str:
 
 def table(heads: Mapping[str, Mapping[str, Any]]) -> str:
     """A Markdown table: a row for each head and number of labelled images."""
-    lines = [
-        "| head | labelled images | mean px | 95 % interval | median px | |",
-        "|---|--:|--:|--:|--:|---|",
-    ]
+    numbers = ["labelled images", "mean px", "95 % interval", "median px"]
+    lines = []
     for name, found in heads.items():
         rows = [(row, "measured") for row in found["measured"]]
         rows += [(row, "predicted") for row in found.get("predicted", ())]
@@ -172,9 +171,8 @@ def table(heads: Mapping[str, Mapping[str, Any]]) -> str:
             mean, median = row["mean_px"], row.get("median_px")
             between = f"{mean['low']:.2f}–{mean['high']:.2f}"
             shown = "" if median is None else f"{median:.2f}"
-            cells = name, str(row["num_labelled"]), f"{mean['value']:.2f}", between, shown, how
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            lines.append([name, row["num_labelled"], f"{mean['value']:.2f}", between, shown, how])
+    return markdown(["head", *numbers, ""], lines, right=numbers)
 
 
 def paragraph(heads: Mapping[str, Mapping[str, Any]], whole: int, more: int) -> str:
