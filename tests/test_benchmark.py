@@ -302,7 +302,8 @@ def test_the_suites_answer_every_ratio(monkeypatch, bfloat16):
         "serve_vs_openvino_8", "serve_vs_openvino_64",
         "labelled_input_wait_share_160", "labelled_input_wait_share_320",
     ]  # fmt: skip
-    expected += [f"{head}_vs_xy_step_cost" for head in [*HEADS][1:]]
+    costs = ("step_cost", "prediction_cost_1", "prediction_cost_64")
+    expected += [f"{head}_vs_xy_{cost}" for head in [*HEADS][1:] for cost in costs]
     exported = ["onnx", "litert", "openvino"]
     exported += [f"{name}_{kept}" for name in exported for kept in ("float16", "int8")]
     expected += [f"serve_{n}_vs_saved_model_{size}" for n in exported for size in (1, 8, 64)]

@@ -172,7 +172,7 @@ def end_to_end_groups() -> Iterator[Group]:
 
 
 def serve_groups() -> Iterator[Group]:
-    """The exported SavedModel against OpenVINO, and in float32 against every other export."""
+    """The exported SavedModel against OpenVINO, in float32 every other export, and every head."""
     for head in (XY, DISC):
         for batch_size in BATCHES:
             task = {**_BASE, **head, "kind": "serve", "batch_size": batch_size}
@@ -193,6 +193,14 @@ def serve_groups() -> Iterator[Group]:
         }
         work = f"formats, {_describe(task, *_HEAD, 'image_size', 'batch_size')}"
         yield Group("serve", work, tasks, speedups=_speedups(tasks, f"serve_{{}}_{batch_size}"))
+    for batch_size in (BATCHES[0], BATCHES[-1]):
+        task = {**_BASE, "kind": "serve", "batch_size": batch_size}
+        tasks = {
+            name: _exported({**task, "arch": name}, precision=precisions()[0]) for name in HEADS
+        }
+        first, *others = HEADS
+        costs = {f"{name}_vs_{first}_prediction_cost_{batch_size}": (name,) for name in others}
+        yield Group("serve", f"heads, {_describe(task, 'image_size', 'batch_size')}", tasks, costs)
 
 
 def _exported(task: dict[str, Any], name="saved_model", quantize="none", precision="float32"):
