@@ -60,16 +60,16 @@ def prediction_grid(
             peak = float(heatmaps[i].max())
             show_scene(axes[row + 1, column], heatmaps[i], vmax=max(peak, 1.0))
             axes[row + 1, column].set_title(f"peak {peak:.0f} of 255", fontsize=8)
-    if names:
-        add_key(figure, names)
-    else:
-        add_legend(figure, _truth(pictured["truths"], words))
+    _add_marks_key(figure, names, pictured["truths"], words)
     return figure
 
 
-def _truth(truths: np.ndarray, words: Words) -> str:
-    """What the mark of the truth means, for points [N, T, 2]."""
-    return words.truth if truths.shape[1] == 1 else words.truths
+def _add_marks_key(figure: Figure, names: Sequence[str], truths: np.ndarray, words: Words) -> None:
+    """Adds what the marks mean: by name of keypoint, or true and predicted points [N, T, 2]."""
+    if names:
+        add_key(figure, names)
+    else:
+        add_legend(figure, words.truth if truths.shape[1] == 1 else words.truths)
 
 
 def epoch_strip(
@@ -111,10 +111,7 @@ def epoch_strip(
             points = snapshot["points"][i].reshape(-1, 2)
             style = {"vmax": max(brightest, 1), "colors": colors}
             show_scene(axes[i, column], shown, points, truths[i], **style)
-    if names:
-        add_key(figure, names)
-    else:
-        add_legend(figure, _truth(truths, words))
+    _add_marks_key(figure, names, truths, words)
     return figure
 
 
