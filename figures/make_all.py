@@ -26,7 +26,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
     name: import_module(f"figures.{name}") for name in registry.EXPERIMENTS
 }
 
-IN_README = ("in_short",)  # texts of the report that README.md shows too
+IN_README = ("in_short", "which_head")  # texts of the report that README.md shows too
 
 
 def load(name: str, results_dir: Path) -> tuple[dict, dict[str, dict]]:
