@@ -3,8 +3,8 @@
     python -m rectloc_tf.experiments.multiple_locations --flagfile=flags/study.flags
 
 Three kinds of run: trained on three rectangles with the largest labelled, on one, and on two with
-both labelled. Each is asked for all rectangles of every domain. The brightness threshold of a peak is
-the one that finds the most on a run's own validation scenes.
+both labelled. Each is asked for all rectangles of every domain. The brightness threshold of a peak
+is the one that finds the most on a run's own validation scenes.
 """
 
 import functools
