@@ -1,9 +1,9 @@
-"""Measure speed against what a user would pick instead: `python -m rectloc_tf.benchmark`.
+"""Measure speed against the alternatives: `python -m rectloc_tf.benchmark`.
 
-`--suite=input` draws scenes, `train` runs training steps, `sweep` those of other batch sizes and
-depths, `end_to_end` whole epochs, `serve` the exports in every format, `live` frames one by one;
-`all` does everything. Workers take turns, ratios are taken round by round. Peers take part in a
-checkout (they are not in the wheel), PyTorch, OpenVINO and formats where they are installed.
+`--suite=input` measures drawing scenes, `train` training steps, `sweep` steps at other batch sizes
+and depths, `end_to_end` whole epochs, `serve` the exports in every format, `live` frames one by
+one; `all` everything. Workers take turns, and ratios are taken within a round. The peers need a
+checkout (they are not in the wheel); PyTorch, OpenVINO and formats are used if installed.
 """
 
 import tempfile

@@ -1,7 +1,7 @@
 """Check your labelled images: `python -m rectloc_tf.check_labels --data=CollectedData.csv`.
 
-Says what became of every label, what the keypoints are like, how the images would be split, and
-which labels look wrong; --output (check_labels.png) shows some of them, the suspicious first. Exit
+Reports what happened to every label, statistics of the keypoints, how the images would be split,
+and which labels look wrong; --output (check_labels.png) shows some, suspicious ones first. Exit
 code 1 if no image can be used.
 """
 

@@ -1,8 +1,8 @@
 """Write labels in another format: `python -m rectloc_tf.convert_labels --data=... --output=a.csv`.
 
---output ends in .csv (DeepLabCut) or .json (COCO's keypoints). Coordinates come out as they are in
-the file, to the last digit. Images inside a package of SLEAP, and frames of videos, are written
-as PNG files into --images_dir.
+--output ends in .csv (DeepLabCut) or .json (COCO's keypoints). Coordinates are kept
+to the last digit. Images inside a SLEAP package, and frames of videos, are written as PNG files
+into --images_dir.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Measure a trained run: `python -m rectloc_tf.evaluate --run_dir=... --domains=1,2,3,4,5`.
 
-Without --run_dir, the flags that describe the run find it.
+Without --run_dir, the run is found from the flags that describe it.
 """
 
 import dataclasses

@@ -1,7 +1,8 @@
 """Export a network: `python -m rectloc_tf.export --run_dir=... --export_dir=... --format=onnx`.
 
-The export is checked at once: it must answer test images as the network does, or it is refused.
-Without --run_dir, the flags that describe the run find it.
+The export is checked at once: if its predictions on test images differ from the network's, it is
+refused.
+Without --run_dir, the run is found from the flags that describe it.
 """
 
 from rectloc_tf import cli

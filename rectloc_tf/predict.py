@@ -1,9 +1,9 @@
 """Predict keypoints in image files: `python -m rectloc_tf.predict --run_dir=... --images='*.png'`.
 
-Or in the frames of a video, `... --video=clip.mp4 --overlay_video=drawn.mp4`, or in images of the
-run's source, as scenes: `... --domain=3 --num=16`. Without --run_dir, the flags that describe the
-run find it. A file or a frame that cannot be read is reported, and the others are predicted. Of
-named keypoints the CSV is one that DeepLabCut reads.
+Or in the frames of a video, `... --video=clip.mp4 --overlay_video=drawn.mp4`, or in the run's own
+test images, `... --domain=3 --num=16`. Without --run_dir, the run is found from the flags that
+describe it. A file or frame that cannot be read is reported and skipped. For named keypoints,
+DeepLabCut can read the CSV.
 """
 
 import dataclasses

@@ -1,9 +1,9 @@
-"""See in the first minute whether a new device trains: `python -m rectloc_tf.selftest`.
+"""Check in a minute whether training works on a new device: `python -m rectloc_tf.selftest`.
 
-Takes 20 steps of a small run on the devices and compares the losses with the CPU's, measures speed
-and memory, tries XLA on a GPU (or with --jit=on) in a process of its own, since it may abort on new
-cards, and ends with a line of advice. Exit code 0: `train` works here with these flags; 1: it does
-not, and the line says what may.
+Makes 20 steps of a small run, compares the losses with the CPU's, measures speed and memory, and
+tries XLA on a GPU (or with --jit=on) in a separate process, because it may abort on new cards. The
+last line names the flags to use. Exit code 0: `train` works here with these flags; 1: it does not,
+and the line says what may.
 """
 
 from rectloc_tf import cli

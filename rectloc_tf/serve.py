@@ -1,9 +1,9 @@
 """Serve networks to programs and browsers: `python -m rectloc_tf.serve --run_dir=A --run_dir=B`.
 
-Answers TensorFlow Serving's REST API at /v1/models/NAME, NAME being the name of the run's folder,
-and shows a page at / on which you draw rectangles, or drop a picture, and all networks answer.
-Needs the extra [serve]. There are no passwords: anyone who can reach --host can use it, under an
-address or a name of this machine; --allowed_hosts adds names. Ctrl-C ends it.
+Provides TensorFlow Serving's REST API at /v1/models/NAME (NAME is the name of the run's folder) and
+a page at / on which you draw rectangles, or drop an image, and all networks predict. Needs the
+extra [serve]. There are no passwords: anyone who can reach --host can use it. --allowed_hosts adds
+host names that browsers may use. Ctrl-C ends it.
 """
 
 from concurrent.futures import ThreadPoolExecutor

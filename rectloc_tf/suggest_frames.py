@@ -1,8 +1,8 @@
 """Suggest frames to label: `python -m rectloc_tf.suggest_frames --video=clip.mp4 --output_dir=DIR`.
 
-Chooses --num frames of each video that look as different as can be. With --run_dir, half of them
-are those where that network is least confident, and frames that it was trained or tested on are
-left out. They are written as images with an empty label file that DeepLabCut opens.
+Chooses --num frames of each video that look as different as possible. With --run_dir, half of them
+are those where that network is least confident, and frames it was trained or tested on are left
+out. The frames are written as images, with an empty label file for DeepLabCut.
 """
 
 import os

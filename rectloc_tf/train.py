@@ -2,10 +2,9 @@
 
 On your own labelled images: `... --arch=score_map --data=CollectedData.csv`.
 
-The same command resumes a run that was interrupted, and shows the result of a finished one.
-With --init_from=RUN a new run starts from the weights of another, with --backbone_weights=FILE
-from a pretrained backbone. With --strategy=multi_worker it is started on several machines, with
-a TF_CONFIG for each.
+The same command resumes an interrupted run, and shows the result of a finished one. --init_from=RUN
+starts from another run's weights, --backbone_weights=FILE from a pretrained backbone. With
+--strategy=multi_worker, start it on several machines, each with its own TF_CONFIG.
 """
 
 import contextlib

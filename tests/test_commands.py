@@ -349,12 +349,12 @@ def test_help_shows_the_docstring_and_each_flag_once(name):
 
 def test_help_shows_kinds_and_defaults():
     lines = [" ".join(line.split()) for line in help_text("train", cli.FLAGS).splitlines()]
-    arch = f"arch={'|'.join(HEADS)} Head: what the network answers with. [xy]"
+    arch = f"arch={'|'.join(HEADS)} Head: what the network predicts. [xy]"
     assert entries("train")["arch"] == arch  # too long for one line
     assert "--depth=N ResNet depth: 18, 34 or 50. [18]" in lines
     assert "--[no]solid scenes: fill the rectangles. [false]" in lines
-    assert "--learning_rate=X Adam's learning rate, at its peak. [0.001]" in lines
-    assert "--init_from=... Run folder whose weights (see --weights) training starts from." in lines
+    assert "--learning_rate=X Adam's peak learning rate. [0.001]" in lines
+    assert "--init_from=... Run folder to take the initial weights from (see --weights)." in lines
 
 
 def entries(name):
@@ -387,7 +387,7 @@ def test_help_shows_which_heads_and_sources_use_a_setting(monkeypatch):
         assert "deconv:" not in entries("train")[flag]
         assert "scenes:" not in entries("train")[flag]
     monkeypatch.setitem(SOURCES, "files", SourceSpec("", lambda run: "files", ("data_seed",)))
-    assert " scenes: rectangles in each picture" in entries("train")["domain"]
+    assert " scenes: rectangles in each image" in entries("train")["domain"]
     assert " scenes, files: seed of the scenes" in entries("train")["data_seed"]
     assert " images: label file" in entries("train")["data"]
     assert entries("train")["augment"].endswith(" [false; images: true]")

@@ -17,24 +17,26 @@ class ExecutionConfig:
 
     strategy: str = setting(
         OneOf(STRATEGIES), "auto",
-        "tf.distribute strategy; multi_worker: several machines, as TF_CONFIG names them.",
+        "tf.distribute strategy; multi_worker: the machines listed in TF_CONFIG.",
     )  # fmt: skip
-    jit: str = setting(OneOf(JITS), "auto", "Compile with XLA; auto: on GPU and TPU.")
+    jit: str = setting(OneOf(JITS), "auto", "Compile with XLA; auto: on a single GPU.")
     renderer: str = setting(
-        OneOf(RENDERERS), "graph", "What draws the pictures; opencv: the same pixels, slower."
+        OneOf(RENDERERS), "graph", "How images are drawn; opencv: same pixels, slower."
     )
     render_on: str = setting(
         OneOf(PLACES), "auto",
-        "Draw training pictures on the host, beside the step, or on the device, inside it; auto "
-        "measures both.",
+        "Draw training images on the host, in parallel with the step, or on the device, inside the "
+        "step; auto times both.",
     )  # fmt: skip
     steps_per_call: int = setting(
         Whole(0, 1000), 0,
-        "Training steps in one compiled call, between which signals and the checkpoint clock are "
-        "looked at; 0: 1 on CPUs, 20 on GPUs and TPUs.",
+        "Training steps per compiled call; signals and the checkpoint clock are checked between "
+        "calls. 0: 1 on CPUs, 20 on GPUs and TPUs.",
     )  # fmt: skip
     deterministic: bool = setting(Switch(), False, "Bitwise repeatable training.")
-    checkpoint_minutes: float = setting(Number(), 5.0, "Minutes between checkpoints in an epoch.")
+    checkpoint_minutes: float = setting(
+        Number(), 5.0, "Minutes between checkpoints within an epoch."
+    )
 
     def __post_init__(self):
         validate(self)

@@ -30,36 +30,37 @@ FILLED_IN = cast(Any, None)  # a default that __post_init__ fills in
 class HeadConfig:
     """A head and what it can be set to; a head ignores what it does not use (`HeadSpec.uses`)."""
 
-    arch: str = setting(OneOf(HEADS), "xy", "Head: what the network answers with.")
+    arch: str = setting(OneOf(HEADS), "xy", "Head: what the network predicts.")
     loss: str = setting(
-        OneOf(LOSSES), FILLED_IN, "What training minimises.", by_head="squared_error", later=True
+        OneOf(LOSSES), FILLED_IN, "Loss function.", by_head="squared_error", later=True
     )
     units: str = setting(
-        OneOf(UNITS), "pixels", "xy's outputs; centred: quarter sides from the middle.", later=True
+        OneOf(UNITS),
+        "pixels",
+        "Units of the outputs; centred: quarter sides from the image's centre.",
+        later=True,
     )
     target: str = setting(OneOf(TARGETS), "disc", "Shape of the heatmap's blobs.")
     radius: float = setting(_LENGTH, FILLED_IN, "Radius of the disc, px of 224.", by_head=7.0)
     sigma: float = setting(_LENGTH, FILLED_IN, "Sigma of the Gaussian, px of 224.", by_head=5.0)
-    peak: float = setting(Number(), 255.0, "Value of the targets' brightest blob.", later=True)
-    stride: int = setting(
-        OneOf(STRIDES), 4, "Working pixels from cell to cell: 4, 8, 16 or 32.", later=True
-    )
+    peak: float = setting(Number(), 255.0, "Brightness of the brightest target blob.", later=True)
+    stride: int = setting(OneOf(STRIDES), 4, "Working pixels per cell: 4, 8, 16 or 32.", later=True)
     positive_weight: float = setting(
-        _WEIGHT, 20.0, "Weight of a cell inside the disc; others have 1.", later=True
+        _WEIGHT, 20.0, "Weight of a cell inside a target disc; others have 1.", later=True
     )
     offset_weight: float = setting(
-        _WEIGHT, FILLED_IN, "Weight of the offsets' loss.", by_head=0.3, later=True
+        _WEIGHT, FILLED_IN, "Weight of the offset loss.", by_head=0.3, later=True
     )
     votes: int = setting(
-        OneOf(VOTES), FILLED_IN, "Cells that answer together: the best, 1, or its four neighbours "
-        "too, 5.", by_head=1, later=True,
+        OneOf(VOTES), FILLED_IN, "Cells whose predictions are averaged: 1 (the best) or 5 (with "
+        "its four neighbours).", by_head=1, later=True,
     )  # fmt: skip
     regularizer_weight: float = setting(
-        _WEIGHT, 1.0, "Weight of the divergence of the map from a Gaussian.", later=True
+        _WEIGHT, 1.0, "Weight of the map's divergence from a Gaussian.", later=True
     )
-    splitting: int = setting(Whole(1, 8), 2, "Bins of a working pixel.", later=True)
+    splitting: int = setting(Whole(1, 8), 2, "Bins per working pixel.", later=True)
     batch_norm: bool = setting(
-        Switch(), FILLED_IN, "Batch normalisation in its last hidden layer, whose units "
+        Switch(), FILLED_IN, "Batch normalisation in the last hidden layer, whose units "
         "may die without it.", by_head=False, later=True,
     )  # fmt: skip
 

@@ -22,56 +22,60 @@ class ImagesConfig:
     data: str = setting(
         Text("a label file, or a folder with label files"), "",
         "Label file of DeepLabCut or Lightning Pose (CSV), COCO (JSON) or SLEAP (.slp), a folder "
-        "with several CollectedData*.csv, or several with commas.", later=True,
+        "with several CollectedData*.csv, or a comma-separated list.", later=True,
     )  # fmt: skip
     keypoints: str = setting(
-        Text("names with commas"), "", "Keypoints to use, with commas; all if left out.",
+        Text("names with commas"), "", "Keypoints to use, comma-separated; default: all.",
         later=True,
     )  # fmt: skip
     individual: str = setting(
-        Text("a name"), "", "Whose keypoints, in label files of several animals.", later=True
+        Text("a name"), "", "Animal to use, if label files have several.", later=True
     )
     split_by: str = setting(
         Text("group, random or the path of a split file"), "group",
-        "Splits by group (folder or video), at random as DeepLabCut does, or as a CSV file says: "
-        "image,split.",
+        "Split by group (folder or video), at random (as DeepLabCut does), or as in a CSV file "
+        "with the columns image,split.",
         later=True,
     )  # fmt: skip
     fold: str = setting(
         Text("as 1/5: the first of five"), "",
-        "i/k: the i-th of k parts is tested, groups or blocks of images.", later=True,
+        "i/k: test on the i-th of k parts (groups, or blocks of images).", later=True,
     )  # fmt: skip
     split_sizes: str = setting(
         Text("three whole numbers with commas"), "",
-        "Training, validation and test images; filled in when the labels are read.", later=True,
+        "Number of training, validation and test images; set when the labels are read.", later=True,
     )  # fmt: skip
     num_labelled: int = setting(
         Whole(0, 10_000_000), 0,
-        "Use only so many of the images that are not tested, chosen at random by --seed, the fewer "
-        "among the more; every tenth validates. 0: all.", later=True,
+        "Use only this many images outside the test split, chosen at random by --seed; smaller "
+        "choices are subsets of larger ones. Every tenth is for validation. 0: all.", later=True,
     )  # fmt: skip
     channels: int = setting(
         OneOf((0, 1, 3)), 0, "1 (grey) or 3 (colour); 0: grey if all files are.", later=True
     )
     swap: str = setting(
         Text("pairs with commas, as leftear:rightear"), "",
-        "Left and right keypoints, as leftear:rightear,lefteye:righteye. Training images are "
-        "mirrored at random only where they are named; check_labels goes by names.", later=True,
+        "Left and right keypoints, as in leftear:rightear,lefteye:righteye. Training images are "
+        "mirrored at random only if given; check_labels also recognises pairs by their names.",
+        later=True,
     )  # fmt: skip
     rotate: float = setting(
-        Number(0, 180, "degrees"), 25.0, "Turned by up to so many degrees either way.", later=True
+        Number(0, 180, "degrees"), 25.0, "Rotate by up to so many degrees either way.", later=True
     )
     zoom: float = setting(
-        Number(0, 4), 0.25, "Enlarged by up to 1 + this, or shrunk as much.", later=True
+        Number(0, 4), 0.25, "Enlarge by a factor of up to 1 + this, or shrink as much.", later=True
     )
     shift: float = setting(
-        Number(0, 0.5, "of the side"), 0.1, "Moved by up to this share of the side.", later=True
+        Number(0, 0.5, "of the side"), 0.1, "Shift by up to this share of the side.", later=True
     )
     brightness: float = setting(
-        Number(0, 1), 0.2, "Made brighter or darker by up to this share of white.", later=True
+        Number(0, 1), 0.2, "Change brightness by up to this share of white.", later=True
     )
     contrast: float = setting(
-        Number(0, 4), 0.25, "Contrast raised by up to 1 + this, or lowered as much.", later=True
+        Number(0, 4),
+        0.25,
+        "Raise contrast by a factor of up to 1 + this, or lower it as much.",
+        later=True,
     )
 
     def __post_init__(self):

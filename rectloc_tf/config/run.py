@@ -59,22 +59,22 @@ class RunConfig(ImagesConfig, SceneConfig, HeadConfig):
     source: str = setting(OneOf(SOURCES), "scenes", "Where the images come from.", later=True)
     depth: int = setting(OneOf(DEPTHS), 18, "ResNet depth: 18, 34 or 50.")
     num_images: int = setting(
-        Whole(1, IMAGES_PER_DOMAIN), IMAGES_PER_DOMAIN, "Image pool; 80 % of it is trained on."
+        Whole(1, IMAGES_PER_DOMAIN), IMAGES_PER_DOMAIN, "Number of images; 80 % are for training."
     )
     augment: bool = setting(
         Switch(), FILLED_IN,
-        "Change training images at random: scenes are mirrored and transposed, labelled images "
-        "turned, moved, zoomed and lit.", by_head=False, later=True,
+        "Distort training images at random: mirror and transpose scenes; rotate, shift and scale "
+        "labelled images and change brightness and contrast.", by_head=False, later=True,
     )  # fmt: skip
     batch_size: int = setting(Whole(1, 65_536), FILLED_IN, "Global batch size.", by_head=64)
-    learning_rate: float = setting(Number(), 1e-3, "Adam's learning rate, at its peak.")
+    learning_rate: float = setting(Number(), 1e-3, "Adam's peak learning rate.")
     schedule: str = setting(
-        OneOf(SCHEDULES), FILLED_IN, "Learning rate over the run.", by_head="constant"
+        OneOf(SCHEDULES), FILLED_IN, "Learning-rate schedule.", by_head="constant"
     )
     epochs: int = setting(_COUNT, FILLED_IN, "Passes over the training images.", by_head=40)
     validate_every: int = setting(_COUNT, 1, "Epochs between validations.")
     steps: int = setting(
-        _STEPS, FILLED_IN, "Length in optimiser steps; 0: in epochs.", by_head=0, later=True
+        _STEPS, FILLED_IN, "Number of optimiser steps; 0: length in epochs.", by_head=0, later=True
     )
     validate_steps: int = setting(
         _STEPS, FILLED_IN, "Steps between validations; 0: counted in epochs.", by_head=0,
@@ -83,12 +83,12 @@ class RunConfig(ImagesConfig, SceneConfig, HeadConfig):
     seed: int = setting(SEED, 0, "Seed of the weights and of the order of images.")
     precision: str = setting(OneOf(PRECISIONS), "auto", "Keras dtype policy.")
     init_from: str = setting(
-        Text("a run folder"), "", "Run folder whose weights (see --weights) training starts from.",
+        Text("a run folder"), "", "Run folder to take the initial weights from (see --weights).",
         later=True,
     )  # fmt: skip
     backbone_weights: str = setting(
         Text("a weights file"), "",
-        "Pretrained backbone: .weights.h5 of keras-hub, .safetensors of torchvision or timm.",
+        "Pretrained backbone: .weights.h5 from keras-hub, .safetensors from torchvision or timm.",
         later=True,
     )  # fmt: skip
 

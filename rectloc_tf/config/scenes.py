@@ -22,8 +22,10 @@ SEED = Whole(0, 2**31 - 1)
 class SceneConfig:
     """Which scenes: with an index, these fields determine a picture and its points completely."""
 
-    domain: int = setting(Whole(1, MAX_DOMAIN), 1, "Rectangles in each picture, 1 to 20.")
-    image_size: int = setting(IMAGE_SIZE, 224, "Working size, a multiple of 16, 64 to 1024.")
+    domain: int = setting(Whole(1, MAX_DOMAIN), 1, "Rectangles in each image, 1 to 20.")
+    image_size: int = setting(
+        IMAGE_SIZE, 224, "Working size in pixels, a multiple of 16, 64 to 1024."
+    )
     min_side: int = setting(Whole(1, 224), 10, "Shortest side of a rectangle, px of 224.")
     max_side: int = setting(Whole(1, 224), 112, "Longest side of a rectangle, px of 224.")
     solid: bool = setting(Switch(), False, "Fill the rectangles.")
@@ -31,11 +33,11 @@ class SceneConfig:
         OneOf(LABELS), "largest",
         "Which rectangles are labelled; unordered: all, as points of one class.",
     )  # fmt: skip
-    data_seed: int = setting(SEED, 0, "Seed of the scenes (not of the training).")
+    data_seed: int = setting(SEED, 0, "Seed of the scenes (not of training).")
     withheld: bool = setting(
         Switch(), False,
-        "Turn training and validation images by 180 degrees where the largest rectangle's centre "
-        "is in the lower right quarter, so that none is shown there; test images are as ever.",
+        "Rotate training and validation images by 180 degrees if the largest rectangle's centre is "
+        "in the lower right quarter, so that training has none there; test images do not change.",
         later=True,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The whole study: every experiment, each run once.
+"""The whole study: every experiment; shared runs are made once.
 
 python -m rectloc_tf.experiments.all --flagfile=flags/study.flags --dry_run
 """

@@ -1,4 +1,4 @@
-"""The networks as they are built: their layers, shapes and weights.
+"""Architecture of each network: layers, shapes and weights.
 
 python -m rectloc_tf.experiments.architectures --flagfile=flags/study.flags
 """

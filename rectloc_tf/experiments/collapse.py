@@ -1,10 +1,10 @@
-r"""Does a head learn to answer nothing? Short trainings with many seeds, on small images.
+r"""How often does a map stay empty? Short runs with many seeds on small images.
 
     python -m rectloc_tf.experiments.collapse --flagfile=flags/study.flags \
         --seeds=0,1,2,3,4,5,6,7,8,9
 
 Most of a map is background, so an empty map is hard to improve on. A map stays empty if its
-validation loss, at the end, is at least 98 % of that of answering nothing.
+final validation loss is at least 98 % of that of an empty map.
 """
 
 from rectloc_tf.experiments.command import main

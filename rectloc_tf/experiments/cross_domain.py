@@ -2,8 +2,8 @@
 
     python -m rectloc_tf.experiments.cross_domain --flagfile=flags/study.flags
 
-The matrix is of short runs; the row of three rectangles also of the headline's plain ones, to
-see what more training would change.
+The matrix has short runs. The row of three rectangles also has the headline's plain runs, to show
+what more training changes.
 """
 
 from rectloc_tf.experiments import headline

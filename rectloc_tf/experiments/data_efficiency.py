@@ -1,13 +1,12 @@
-"""How many labelled images it takes: the error against the size of the training set.
+"""Error against the number of labelled training images.
 
     python -m rectloc_tf.experiments.data_efficiency --flagfile=flags/study.flags
 
-Two questions: with the number of updates held fixed, small sets are only seen more often; with
-the number of epochs held fixed, they also train for less. The latter, a second and smaller
-series, is of the first seed only. A third repeats some sizes with more updates, to tell what the
-length of the training changes. Batches are at most half the training set: if all are the
-same, batch normalisation learns that set's statistics by heart, and coordinates of other
-pictures are far off (REPORT.md has numbers).
+The main series has a fixed number of updates, so small sets are only seen more often. A smaller
+series, with the first seed only, has a fixed number of epochs, so small sets also train for less.
+A third repeats some sizes with more updates, to show the effect of the training's length. A batch
+is at most half the training set: if all batches are the same, batch normalisation memorises their
+statistics, and coordinates in other images are far off (REPORT.md has numbers).
 """
 
 import dataclasses

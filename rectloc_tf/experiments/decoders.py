@@ -1,11 +1,11 @@
-"""Ways to read a point from the same trained maps: argmax and what refines it.
+"""Decoders compared on the same trained maps: argmax and its refinements.
 
     python -m rectloc_tf.experiments.decoders --flagfile=flags/study.flags
 
 Maps of heatmap networks (a disc and a Gaussian as their target), of score maps and of dsnt, on
 three rectangles; all plain, for `--short_epochs`; final weights. Each decoder of `heads.decoders`
 reads all of them, and so does the head's own (location refinement, of score maps). Only images
-count whose brightest cell chose the right rectangle: choices are not what decoders differ in.
+count whose brightest cell is on the right rectangle, because decoders do not differ in that choice.
 """
 
 from typing import Any

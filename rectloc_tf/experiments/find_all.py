@@ -1,4 +1,4 @@
-"""Every rectangle: heads that are trained on points of one class, and find as many as there are.
+"""Finding every rectangle: heads trained on unordered points of one class.
 
     python -m rectloc_tf.experiments.find_all --flagfile=flags/study.flags
 

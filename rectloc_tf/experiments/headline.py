@@ -1,10 +1,10 @@
-"""The heads that README compares: three rectangles, the same scenes.
+"""The heads compared in README.md, on the same scenes of three rectangles.
 
     python -m rectloc_tf.experiments.headline --flagfile=flags/study.flags
 
 Plain runs are trained as the original did, for `--plain_epochs`; improved ones for `--epochs`,
 and also see their scenes mirrored and transposed; short ones are plain, for `--short_epochs`,
-and tell what the other experiments, which repeat them, are to be measured by.
+and are the reference for the other experiments, which vary them.
 
 Three more variants, of the original's heads, separate what the others mix. Longer runs are plain,
 but for `--epochs`; augmented ones are as short as the plain ones; centred ones are plain, of

@@ -1,11 +1,11 @@
-"""Five heads on equal terms: three rectangles, the same scenes, equally many epochs.
+"""Five heads on equal terms: the same scenes of three rectangles, the same number of epochs.
 
     python -m rectloc_tf.experiments.heads --flagfile=flags/study.flags
 
-All are plain and trained for `--short_epochs`, as they are many; `headline` has longer runs of
-three heads. Each head is trained once more without a label in the lower right quarter of the image
-(`--withheld`), and tested everywhere: a head that is the same at each place needs to be shown none
-of them.
+All are plain and trained for `--short_epochs`, because there are many; `headline` has longer runs
+of three heads. Each head is trained once more without a label in the lower right quarter of the
+image (`--withheld`), and tested everywhere: a translation-equivariant head should generalise to
+positions it has not seen.
 
 score_map, dsnt and simcc stand on the same top-down path. The study's other runs of score_map do
 without batch normalisation there; one with it is the fair comparison to the two, which have it.

@@ -1,8 +1,8 @@
-"""Are my labels enough? `python -m rectloc_tf.experiments.label_budget --data=CollectedData.csv`.
+"""Estimate what more labels bring: `python -m rectloc_tf.experiments.label_budget --data=a.csv`.
 
-Trains heads on growing sets of your labelled images, tests each on images that it has not seen,
-and says how the error falls: a table, a figure, and what more labels should bring, each with a 95 %
-interval. --dry_run shows the trainings and what they cost; the same command resumes.
+Trains heads on growing sets of your labelled images, tests each on images it has not seen, and
+reports how the error falls: a table, a figure, and the error to expect with more labels, each with
+a 95 % interval. --dry_run lists the runs and their cost; the same command resumes.
 """
 
 from pathlib import Path

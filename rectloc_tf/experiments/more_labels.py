@@ -1,4 +1,4 @@
-"""Does labelling both rectangles of a picture help to find the one of another picture?
+"""Does labelling both rectangles help to find the one in images of a single rectangle?
 
     python -m rectloc_tf.experiments.more_labels --flagfile=flags/study.flags
 

@@ -1,9 +1,9 @@
-"""Does a heatmap trained on some rectangles' centres show the others' too?
+"""Does a heatmap trained on some rectangles show the others too?
 
     python -m rectloc_tf.experiments.multiple_locations --flagfile=flags/study.flags
 
-Three trainings: on three rectangles with the largest labelled, on one, and on two with both
-labelled. Each is asked for all rectangles of every domain. The brightness from which a peak counts
+Three kinds of run: trained on three rectangles with the largest labelled, on one, and on two with
+both labelled. Each is asked for all rectangles of every domain. The brightness threshold of a peak
 is the one that finds the most on a run's own validation scenes.
 """
 

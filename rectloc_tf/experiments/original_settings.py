@@ -1,9 +1,9 @@
-"""The heads of the original at its own settings: twice the size, a constant learning rate.
+"""The original's heads at its own settings: twice the image size, constant learning rate.
 
     python -m rectloc_tf.experiments.original_settings --flagfile=flags/study.flags
 
-The other experiments are of smaller images, and their learning rate falls as a cosine. These runs
-are of the first seed, as they cost the most: coordinates for `--epochs`, the heatmap for 2.5
+The other experiments use smaller images and a cosine schedule. These runs have only the first
+seed, because they cost the most: coordinates for `--epochs`, the heatmap for 2.5
 times as many, as in the original.
 """
 

@@ -1,8 +1,8 @@
-"""The same scenes as training goes on: what a network answers after chosen epochs.
+"""Predictions on the same scenes as training progresses.
 
     python -m rectloc_tf.experiments.prediction_epochs --flagfile=flags/study.flags
 
-Needs no run of its own: it looks into the headline's plain and improved runs of the first seed.
+Needs no runs of its own: it uses the headline's plain and improved runs of the first seed.
 """
 
 from rectloc_tf.experiments import headline

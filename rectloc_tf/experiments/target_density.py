@@ -2,7 +2,7 @@
 
     python -m rectloc_tf.experiments.target_density --flagfile=flags/study.flags
 
-The original wished for a true density and left it out for its cost.
+The original considered a true density, but left it out because of its cost.
 """
 
 import math
