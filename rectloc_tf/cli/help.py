@@ -19,9 +19,10 @@ from rectloc_tf.settings import settings_of
 
 _WIDTH = 100
 _INDENT = " " * 26
+_REPEATED = "; repeat this option to specify a list of values"
 _END = """\
---flagfile=FILE reads flags from a file, one a line; a flag after it overrides the file's.
---helpfull lists the flags of absl too, such as --verbosity."""
+--flagfile=FILE reads flags from a file, one per line; a flag after it overrides the file's.
+--helpfull also lists the flags of absl, such as --verbosity."""
 
 
 def help_text(name: str, values: flags.FlagValues, full: bool = False) -> str:
@@ -33,11 +34,11 @@ def help_text(name: str, values: flags.FlagValues, full: bool = False) -> str:
         full: with absl's own flags, such as --verbosity.
     """
     command = COMMANDS[name]
-    find = " (these find it where --run_dir is left out)" if command.idle else ""
+    find = " (used to find the run if --run_dir is not given)" if command.idle else ""
     groups = {
         f"Flags of {name}": [n for n in command.flags if n not in (*RUN, *EXECUTION)],
-        f"What the run is{find}": [n for n in command.flags if n in RUN],
-        "How it is carried out": [n for n in command.flags if n in EXECUTION],
+        f"Settings of the run{find}": [n for n in command.flags if n in RUN],
+        "Execution": [n for n in command.flags if n in EXECUTION],
     }
     if full:
         ours = {n for other in COMMANDS.values() for n in other.flags}
@@ -59,8 +60,8 @@ def _entry(flag: flags.Flag) -> str:
         kinds = {"int": "N", "float": "X"}
         kind = "A,B,..." if isinstance(flag.parser, flags.ListParser) else "..."
         written = f"--{flag.name}={kinds.get(flag.parser.flag_type(), kind)}"
-    # absl begins the help of an enum with its values.
-    text = " ".join((flag.help or "").split()).rsplit(">: ", 1)[-1]
+    # absl begins the help of an enum with its values, and adds to that of a repeated flag.
+    text = " ".join((flag.help or "").split()).rsplit(">: ", 1)[-1].removesuffix(_REPEATED)
     if users := _users(flag.name):
         text = f"{', '.join(users)}: {text[0].lower()}{text[1:]}"
     if default := _default(flag):
