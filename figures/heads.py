@@ -15,10 +15,14 @@ from figures.headline_runs import Runs
 from figures.noise import match_sigma
 from rectloc_tf.experiments.heads import KINDS, VARIANTS
 from rectloc_tf.geometry import FRAME, centers
+from rectloc_tf.results.data_files import read_json
 from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.results.intervals import Interval, bootstrap
 from rectloc_tf.results.markdown import markdown
 
+# Where the speed of each head was measured, on a CPU.
+BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "epyc_2_cores.json"
+SUITES = {"train": "step", "serve": "prediction"}  # of it; the first group of each is meant
 CELLS = 7  # of the maps of errors, along each side
 FEWEST = 3  # images of a cell that is shown
 LIMITS = (0.5, 100.0)  # of the maps' colours, px
@@ -129,13 +133,31 @@ def _median_where_right(made: Runs, who: str) -> str:
     return f"{np.nanmedian(errors):.2f}" if np.isfinite(errors).any() else "–"
 
 
+def milliseconds(path: Path) -> dict[tuple[str, str], str]:
+    """The time of a training step and of a prediction by head, where they were measured.
+
+    Args:
+        path: of the benchmark's report: groups "heads, ..." of its suites `train` and `serve`.
+
+    Returns:
+        ("xy", "step") -> "12.3", in milliseconds of a batch as large as the group's name says.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for row in read_json(path)["rows"] if path.exists() else []:
+        if row["suite"] in SUITES and row["work"].startswith("heads, "):
+            batch_size = int(row["work"].split("batch_size=")[1].split()[0])
+            time = 1000 * batch_size / row["images_per_second"]["median"]
+            found.setdefault((row["who"], SUITES[row["suite"]]), f"{time:.3g}")
+    return found
+
+
 def table(summary: dict, runs: dict, results_dir: Path) -> str:
     """A row for each head: all shown, and in the quarter that was withheld."""
     made = _runs(summary, runs, results_dir)
     head = ["head", "median px", "mean px", "right %", "wrong %", "nowhere %"]
-    head += ["median px where right", "sigma of the choice"]
+    head += ["median px where right", "sigma of the choice", "step, ms", "prediction, ms"]
     head += ["a quarter withheld: right elsewhere %", "right there %", "median px there"]
-    lines = []
+    lines, times = [], milliseconds(BENCHMARK)
     for who in _made(made, "plain"):
         right, wrong = made.right(who, "plain"), made.wrong(who, "plain")
         cells = [
@@ -147,6 +169,7 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
             f"{100 - right.mean() - wrong.mean():.1f}",
             _median_where_right(made, who),
             style.interval(match_sigma(chosen_of(made.answers(who, "plain"))).interval, 3),
+            *(times.get((who, what), "–") for what in SUITES.values()),
         ]
         quarters = _by_quarter(made, who)
         cells += [style.interval(found, 1) for found in quarters] if quarters else ["–"] * 3
@@ -156,7 +179,8 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
 
 def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
     """Of each head: right, median error, and right in the withheld quarter."""
-    made, found = _runs(summary, runs, results_dir), {}
+    made = _runs(summary, runs, results_dir)
+    found = {f"{who}_{what}_ms": time for (who, what), time in milliseconds(BENCHMARK).items()}
     for who in KINDS:
         key = who.replace(", ", "_")
         found[f"{key}_right"] = style.interval(bootstrap(made.right(who, "plain")), 1, " %")

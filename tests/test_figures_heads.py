@@ -1,5 +1,7 @@
 """Five heads on equal terms, and places that were not shown."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,32 @@ def test_the_table_says_what_was_right_and_what_was_withheld(study):
     everywhere, nowhere = "100.0 (100.0 to 100.0)", "0.0 (0.0 to 0.0)"
     assert by_title["coordinates (xy)"][-3:] == [everywhere, nowhere, "40.0 (40.0 to 40.0)"]
     assert by_title["expected coordinate (dsnt)"][-3:-1] == [everywhere, everywhere]
+
+
+def test_times_are_those_of_the_first_group_of_each_suite(study, tmp_path, monkeypatch):
+    def row(suite, work, who, rate):
+        return {"suite": suite, "work": work, "who": who, "images_per_second": {"median": rate}}
+
+    path = tmp_path / "report.json"
+    rows = [
+        row("train", "heads, depth=18 batch_size=32 precision=float32", "xy", 64.0),
+        row("train", "sizes, batch_size=32", "xy", 1.0),
+        row("serve", "heads, image_size=224 batch_size=1", "xy", 80.0),
+        row("serve", "heads, image_size=224 batch_size=64", "xy", 3.0),
+    ]
+    path.write_text(json.dumps({"rows": rows}))
+    assert heads.milliseconds(path) == {("xy", "step"): "500", ("xy", "prediction"): "12.5"}
+    assert heads.milliseconds(tmp_path / "none.json") == {}
+    monkeypatch.setattr(heads, "BENCHMARK", path)
+    by_title = {
+        line.split("|")[1].strip(): line.split("|")[9:11]
+        for line in heads.table(*study[:3]).splitlines()
+    }
+    assert by_title["head"] == [" step, ms ", " prediction, ms "]
+    assert by_title["coordinates (xy)"] == [" 500 ", " 12.5 "]
+    assert by_title["heatmap (deconv)"] == [" – ", " – "]
+    found = heads.numbers(*study[:3])
+    assert (found["xy_step_ms"], found["xy_prediction_ms"]) == ("500", "12.5")
 
 
 def test_the_withheld_quarter_is_the_sources(study):
