@@ -122,7 +122,7 @@ def test_a_newest_that_is_cut_falls_back(folder, suffix, share):
     assert state.restore() is True
     state.assert_is_at(10)
     (warning,) = state.warnings
-    assert warning.startswith(f"{folder / 'ckpt-100'}: damaged, trying the one before (")
+    assert warning.startswith(f"{folder / 'ckpt-100'}: damaged, trying the previous one (")
 
 
 @FILES

@@ -96,7 +96,7 @@ def test_a_typed_flag_that_is_not_used_is_refused_and_one_from_a_flagfile_is_not
     chosen = flag in COMMANDS[name].chosen
     message = refusal(name, [flag], [flag])
     if chosen:
-        assert message == f"--{flag}: experiments choose it themselves; leave it out"
+        assert message == f"--{flag}: set by the experiments themselves; leave it out"
     else:
         assert message.startswith(f"{name} does not use --{flag}; it belongs to ")
     assert (refusal(name, [], [flag]) is None) == (not chosen)

@@ -192,17 +192,17 @@ def test_processes_share_a_study(tmp_path, monkeypatch, capsys):
     study = Study(settings, ExecutionConfig(), StopRequest())
     assert study.run([part]) == []  # no failure
     assert made == [second, *others[1:]]
-    assert f"{first.name}: another process makes it" in capsys.readouterr().out
+    assert f"{first.name}: another process is training it" in capsys.readouterr().out
     assert study.open_tasks([part]) == [first]
 
 
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--seeds=a", "--seeds=a: must be numbers with commas"),
+        ("--seeds=a", "--seeds=a: must be numbers separated by commas"),
         ("--seeds=1,1", "--seeds=1,1: must be whole numbers"),
         ("--fractions=2", "--fractions=2.0: must be from"),
-        ("--arch=xy", "--arch: experiments choose it themselves"),
+        ("--arch=xy", "--arch: set by the experiments themselves"),
         ("--updates=0", "flag --updates=0: 0 is not a positive integer"),
         ("--short_epochs=0", "flag --short_epochs=0: 0 is not a positive integer"),
     ],

@@ -97,7 +97,7 @@ def test_keypoints_are_chosen(tmp_path):
     ("keypoints", "message"),
     [
         ("nose,ear", "--keypoints=nose,ear: no keypoint 'ear'; there are nose, tail"),
-        ("nose,nose", "--keypoints=nose,nose: nose stands there twice"),
+        ("nose,nose", "--keypoints=nose,nose: nose is listed twice"),
         (",", "--keypoints=: empty; there are nose, tail"),
     ],
 )
@@ -227,8 +227,8 @@ def test_two_images_that_suit_equally_well_are_named(tmp_path):
     with pytest.raises(UserError) as caught:
         read(path)
     assert str(caught.value) == (
-        f"{path} row 4, column 1: labeled-data/v/i.png: {first} and {second} suit equally well; "
-        "name their folder by --images_root"
+        f"{path} row 4, column 1: labeled-data/v/i.png: {first} and {second} match equally well; "
+        "give their folder with --images_root"
     )
     assert read(path, images_root=str(tmp_path / "raw"))[0].paths == (second,)
 

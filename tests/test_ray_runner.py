@@ -150,7 +150,7 @@ def test_a_run_that_another_process_makes_is_asked_for_until_it_is_there():
     made, told = make(ray, ["a", "b"], is_made=lambda name: next(answers[name]))
     assert made == [("b", ""), ("a", "")]
     assert told == [
-        "a: another process makes it; waiting for that", "[1/2] b: done", "[2/2] a: done",
+        "a: another process is training it; waiting", "[1/2] b: done", "[2/2] a: done",
     ]  # fmt: skip
     pauses = [(call[0], call[-1]) for call in ray.calls]
     assert pauses == [("a", 0.0), ("b", 0.0), ("a", PAUSE), ("a", PAUSE)]
@@ -198,7 +198,7 @@ def test_a_process_that_a_signal_ends_is_lost(tmp_path, end, monkeypatch):
 def test_a_folder_that_is_not_shared_is_named(tmp_path):
     code, text = make_run(python("pass"), str(tmp_path / "gone"), 1, 0.0)
     assert code == 1
-    assert text.startswith(f"{tmp_path / 'gone'}: is not on ")
+    assert text.startswith(f"{tmp_path / 'gone'}: does not exist on ")
     assert text.endswith("; the machines of a cluster must share it")
 
 

@@ -191,7 +191,7 @@ def test_outputs_that_do_not_are_refused(trained, asked, answers, needed):
     with pytest.raises(ConfigError) as caught:
         head.of(labels(*asked))
     message = str(caught.value)
-    assert message.startswith(f"--labels: this model answers {answers} points")
+    assert message.startswith(f"--labels: this model predicts {answers} points")
     assert f"but {needed} are labelled here" in message
     assert message.endswith("use --labels=largest")
 

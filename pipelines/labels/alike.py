@@ -107,6 +107,6 @@ def find_near_identical(data: LabelledImages, seen: Thumbnails, split: Split) ->
         if close.any():
             other = data.rows[near[close][0]]
             name = "test" if index in split.test else "validation"
-            text = f"nearly the same as {other}, which is trained on; this one is for {name}"
+            text = f"nearly the same as {other} of the training split; this one is for {name}"
             found.append(Mistake(int(index), (), text, 0.0))
     return found

@@ -123,8 +123,8 @@ class ImageFinder:
         if len(real) > 1:
             first, second, *_ = sorted(real.values())
             raise UserError(
-                f"{name}: {first} and {second} suit equally well; name their folder by "
-                "--images_root"
+                f"{name}: {first} and {second} match equally well; give their folder "
+                "with --images_root"
             )
         return found[0] if found else None
 

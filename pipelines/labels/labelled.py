@@ -127,7 +127,7 @@ def keypoint_places(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
         if name not in names:
             raise ConfigError(f"{flag}: no keypoint {name!r}; there are {', '.join(names)}")
         if name in chosen[:number]:
-            raise ConfigError(f"{flag}: {name} stands there twice")
+            raise ConfigError(f"{flag}: {name} is listed twice")
     if not chosen:
         raise ConfigError(f"{flag}: empty; there are {', '.join(names)}")
     return [names.index(name) for name in chosen]

@@ -147,7 +147,7 @@ def read_all(run: RunConfig, images_root: str = "") -> AllImages:
         raise UserError(f"--data={path}: no labelled image ({(ledger.lines() or ['empty'])[0]})")
     for name in labels.names:
         if "," in name or ":" in name:
-            raise UserError(f"--data={path}: keypoint {name!r}: a name must hold no , and no :")
+            raise UserError(f"--data={path}: keypoint {name!r}: a name must not contain , or :")
     if run.swap:
         parse_swap(run.swap.split(","), labels.names)
     pixels = each_image(lambda index, files: _look_at(labels.paths[index], files), labels.paths)
@@ -211,7 +211,7 @@ def what_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             return f"{name} is new"
         if difference := _image_changed(theirs[name], ours[name]):
             return f"{name}{difference}"
-    return "" if [*theirs] == [*ours] else "the images stand in another order"
+    return "" if [*theirs] == [*ours] else "the images are in another order"
 
 
 def _image_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

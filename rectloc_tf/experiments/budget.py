@@ -92,10 +92,8 @@ def check_more(more: int, whole: int) -> None:
         ConfigError: naming the flag.
     """
     if whole + more > FARTHEST * whole:
-        rule = f"must be at most {(FARTHEST - 1) * whole}: {whole} images are labelled, and nothing"
-        raise ConfigError(
-            f"--more_labels={more}: {rule} is predicted beyond {FARTHEST} times as many"
-        )
+        rule = f"must be at most {(FARTHEST - 1) * whole}: with {whole} labelled images, errors are"
+        raise ConfigError(f"--more_labels={more}: {rule} predicted for up to {FARTHEST * whole}")
 
 
 def _most(found: AllImages, folds: int) -> int:
@@ -171,7 +169,7 @@ class Budget:
             return None
         found = read_json(path)
         if not isinstance(found, dict) or not {"images", "errors_px"} <= found.keys():
-            raise UserError(f"{path}: damaged; delete it to make it again")
+            raise UserError(f"{path}: damaged; delete it to train it again")
         return found
 
     def missing(self, trainings: Sequence[Training]) -> list[Training]:

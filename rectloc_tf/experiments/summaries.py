@@ -67,7 +67,7 @@ def read_summary(results_dir: Path, name: str) -> dict[str, Any] | None:
         return None
     summary = read_json(path)
     if not isinstance(summary, dict) or not {"config", "splits", "pictures"} <= summary.keys():
-        raise UserError(f"{path}: damaged, not the summary of a run; delete it to make it again")
+        raise UserError(f"{path}: damaged, not the summary of a run; delete it to recreate it")
     return summary
 
 
@@ -145,7 +145,7 @@ def read_experiment(path: Path) -> dict[str, Any] | None:
     summary = read_json(path)
     if not isinstance(summary, dict) or not {"base", "seeds", "runs", "missing"} <= summary.keys():
         raise UserError(
-            f"{path}: damaged, not the summary of an experiment; delete it to make it again"
+            f"{path}: damaged, not the summary of an experiment; delete it to recreate it"
         )
     return summary
 

@@ -82,19 +82,19 @@ class Head(abc.ABC):
             ConfigError: if a network with this head does not answer them.
         """
         if keypoints.kind not in HEADS[self.name].points:
-            raise ConfigError(f"--arch={self.name}: cannot answer {keypoints.kind} points")
+            raise ConfigError(f"--arch={self.name}: cannot predict {keypoints.kind} points")
         asked, ours = keypoints, self.keypoints
         other = dataclasses.replace(self, keypoints=keypoints)
         if asked.num_points == 1 or (self.answers_any_number and other.answers_any_number):
             return other
         if asked.kind != ours.kind:
             raise ConfigError(
-                f"--labels: this model answers {ours.kind} points, but {asked.kind} ones are "
-                "labelled here; use --labels=largest"
+                f"--labels: this model predicts {ours.kind} points, but the labels here are "
+                f"{asked.kind}; use --labels=largest"
             )
         if asked.num_points != ours.num_points:
             raise ConfigError(
-                f"--labels: this model answers {ours.num_points} points, but {asked.num_points} "
+                f"--labels: this model predicts {ours.num_points} points, but {asked.num_points} "
                 "are labelled here; use --labels=largest"
             )
         return other
@@ -139,7 +139,7 @@ class Head(abc.ABC):
 
     def empty_losses(self, targets: Targets) -> tf.Tensor:
         """`losses` of a network that answers nothing: float32 [B, C], where `can_be_empty`."""
-        raise NotImplementedError(f"{self.name} always answers something")
+        raise NotImplementedError(f"{self.name} always predicts a point")
 
     def empty_loss(self, targets: Targets) -> tf.Tensor:
         """The mean of `empty_losses` over what is present: float32 [B]."""

@@ -143,7 +143,7 @@ def fit_curve(measured: MeasuredErrors) -> Curve:
     """
     sizes, (runs, *_) = measured.sizes, measured.values.shape
     if len(sizes) < FEWEST_SIZES or runs < 2:
-        raise ValueError(f"{len(sizes)} sizes, {runs} trainings: a curve needs 3 and 2")
+        raise ValueError(f"{len(sizes)} sizes, {runs} trainings: a curve needs at least 3 and 2")
     logs = np.log(measured.means)
     covariance = measured.log_covariance() + _FINEST**2 * np.eye(len(sizes))
     deviation = float(np.sqrt(covariance[-1, -1]))

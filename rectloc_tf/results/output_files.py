@@ -117,7 +117,9 @@ def check_foreign(flag: str, path: Path) -> None:
         ConfigError: naming the flag.
     """
     if is_foreign(path):
-        raise ConfigError(f"--{flag}={path}: is there and is no picture of ours; name another file")
+        raise ConfigError(
+            f"--{flag}={path}: exists and was not written by rectloc_tf; choose another file"
+        )
 
 
 def is_foreign(path: Path) -> bool:
@@ -171,7 +173,7 @@ def _copy_into(source: Path, target: Path) -> None:
 def _follow_links(path: Path) -> Path:
     target = Path(os.path.realpath(path))
     if target.is_symlink():
-        raise OSError(0, "its links lead round in a circle")
+        raise OSError(0, "its symbolic links form a loop")
     return target
 
 

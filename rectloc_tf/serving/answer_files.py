@@ -57,7 +57,7 @@ def write_answers(
                 except UserError as error:
                     on_error(str(error))
         if not count:
-            raise UserError(f"{output}: not written, none of the files can be read")
+            raise UserError(f"{output}: not written: none of the files can be read")
     return count, rows, turned
 
 

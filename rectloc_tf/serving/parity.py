@@ -45,14 +45,12 @@ class Parity:
     def problem(self) -> str:
         """Why the export cannot be used; empty if it can."""
         if math.isnan(self.max):
-            return "its answers are no numbers, or not of the same points"
+            return "its predictions are not numbers, or for other points"
         if self.max > self.bound:
-            return (
-                f"its answers are up to {self.max:.2g} px from the network's, {self.bound} allowed"
-            )
+            return f"it differs from the network by up to {self.max:.2g} px, {self.bound} allowed"
         if self.flips > FLIPS[self.quantize] * self.pictures:
             share = f"{FLIPS[self.quantize]:.0%} allowed"
-            return f"{self.flips} of {self.pictures} pictures are answered by another peak, {share}"
+            return f"it picks another peak in {self.flips} of {self.pictures} pictures, {share}"
         return ""
 
     def to_json(self) -> dict[str, Any]:

@@ -117,10 +117,12 @@ def suggestion_folders(output_dir: Path, videos: Sequence[Path]) -> list[Path]:
     for number, (folder, video) in enumerate(zip(folders, videos, strict=True)):
         if folder in folders[:number]:
             other = videos[folders.index(folder)]
-            raise ConfigError(f"--video: {other} and {video} have one name; rename one of them")
+            raise ConfigError(
+                f"--video: {other} and {video} have the same name; rename one of them"
+            )
         if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-            message = f"{folder} is there already, and labels in it would be lost"
-            raise ConfigError(f"--output_dir={output_dir}: {message}; name another folder")
+            message = f"{folder} already exists, and labels in it would be lost"
+            raise ConfigError(f"--output_dir={output_dir}: {message}; choose another folder")
     return folders
 
 

@@ -111,7 +111,7 @@ class Checkpointer:
             try:
                 self._read(path)
             except Exception as error:  # as above
-                warn(f"{path}: damaged, trying the one before ({reason(error)})")
+                warn(f"{path}: damaged, trying the previous one ({reason(error)})")
                 damaged.append(number)
             else:
                 self._remove(damaged)  # or they would be kept instead of good ones

@@ -94,7 +94,7 @@ def try_apart(
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Failure(f"does not end within {timeout:.0f} s")
+        return Failure(f"does not finish within {timeout:.0f} s")
     if done.returncode != 0:
         return Failure(_how_it_ended(done.returncode, done.stderr))
     answer = json.loads(done.stdout.splitlines()[-1])

@@ -87,9 +87,9 @@ def _require_like(run: RunConfig, other: RunConfig, flag: str) -> None:
         if theirs == ours:
             continue
         if name == "num_keypoints":
-            words = f"answers {theirs} points, and this run {ours}"
+            words = f"predicts {theirs} points, and this run {ours}"
             raise ConfigError(f"--labels={run.labels}: {flag} {words}")
-        raise ConfigError(f"--{name}={ours}: {flag} is a run of --{name}={theirs}")
+        raise ConfigError(f"--{name}={ours}: {flag} was trained with --{name}={theirs}")
 
 
 def resolve(run: RunConfig, which: str) -> tuple[RunConfig, Weights | None]:
@@ -157,7 +157,7 @@ def require_fit(run: RunConfig, weights: Weights | None) -> None:
         if here != there:
             name = getattr(ours, "path", "the last")
             what = f"the weights {name} are {there} there and {here} here"
-            raise ConfigError(f"--init_from={run.init_from}: another network; {what}")
+            raise ConfigError(f"--init_from={run.init_from}: the networks differ; {what}")
 
 
 def require(run: RunConfig, weights: Weights | None, folder: RunFolder) -> None:
@@ -168,14 +168,14 @@ def require(run: RunConfig, weights: Weights | None, folder: RunFolder) -> None:
     """
     if weights is not None or folder.has_checkpoint():
         return
-    why = f"{folder.path} has no checkpoint to resume from; name the"
+    why = f"{folder.path} has no checkpoint to resume from; give the"
     if run.init_from:
         raise UserError(
-            f"--init_from={run.init_from}: {why} folder of the run whose weights these are, as "
+            f"--init_from={run.init_from}: {why} run folder that this digest is of, as in "
             "--init_from=RUN"
         )
     if run.backbone_weights:
         raise UserError(
-            f"--backbone_weights={run.backbone_weights}: {why} file of these weights, as "
+            f"--backbone_weights={run.backbone_weights}: {why} file that this digest is of, as in "
             "--backbone_weights=FILE"
         )

@@ -28,18 +28,18 @@ def choose_place(
     session to the next; the training does not.
     """
     if not source.can_draw_on_device:
-        return "host", "nothing else can draw these"
+        return "host", "these images cannot be drawn on the device"
     if execution.render_on != "auto":
         return execution.render_on, "as asked"
     if execution.deterministic:
-        return "host", "the same in every session"
+        return "host", "--deterministic"
     seconds, endless = {}, dataclasses.replace(run, epochs=10_000_000)
     for place in ("host", "device"):
         batches = distributed_batches(endless, source, runtime, 0, place == "host")
         seconds[place] = _seconds_a_batch(_make_consumer(source, runtime), batches)
     place = min(seconds, key=lambda name: seconds[name])
     host, device = (f"{1000 * seconds[name]:.1f} ms" for name in ("host", "device"))
-    return place, f"a batch takes {host} to draw on the host and move, {device} on the device"
+    return place, f"a batch takes {host} on the host, transfer included, {device} on the device"
 
 
 def _make_consumer(source: Source, runtime: Runtime) -> Callable[[Batch], None]:

@@ -103,7 +103,7 @@ def describe_step(
 
 def loss_text(loss: float, empty_loss: float = NAN) -> str:
     """A loss and, if it is known, that of answering nothing."""
-    nothing = f" (answering nothing {_digits(empty_loss)})" if np.isfinite(empty_loss) else ""
+    nothing = f" (empty map {_digits(empty_loss)})" if np.isfinite(empty_loss) else ""
     return f"loss {_digits(loss)}{nothing}"
 
 

@@ -53,7 +53,7 @@ def collapse(
         which = f"the map of {', '.join(names[n] for n in empty)}"
     worst = max(shares[n] or 0.0 for n in empty)
     return (
-        f"{which} answers nothing after a third of the {run.unit}s (validation loss {worst:.1%} of "
+        f"{which} is still empty after a third of the {run.unit}s (validation loss {worst:.1%} of "
         f"that of an empty map); if it stays so, try more images or {run.unit}s, another "
         "--learning_rate or --seed, a smaller --batch_size or a larger --radius (GUIDE.md, 'When a "
         "map stays empty')"

@@ -137,7 +137,7 @@ def make_runtime(
     description = f"{names}, XLA {'on' if jit else 'off'}"
     steps_per_call = execution.steps_per_call or STEPS_PER_CALL[kind]
     if steps_per_call > 1:
-        description += f", {steps_per_call} steps a call"
+        description += f", {steps_per_call} steps per call"
     return Runtime(chosen, jit, steps_per_call, description, team)
 
 

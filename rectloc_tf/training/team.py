@@ -126,8 +126,8 @@ class Workers(Team):
                 raise
             who = gone[0] if gone else "another worker"
             raise UserError(
-                f"{who} of the cluster is gone; its own output says why. Start the same command on "
-                "all workers to resume"
+                f"{who} of the cluster was lost; its own output says why. Start the same command "
+                "on all workers to resume"
             ) from error
 
     def _share(self, text: str) -> list[str]:
