@@ -479,7 +479,9 @@ def test_points_without_an_order_are_refused_where_the_head_cannot_answer_them(a
 
 
 def test_xy_cannot_answer_points_without_an_order_and_deconv_can():
-    with pytest.raises(ConfigError, match="^--labels=unordered: --arch=xy cannot answer points"):
+    with pytest.raises(
+        ConfigError, match="^--labels=unordered: --arch=xy cannot predict unordered"
+    ):
         RunConfig(labels="unordered")
     assert RunConfig(arch="deconv", labels="unordered", domain=3).num_keypoints == 1
 

@@ -366,7 +366,7 @@ def test_other_kinds_of_points_are_answered_or_refused(name, kind, other):
     whole = make(name, kind, 3)
     outputs = perfect(whole, targets_of(whole, some_points(3)))
     if other not in HEADS[name].points:
-        with pytest.raises(ConfigError, match=f"--arch={name}: cannot answer {other} points"):
+        with pytest.raises(ConfigError, match=f"--arch={name}: cannot predict {other} points"):
             whole.of(keypoints_of(other, 1))
         return
     for count in (1, 3):

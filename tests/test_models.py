@@ -245,7 +245,7 @@ def test_points_that_a_head_cannot_answer_are_refused(arch):
         if asked.kind in HEADS[arch].points:
             assert make_head(HeadConfig(arch=arch), SIZE, asked).keypoints == asked
         else:
-            with pytest.raises(ConfigError, match=f"--arch={arch}: cannot answer {asked.kind}"):
+            with pytest.raises(ConfigError, match=f"--arch={arch}: cannot predict {asked.kind}"):
                 make_head(HeadConfig(arch=arch), SIZE, asked)
 
 

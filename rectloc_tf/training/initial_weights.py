@@ -1,11 +1,11 @@
 """Training that starts from another run's weights, `--init_from=RUN`, or from a pretrained
 backbone, `--backbone_weights=FILE`.
 
-The weights are part of what the new run is, by their digest and not by their path: a folder or
-file that is moved, or made again with the same weights, gives the same run.
+The new run is identified by the digest of the weights, not by their path: a folder or file that is
+moved, or recreated with the same weights, gives the same run.
 
-A run on the same source gives all its weights. One on another source gives its backbone alone: what
-its head answers is something else.
+A run on the same source gives all its weights. One on another source gives only its backbone, since
+its head predicts something else.
 """
 
 import dataclasses
@@ -82,7 +82,7 @@ def _require_like(run: RunConfig, other: RunConfig, flag: str) -> None:
     shaped_by = HEADS[run.arch].shaped_by if other.source == run.source else None
     for name in ("depth",) if shaped_by is None else ("arch", "depth", *shaped_by):
         if name == "num_keypoints" and "labels" in run.unused | other.unused:
-            continue  # the sources know, see `require_fit`
+            continue  # depends on the sources, see `require_fit`
         theirs, ours = getattr(other, name), getattr(run, name)
         if theirs == ours:
             continue
@@ -95,9 +95,9 @@ def _require_like(run: RunConfig, other: RunConfig, flag: str) -> None:
 def resolve(run: RunConfig, which: str) -> tuple[RunConfig, Weights | None]:
     """Reads the weights that a run starts from: the run with their digest, and the weights.
 
-    Loads TensorFlow if there is a run to read. A run that names a digest, or starts from new
-    weights, is returned as it is, with None. One that starts from a run whose backbone was
-    pretrained takes its images as that does, and so has its `backbone_weights`.
+    Loads TensorFlow if there is a run to read. A run that names a digest, or starts from random
+    weights, is returned unchanged, with None. One that starts from a run with a pretrained backbone
+    inherits its `backbone_weights`, since images must be normalised the same way.
 
     Raises:
         UserError: as `check` does, or if the model or the file is damaged.
@@ -121,7 +121,7 @@ def resolve(run: RunConfig, which: str) -> tuple[RunConfig, Weights | None]:
 
 
 def put(model: Any, weights: Weights, depth: int) -> None:
-    """Gives a new network of some depth the weights that it starts from."""
+    """Sets the initial weights of a new network."""
     from rectloc_tf.network.backbones import set_backbone
 
     if isinstance(weights, dict):
@@ -131,11 +131,11 @@ def put(model: Any, weights: Weights, depth: int) -> None:
 
 
 def require_fit(run: RunConfig, weights: Weights | None) -> None:
-    """Refuses weights of other shapes than the run's network has, as of other keypoints.
+    """Refuses weights whose shapes differ from the run's network, as with other keypoints.
 
     Args:
         run: with the weights' digest and its precision resolved.
-        weights: those to start from, if any. Those of a whole backbone fit every head.
+        weights: the initial ones, if any. A whole backbone fits every head.
 
     Raises:
         ConfigError: naming the first weights that differ.
@@ -161,7 +161,7 @@ def require_fit(run: RunConfig, weights: Weights | None) -> None:
 
 
 def require(run: RunConfig, weights: Weights | None, folder: RunFolder) -> None:
-    """Refuses a run that cannot start, since only the digest of its first weights is known.
+    """Refuses a run that cannot start because only the digest of its initial weights is known.
 
     Raises:
         UserError: if there is no checkpoint to resume from either.

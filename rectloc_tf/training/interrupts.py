@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: training stops where its state can be saved, other commands tidy up."""
+"""Ctrl-C and SIGTERM: training stops where its state can be saved, other commands clean up."""
 
 import contextlib
 import signal
