@@ -77,7 +77,7 @@ class Trainer:
 
         Without one the run begins, from `weights` if given.
         """
-        restored = self.team.from_chief(self._take_up)
+        restored = self.team.from_chief(self._restore_chief)
         if restored:
             self.team.together(lambda: self._restore_worker(*restored))
             step = int(self.state.step)

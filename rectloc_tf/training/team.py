@@ -139,7 +139,7 @@ class Workers(Team):
         return [row.tobytes()[: int(n)].decode() for row, n in zip(rows, lengths, strict=True)]
 
     def _gather(self, numbers: Sequence[int], width: int) -> np.ndarray:
-        """Numbers of each worker, float32 [size, width], gathered by a sum: all devices support it."""
+        """Numbers of each worker, float32 [size, width], by a sum, which every device supports."""
         table = np.zeros((self.size, width), np.float32)
         table[self.cluster.number, : len(numbers)] = list(numbers)
         return self._total(tf.constant(table)).numpy()
