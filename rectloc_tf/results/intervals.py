@@ -240,7 +240,7 @@ def _counts(generator: np.random.Generator, rows: int, size: int, draws: int) ->
 
 
 def checked(values: ArrayLike, statistic: str) -> np.ndarray:
-    """Values as float64 [S, N]; ValueError if a statistic in STATISTICS cannot be had of them."""
+    """Values as float64 [S, N]; ValueError if they, or the name of the statistic, do not fit."""
     array = np.atleast_2d(np.asarray(values, np.float64))
     if array.ndim != 2 or not array.size:
         raise ValueError(

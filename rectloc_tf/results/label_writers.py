@@ -142,7 +142,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def count_labels(labels: LabelRows) -> str:
-    """How many there are, for people."""
+    """Counts of images, keypoints and labels, as text."""
     count = int((labels.visibility != NOT_LABELLED).sum())
     images, keypoints = len(set(labels.images)), len(labels.names)
     return f"{images} images, {keypoints} keypoints, {count} labels"

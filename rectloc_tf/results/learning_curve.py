@@ -24,7 +24,7 @@ FARTHEST = 4  # times what there is, beyond which nothing is predicted
 RESAMPLES = 2000
 _FLOORS = np.linspace(0, 0.98, 50)
 _POWERS = np.geomspace(0.1, 2, 50)
-_FINEST = 0.02  # no mean counts as known better than this share of it: the grid is no finer
+_FINEST = 0.02  # least relative uncertainty of a mean: the grid is no finer
 _REACH, _VALUES = 4.0, 41  # v: this many standard deviations either way, in so many steps
 
 

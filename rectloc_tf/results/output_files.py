@@ -111,7 +111,7 @@ def check_not_input(flag: str, path: Path, inputs: Iterable[Path]) -> None:
 
 
 def check_foreign(flag: str, path: Path) -> None:
-    """Refuses to replace a file that is no picture of ours.
+    """Refuses to replace a file that is not one of our pictures.
 
     Raises:
         ConfigError: naming the flag.
@@ -123,7 +123,7 @@ def check_foreign(flag: str, path: Path) -> None:
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether there is a file that is no picture of ours, as far as its PNG data says."""
+    """Whether the file exists and its PNG metadata does not mark it as one of our pictures."""
     if is_special(path):
         return False
     try:
