@@ -36,7 +36,7 @@ def write_answers(
         first: name of the first column of a CSV of points without names.
 
     Returns:
-        The number of pictures that are answered, of rows, and of pictures that EXIF turned.
+        The number of images with predictions, of rows, and of images rotated by EXIF.
 
     Raises:
         UserError: if there are none, or the CSV cannot be written.

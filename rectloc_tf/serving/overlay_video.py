@@ -30,7 +30,7 @@ Draw = Callable[[int, np.ndarray, np.ndarray], None]
 
 
 def check_overlay_video(path: Path, video: Video, output: Path) -> None:
-    """Refuses an overlay that is no MP4, an input, the CSV, or a file that is not ours.
+    """Refuses an overlay that is not an MP4, or would replace an input, the CSV or a foreign file.
 
     Raises:
         UserError: naming the flag.

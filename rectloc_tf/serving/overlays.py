@@ -67,7 +67,7 @@ def draw_overlay(
         names: of the keypoints, if they are named; each has its own colour, and a key below the
             picture says which.
         square: [2, 2], two corners in the picture's pixels, see `prediction.Prediction`; the whole
-            picture if left out. What of it lies outside the picture is not shown.
+            picture if left out. It is clipped to the picture.
     """
     height, width = image.shape[:2]
     side = max(height, width)

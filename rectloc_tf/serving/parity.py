@@ -66,7 +66,7 @@ class Parity:
 def differences(ours: Answers, theirs: Answers) -> np.ndarray:
     """The largest distance of two answers to a picture over its points, float [N], input px.
 
-    NaN where one of them has no number, or theirs are not the same points.
+    NaN where either is not a number, or where theirs has other points.
     """
     expected, found = ours["points_xy"], theirs.get("points_xy", np.zeros(0))
     if expected.shape != found.shape:

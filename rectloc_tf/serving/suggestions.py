@@ -49,7 +49,7 @@ def look_at(
 
     Args:
         video: see `video_files.open_video`.
-        confidences: says of images how certain a network is.
+        confidences: returns a network's confidence for images.
         on_frame: called with the number of the last frame of each batch.
         without: numbers of frames that are left out.
         most: how many frames are looked at.

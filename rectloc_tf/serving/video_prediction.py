@@ -156,7 +156,7 @@ def _report_lost(video: Video, numbers: range, before: int, on_error: Callable) 
 
 
 def _report_end(video: Video, rest: range, lost: int, on_error: Callable, on_warning: Callable):
-    """Says what is missing behind the last frame that is answered."""
+    """Reports what is missing after the last decoded frame."""
     if video.is_cut:
         on_error(f"{video.path}: cut off or damaged, ends early after frame {rest.start - 1}")
     elif rest:
