@@ -63,7 +63,7 @@ class Training:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What tells it from the others, as JSON values."""
+        """Its distinguishing settings, as JSON values."""
         names = ("arch", "num_labelled", "fold", "seed")
         found = {name: getattr(self.run, name) for name in names}
         return found | {"num_train": self.run.num_train}
@@ -159,7 +159,7 @@ class Budget:
     share: Share = EVERYTHING
 
     def errors(self, training: Training) -> dict[str, Any] | None:
-        """What is kept of a training; None if it has not been measured.
+        """The saved errors of a training; None if it has not been measured.
 
         Raises:
             UserError: if the file is damaged.
@@ -252,7 +252,7 @@ class Budget:
         }
 
     def plan_lines(self, trainings: Sequence[Training]) -> list[str]:
-        """What will be trained and how long it takes on this machine, for people."""
+        """The trainings still to do and their time on this machine, as text."""
         missing, trainings = self.missing(trainings), self.mine(trainings)
         seconds, lines = self._seconds(missing), []
         for one in trainings:

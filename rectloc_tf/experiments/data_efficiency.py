@@ -4,7 +4,7 @@
 
 Two questions: with the number of updates held fixed, small sets are only seen more often; with
 the number of epochs held fixed, they also train for less. The latter, a second and smaller
-series, is of the first seed only. A third repeats some sizes with more updates, to tell what the
+series, is of the first seed only. A third repeats some sizes with more updates, to show what the
 length of the training changes. Batches are at most half the training set: if all are the
 same, batch normalisation learns that set's statistics by heart, and coordinates of other
 pictures are far off (REPORT.md has numbers).

@@ -97,10 +97,9 @@ def _widen(experiment: Experiment, asked: Settings, summary: dict[str, Any]) -> 
 
 
 def lists_of(summary: dict[str, Any]) -> dict[str, list]:
-    """The values of each list that a summary was made of.
+    """The values of each list in a summary.
 
-    Older summaries have no other than `seeds` and `domains`; for the rest their rows tell what
-    was made.
+    Older summaries store only `seeds` and `domains`; the rest is read from their rows.
     """
     rows = summary.get("rows", [])
 

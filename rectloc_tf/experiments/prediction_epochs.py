@@ -1,4 +1,4 @@
-"""The same scenes as training goes on: what a network answers after chosen epochs.
+"""The same scenes over training: what a network predicts after chosen epochs.
 
     python -m rectloc_tf.experiments.prediction_epochs --flagfile=flags/study.flags
 

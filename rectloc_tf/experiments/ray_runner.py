@@ -1,4 +1,4 @@
-"""Makes runs on a Ray cluster: each is our own command with --runs=NAME, in a process of its own.
+"""Trains runs on a Ray cluster: each is our own command with --runs=NAME, in its own process.
 
 The machines share the folder of the command and the run folders. A run whose machine or process is
 lost is tried again somewhere else, where it resumes. The only module that imports Ray; no

@@ -26,7 +26,7 @@ _HISTORY = (
 
 
 def summary_path(results_dir: Path, name: str) -> Path:
-    """Where the summary of the run `name` lies."""
+    """The path of the summary of the run `name`."""
     return results_dir / "runs" / f"{name}.json"
 
 
@@ -130,7 +130,7 @@ def write_summary(results_dir: Path, name: str, summary: dict[str, Any]) -> None
 
 
 def experiment_path(results_dir: Path, experiment: Experiment) -> Path:
-    """Where the summary of an experiment lies."""
+    """The path of the summary of an experiment."""
     return results_dir / f"{experiment.name}.json"
 
 
