@@ -1,4 +1,4 @@
-"""Likely mistakes in labels: each is a guess, for people to look at."""
+"""Likely mistakes in labels: each is a guess, to be checked by eye."""
 
 import re
 from collections.abc import Sequence

@@ -97,7 +97,7 @@ def _index_width(coords: list[str]) -> int:
 
 
 def _columns(path: Path, header: Rows, width: int) -> dict[str, Columns]:
-    """Where each coordinate of each individual's keypoints stands; `` is who has no name."""
+    """The column of each coordinate of each individual's keypoints; the key "" is unnamed."""
     numbers, lines = zip(*header, strict=True)
     scorers, parts, coords = lines[0], lines[-2], lines[-1]
     owners = lines[1] if len(lines) == 4 else [""] * len(parts)

@@ -99,7 +99,7 @@ def _table(path: Path, file: Any, name: str) -> dict[str, np.ndarray]:
 
 
 def _as_integers(table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """As int64; what is no whole number that can stand for something becomes -1."""
+    """As int64; NaN and values of 2^53 or more become -1."""
     return {
         name: np.where(np.abs(values) < 2**53, np.nan_to_num(values), -1).astype(np.int64)
         for name, values in table.items()

@@ -112,7 +112,7 @@ class LabelledSource(Source):
             )
 
     def _make_prepare(self):
-        """A function of a path -> the image at working size, and how it lies there."""
+        """A function: path -> the image at working size, and its affine map to that."""
 
         @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
         def decode(data):

@@ -19,7 +19,7 @@ def read_split_file(path: Path, keys: Sequence[str]) -> list[str]:
         keys: N, what the images are called, as `LabelledImages.keys`.
 
     Raises:
-        UserError: if the file is not as it must be, names an image twice, or lacks one.
+        UserError: if the file is malformed, names an image twice, or lacks one.
     """
     rows = read_rows(path)
     (number, header), *body = rows
