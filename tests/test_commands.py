@@ -464,7 +464,7 @@ def test_a_letter_too_many_is_seen_through(name, data):
 
 
 @pytest.mark.parametrize("form", ["--images {}", "--images={}", "--run_dir=RUN {}"])
-def test_a_pattern_that_the_shell_expanded_is_told(form, tmp_path):
+def test_a_pattern_that_the_shell_expanded_is_refused(form, tmp_path):
     for name in ("a.png", "b.png", "c.png"):
         (tmp_path / name).touch()
     pictures = " ".join(str(path) for path in sorted(tmp_path.iterdir()))

@@ -231,7 +231,7 @@ def test_usual_images_stay_where_they_are_and_keep_their_names(tmp_path):
     assert (found.names, found.visibility.tolist()) == (("nose",), [[2], [0]])
 
 
-def test_a_damaged_image_is_told_before_anything_is_written(tmp_path):
+def test_a_damaged_image_is_reported_before_anything_is_written(tmp_path):
     frames = [(0, n, [animal((1, 2), (3, 4))]) for n in (1, 2)]
     images = [picture(), picture()]
     data = write_package(tmp_path / "in" / "a.pkg.slp", frames, images)

@@ -273,7 +273,7 @@ def test_more_scenes_than_there_are_is_refused(xy_run, tmp_path):
     assert not output.exists()
 
 
-def test_exif_and_depth_are_said_and_rows_alone_go_to_standard_output(xy_run, tmp_path):
+def test_exif_and_depth_are_reported_and_only_rows_go_to_standard_output(xy_run, tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (40, 90), np.uint8)
     (tmp_path / "a.png").write_bytes(png_with(encode(image, ".png"), tiff(6)))
     cv2.imwrite(str(tmp_path / "b.png"), image.astype(np.uint16) * 16)

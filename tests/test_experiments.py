@@ -152,7 +152,7 @@ def test_another_study_is_refused_before_anything_is_trained(study, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
-def test_a_run_that_fails_is_told_and_does_not_stop_the_rest(tmp_path):
+def test_a_failed_run_is_reported_and_the_rest_continue(tmp_path):
     # Steps this long end in numbers that are not finite.
     flags = (*FAST, *_folders(tmp_path), "--learning_rate=1e30", "--epochs=4")
     done = run("experiments.headline", *flags, **CHEAP)
@@ -214,7 +214,7 @@ def test_wrong_flags_end_in_one_line(flag, message):
     assert done.stderr.count("\n") == 1
 
 
-def test_the_line_tells_when_everything_ends(capsys):
+def test_the_line_shows_the_total_time_left(capsys):
     first = RunConfig(num_images=100, batch_size=8, epochs=1)
     tasks = [Task(first), Task(dataclasses.replace(first, epochs=3))]
     progress = StudyProgress(tasks)
@@ -227,7 +227,7 @@ def test_the_line_tells_when_everything_ends(capsys):
     assert capsys.readouterr().out == f"{tasks[0].name}: warning: black\n"
 
 
-def test_a_plan_tells_what_is_not_as_usual():
+def test_a_plan_lists_settings_that_are_not_default():
     usual = Task(RunConfig(domain=3, num_images=100, batch_size=8, epochs=1, precision="float32"))
     words = "xy domain 3 seed 0, 80 images, 1 epochs of batch 8 at 0.001, float32"
     assert describe(usual) == words

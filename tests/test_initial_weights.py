@@ -26,7 +26,7 @@ from tests.test_train import CHEAP, assert_same_run, wait_for_rows
 ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(4, np.float32)]
 
 
-def test_a_digest_tells_order_shapes_dtypes_and_values_apart():
+def test_a_digest_depends_on_order_shapes_dtypes_and_values():
     a, b = ARRAYS
     changed = a.copy()
     changed[1, 2] = np.nextafter(changed[1, 2], 9, dtype=np.float32)

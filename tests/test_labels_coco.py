@@ -181,7 +181,7 @@ def test_any_json_is_read_or_refused(tmp_path_factory, value):
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff", "\n  "])
-def test_the_format_is_told_by_the_content(tmp_path, start):
+def test_the_format_is_detected_from_the_content(tmp_path, start):
     path = tmp_path / "labels.txt"
     path.write_bytes((start + json.dumps(content())).encode())
     assert read_label_file(path).unit == "annotation"

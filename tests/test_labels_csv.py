@@ -75,7 +75,7 @@ def test_columns_are_found_by_name_whatever_their_order(tmp_path):
     assert found.points.tolist() == [[[4.5, 1.5], [3.5, 2.5]]]
 
 
-def test_likelihoods_are_told_of(tmp_path):
+def test_likelihoods_are_reported(tmp_path):
     rows = [*header(["a"], coords=("x", "y", "likelihood")), ["i.png", "1", "2", "0.4"]]
     found = read(tmp_path, rows)
     assert found.has_likelihood

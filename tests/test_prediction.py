@@ -142,7 +142,7 @@ def test_files_of_several_shapes_in_a_batch_keep_theirs(tmp_path):
     np.testing.assert_allclose([answer.points for answer in answers], expected, rtol=1e-6)
 
 
-def test_what_may_not_be_meant_is_said_once(tmp_path):
+def test_suspicious_images_are_warned_of_once(tmp_path):
     deep, alpha = np.full((4, 4), 4000, np.uint16), np.zeros((4, 4, 4), np.uint8)
     alpha[1:3, 1:3, 3] = 255
     contents = {"deep": deep, "full": deep * 16, "alpha": alpha, "plain": left_half_bright()}

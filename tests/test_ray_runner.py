@@ -114,7 +114,7 @@ def test_what_a_run_needs_is_declared(nodes, gpus, asked):
     assert cluster.warnings == []
 
 
-def test_what_no_machine_has_is_told():
+def test_a_request_beyond_any_machine_is_reported():
     ray = FakeRay({"a": [(0, "")]}, nodes=[{"CPU": 4.0}, {"CPU": 8.0}])
     ray.nodes().append({"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}})
     _, told = make(ray, ["a"], cpus=16, gpus=1.0)
@@ -136,7 +136,7 @@ def test_what_no_machine_has_is_told():
         (RayTaskError(Lost("exit code -9")), "lost (exit code -9); the same command resumes it"),
     ],
 )
-def test_a_run_that_fails_is_told_and_not_tried_again(outcome, problem):
+def test_a_failed_run_is_reported_and_not_retried(outcome, problem):
     ray = FakeRay({"a": [outcome], "b": [(0, "")]})
     made, told = make(ray, ["a", "b"], is_made=lambda name: name == "b")
     assert made == [("a", problem), ("b", "")]

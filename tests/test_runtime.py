@@ -84,7 +84,7 @@ def test_auto_precision_is_that_of_the_weakest_gpu(machine):
     assert choose_precision("auto")[0] == "mixed_float16"
 
 
-def test_auto_precision_of_a_gpu_that_tells_nothing(machine):
+def test_auto_precision_of_a_gpu_without_details(machine):
     machine("CPU", "GPU", capabilities=[{}])
     assert choose_precision("auto")[0] == "float32"
 

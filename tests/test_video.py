@@ -241,7 +241,7 @@ def test_a_file_that_is_cut_off(clips, tmp_path):
 # Bounded memory.
 
 
-def test_no_more_is_read_ahead_than_was_said():
+def test_read_ahead_is_limited():
     made, taken = [], []
 
     def items():
@@ -413,7 +413,7 @@ def test_no_frame_at_all_is_an_error_and_leaves_nothing(clips, tmp_path):
 
 
 @QUICK
-def test_a_rotation_flag_is_followed_and_said(clips, tmp_path):
+def test_a_rotation_flag_is_applied_and_reported(clips, tmp_path):
     path = turn(copied(clips[".mp4"], tmp_path))
     video = open_video(path)
     assert (video.width, video.height, video.rotation) == (HEIGHT, WIDTH, 90)
