@@ -78,7 +78,7 @@ def _read_stored(path: Path, dataset: str, number: int) -> tuple[bytes | np.ndar
 
 
 def _place(images: Any, number: int) -> int:
-    """Where the frame of this number stands."""
+    """The index of the frame with this number."""
     place, numbers = number, images.parent.get("frame_numbers")
     if numbers is not None:
         (found,) = np.nonzero(numbers[:] == number)

@@ -1,4 +1,4 @@
-"""Folders of users: what lies below them. No TensorFlow."""
+"""Walks users' folders. Does not import TensorFlow."""
 
 import os
 from collections.abc import Iterator

@@ -36,7 +36,7 @@ def frame_path(container: str, dataset: str, number: int) -> str:
 
 
 def split_frame(path: str) -> Frame | None:
-    """What `frame_path` put together, as far as the names tell; None if it is a usual path."""
+    """The inverse of `frame_path`, by the names alone; None for an ordinary path."""
     *folders, name = PurePosixPath(path).parts
     match = _FRAME.fullmatch(name) if folders else None
     if not match:
@@ -56,7 +56,7 @@ class ImageFiles:
         self._video: FrameReader | None = None
 
     def read(self, path: Path) -> bytes:
-        """The bytes of an image: of the file, or a PNG of what lies inside another one.
+        """The bytes of an image file, or a PNG of an image inside another file.
 
         Raises:
             OSError: if there is no such file, or it cannot be read.
@@ -128,7 +128,7 @@ def each_image(
 
 
 def is_inside(path: Path) -> bool:
-    """Whether an image lies inside another file."""
+    """Whether an image is inside another file."""
     return _inside(path) is not None
 
 

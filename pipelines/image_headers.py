@@ -1,6 +1,6 @@
 """What PNG and JPEG files say of themselves, read without decoding them. No TensorFlow.
 
-Each function takes a seekable binary file and reads a few of its bytes, wherever it stands.
+Each function takes a seekable binary file and reads a few of its bytes, from any position.
 """
 
 import struct

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 
 class Affine(NamedTuple):
-    """How an image lies in the working image: working = scale * image + offset.
+    """The affine map of an image into the working image: working = scale * image + offset.
 
     Both are float32 [..., 2] = (x, y), in working pixels (per pixel of the image). A stretch has
     no offset; a letterbox has one scale for both axes and an offset that centres the image.

@@ -36,7 +36,7 @@ def make_batch(source: Source, indices: tf.Tensor) -> Batch:
 
 
 def _prepared(numbers: tf.data.Dataset, make: Callable) -> tf.data.Dataset:
-    """Elements made of numbers, on all cores and ahead of their use.
+    """Elements computed from numbers, on all cores and prefetched.
 
     The autotuner is off: when an iterator ends, its thread may sleep on for as long as it has
     run, up to a minute, and the end waits for it (TensorFlow 2.21). AUTOTUNE then means as many

@@ -286,8 +286,7 @@ class FrameReader:
 def _grab(capture: cv2.VideoCapture, count: int) -> Iterator[float | None]:
     """Decodes frame after frame: the time of each in ms, None where that fails.
 
-    A failure does not tell a damaged frame from the end: the end is where nothing but failures
-    follows.
+    A single failure may be a damaged frame or the end; it is the end if only failures follow.
     """
     done = failures = 0
     while failures < max(_PATIENCE, min(count - done, _MOST_FAILURES)):

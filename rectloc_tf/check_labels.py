@@ -25,7 +25,7 @@ def check_labels() -> None:
     check_foreign("output", output)
     files, images_root = cli.option("data"), cli.option("images_root")
     if not files:
-        raise ConfigError("--data: left out; name a label file, or a folder with some")
+        raise ConfigError("--data: missing; give a label file, or a folder of label files")
     if cli.option("fold"):
         parse_fold(cli.option("fold"))  # before anything is read
     chosen = cli.option("individual"), cli.option("keypoints")
@@ -33,7 +33,7 @@ def check_labels() -> None:
     stream = message_stream(output)
     print("\n".join(label_report.ledger_lines(ledger)), file=stream)
     if not len(data):
-        raise UserError(f"--data={files}: no image with a label can be used; see the list above")
+        raise UserError(f"--data={files}: no usable labelled image; see the list above")
     print("\n".join(["", *label_report.statistics_lines(data), ""]), file=stream)
     mistakes, damaged, lines = _look_for_mistakes(data)
     print("\n".join([*lines, *label_report.mistake_lines(data, mistakes)]), file=stream)

@@ -31,7 +31,7 @@ def convert_labels() -> None:
     output, folder = cli.path_option("output"), cli.path_option("images_dir")
     data, images_root = cli.option("data"), cli.option("images_root")
     if not data:
-        raise ConfigError("--data: left out; name a label file, or a folder with some")
+        raise ConfigError("--data: missing; give a label file, or a folder of label files")
     write = WRITERS.get((output or Path()).suffix.lower())
     if output is None or write is None:
         raise ConfigError(f"--output={output or ''}: must end in .csv (DeepLabCut) or .json (COCO)")

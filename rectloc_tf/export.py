@@ -27,10 +27,10 @@ def export() -> None:
     found = export_checked(served, source, export_dir, name, quantize)
     parity, flips = found.parity, ""
     if parity.flips:
-        flips = f", and {parity.flips} answer another peak"
+        flips = f", and {parity.flips} pick another peak"
     print(
         f"checked on {parity.pictures} pictures: at most {parity.max:.2g} px from the network's "
-        f"answers{flips}\nexported {found.folder}"
+        f"predictions{flips}\nexported {found.folder}"
     )
 
 

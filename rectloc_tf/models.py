@@ -38,7 +38,7 @@ def make_head(config: HeadConfig, image_size: int, keypoints: Keypoints) -> Head
     """
     spec = HEADS[config.arch]
     if keypoints.kind not in spec.points:
-        raise ConfigError(f"--arch={config.arch}: cannot answer {keypoints.kind} points")
+        raise ConfigError(f"--arch={config.arch}: cannot predict {keypoints.kind} points")
     return load(spec.implementation)(config.head, image_size, keypoints)
 
 
@@ -114,7 +114,7 @@ def _check_is_of(run: RunConfig, model: keras.Model, path: Path) -> None:
     found, expected = (model.name, size), (_name(run.arch, run.depth), run.image_size)
     if found != expected:
         words = [f"{name} at {side} pixels" for name, side in (found, expected)]
-        raise UserError(f"{path}: {words[0]}, but config.json beside it says {words[1]}")
+        raise UserError(f"{path}: {words[0]}, but its config.json says {words[1]}")
 
 
 def _check_archive(path: Path) -> None:

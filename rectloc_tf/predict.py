@@ -77,8 +77,8 @@ def predict() -> int:
     if overlay_dir:
         text += f"; pictures in {overlay_dir}"
     if turned:
-        text += f"\nturned as their EXIF data says: {turned} of {count} files; x and y are in the "
-        text += "turned picture (--ignore_exif: in the picture as it is stored)"
+        text += f"\nrotated by their EXIF orientation: {turned} of {count} files; x and y are in "
+        text += "the rotated image (--ignore_exif: in the image as stored)"
     print(text, file=message_stream(output))
     return EXIT_ERROR if failed else 0
 
@@ -124,7 +124,7 @@ def _own_images(folder: RunFolder, run: RunConfig):
     from rectloc_tf.training.run_files import open_files
 
     if cli.option("ignore_exif"):
-        raise ConfigError("--ignore_exif: works with --images only; labels are of turned images")
+        raise ConfigError("--ignore_exif: works with --images only; labels refer to rotated images")
     domain = cli.option("domain") if cli.is_given("domain") else run.domain
     files = open_files(run, folder, cli.option("data"), cli.option("images_root"))
     source = make_source(dataclasses.replace(run, domain=domain), files=files)

@@ -137,7 +137,7 @@ def _can_be_drawn_and_answered(run: Any) -> None:
         raise ConfigError("--withheld: --augment would show what is withheld; leave one out")
     if run.labels == UNORDERED and UNORDERED not in HEADS[run.arch].points:
         able = " or ".join(f"--arch={n}" for n, spec in HEADS.items() if UNORDERED in spec.points)
-        why = f"--arch={run.arch} cannot answer points without an order"
+        why = f"--arch={run.arch} cannot predict unordered points"
         raise ConfigError(f"--labels=unordered: {why}; use {able}")
 
 
@@ -146,7 +146,7 @@ def _has_labels(run: Any) -> None:
     if not run.data:
         raise ConfigError("--source=images: name the label file or its folder, --data=PATH")
     if NAMED not in HEADS[run.arch].points:
-        raise ConfigError(f"--arch={run.arch}: cannot answer {NAMED} points")
+        raise ConfigError(f"--arch={run.arch}: cannot predict {NAMED} points")
 
 
 HEADS: dict[str, HeadSpec] = {

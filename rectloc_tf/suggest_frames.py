@@ -22,9 +22,11 @@ def suggest_frames() -> None:
     """Writes the frames of each video into a folder of its own."""
     output_dir, scorer = cli.path_option("output_dir"), cli.option("scorer")
     if output_dir is None:
-        raise ConfigError("--output_dir: left out; name a folder, as the project's labeled-data")
+        raise ConfigError(
+            "--output_dir: missing; give a folder, such as the project's labeled-data"
+        )
     if not scorer or set(scorer) & set("/\\\n\r"):
-        raise ConfigError(f"--scorer={scorer}: must be a name that a file can have")
+        raise ConfigError(f"--scorer={scorer}: must be usable in a file name")
     videos = [open_video(path) for path in _paths(cli.option("video"))]
     folders = suggestions.suggestion_folders(output_dir, [video.path for video in videos])
     keypoints, network, known = _keypoints(), None, []
@@ -35,8 +37,8 @@ def suggest_frames() -> None:
         keypoints, network = make_confidences(run_folder, run, cli.option("weights"))
         known = run_folder.read_contents()["images"] if run_folder.has_contents() else []
     elif not keypoints:
-        hint = "name them, as --keypoints=nose,tail, or give the --run_dir of a network"
-        raise ConfigError(f"--keypoints: left out; {hint}")
+        hint = "list them, as in --keypoints=nose,tail, or give the --run_dir of a network"
+        raise ConfigError(f"--keypoints: missing; {hint}")
     check_folder("output_dir", output_dir)
     line, total = ProgressLine(sys.stderr), 0
     for video, folder in zip(videos, folders, strict=True):
@@ -54,14 +56,14 @@ def suggest_frames() -> None:
 def _keypoints() -> list[str]:
     names = [name.strip() for name in cli.option("keypoints").split(",")]
     if len({*names}) < len(names):
-        raise ConfigError(f"--keypoints={cli.option('keypoints')}: has a name twice")
+        raise ConfigError(f"--keypoints={cli.option('keypoints')}: has a duplicate name")
     return [name for name in names if name]
 
 
 def _paths(videos: str | None) -> list[Path]:
     """One file, also with a comma in its name, or several with commas."""
     if not videos:
-        raise ConfigError("--video: left out; name a video, or several with commas")
+        raise ConfigError("--video: missing; give a video, or several separated by commas")
     whole = os.path.expanduser(videos)
     names = [whole] if os.path.exists(whole) else videos.split(",")
     return [Path(os.path.expanduser(name.strip())) for name in names if name.strip()]

@@ -57,7 +57,7 @@ def train() -> None:
 
     images_root = cli.option("images_root")
     if cluster:
-        print(f"waiting for the others of TF_CONFIG: {cluster.others}", flush=True)
+        print(f"waiting for the other tasks in TF_CONFIG: {cluster.others}", flush=True)
     team = make_team(cluster)  # before any other use of TensorFlow
     progress = ProgressLine() if team.is_chief else WarningsOnly()
     with team.watched(), contextlib.ExitStack() as opened:

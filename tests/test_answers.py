@@ -46,5 +46,5 @@ def test_answers_that_were_not_kept_are_none(tmp_path):
 def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "a.npz"
     path.write_bytes(b"PK no archive")
-    with pytest.raises(UserError, match=r"a\.npz: damaged .*delete it to make it again"):
+    with pytest.raises(UserError, match=r"a\.npz: damaged .*delete it to recreate it"):
         read_answers(path)

@@ -103,7 +103,7 @@ def test_bad_requests_are_refused_and_a_good_one_is_answered_as_before(signature
             np.testing.assert_array_equal(answers[name], value)
 
 
-def test_the_limit_is_said(signatures):
+def test_the_limit_is_named(signatures):
     for data in (png(60_000, 60_000, b""), bomb(13_000, 13_000), b"GIF89a"):
         with pytest.raises(tf.errors.InvalidArgumentError, match="1 to 64,000,000 pixels"):
             signatures["encoded"](image_bytes=tf.constant([data]))

@@ -244,7 +244,7 @@ def test_the_input_worker_makes_what_a_step_learns_from(renderer, monkeypatch):
         assert targets["values"].numpy().max() > 10
 
 
-def test_an_epoch_tells_waiting_from_working(monkeypatch):
+def test_an_epoch_separates_waiting_from_working(monkeypatch):
     clock = SimpleNamespace(seconds=1000.0)
     monkeypatch.setattr(workers, "time", SimpleNamespace(perf_counter=lambda: clock.seconds))
 

@@ -122,7 +122,7 @@ def test_a_newest_that_is_cut_falls_back(folder, suffix, share):
     assert state.restore() is True
     state.assert_is_at(10)
     (warning,) = state.warnings
-    assert warning.startswith(f"{folder / 'ckpt-100'}: damaged, trying the one before (")
+    assert warning.startswith(f"{folder / 'ckpt-100'}: damaged, trying the previous one (")
 
 
 @FILES
@@ -267,7 +267,7 @@ def test_a_checkpoint_of_other_objects_is_no_checkpoint(folder):
     assert len(warnings) == 3
 
 
-def test_saving_goes_on_after_a_fall_back(folder):
+def test_saving_continues_after_a_fallback(folder):
     DAMAGES["data cut in half"](folder, 100)
     state = State(folder)
     assert state.restore() is True

@@ -96,7 +96,7 @@ def test_a_typed_flag_that_is_not_used_is_refused_and_one_from_a_flagfile_is_not
     chosen = flag in COMMANDS[name].chosen
     message = refusal(name, [flag], [flag])
     if chosen:
-        assert message == f"--{flag}: experiments choose it themselves; leave it out"
+        assert message == f"--{flag}: set by the experiments themselves; leave it out"
     else:
         assert message.startswith(f"{name} does not use --{flag}; it belongs to ")
     assert (refusal(name, [], [flag]) is None) == (not chosen)
@@ -464,7 +464,7 @@ def test_a_letter_too_many_is_seen_through(name, data):
 
 
 @pytest.mark.parametrize("form", ["--images {}", "--images={}", "--run_dir=RUN {}"])
-def test_a_pattern_that_the_shell_expanded_is_told(form, tmp_path):
+def test_a_pattern_that_the_shell_expanded_is_refused(form, tmp_path):
     for name in ("a.png", "b.png", "c.png"):
         (tmp_path / name).touch()
     pictures = " ".join(str(path) for path in sorted(tmp_path.iterdir()))

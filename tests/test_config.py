@@ -479,7 +479,9 @@ def test_points_without_an_order_are_refused_where_the_head_cannot_answer_them(a
 
 
 def test_xy_cannot_answer_points_without_an_order_and_deconv_can():
-    with pytest.raises(ConfigError, match="^--labels=unordered: --arch=xy cannot answer points"):
+    with pytest.raises(
+        ConfigError, match="^--labels=unordered: --arch=xy cannot predict unordered"
+    ):
         RunConfig(labels="unordered")
     assert RunConfig(arch="deconv", labels="unordered", domain=3).num_keypoints == 1
 
@@ -702,7 +704,7 @@ def images_run(**fields):
     return RunConfig(arch="xy", source="images", data="sha256:45", **fields)
 
 
-def test_images_are_trained_on_in_steps_and_changed_at_random_unless_something_else_is_said():
+def test_runs_on_images_default_to_steps_and_augmentation():
     run = images_run()
     assert (run.augment, run.batch_size, run.steps, run.validate_steps) == (True, 16, 1500, 250)
     assert (run.unit, run.length, run.total_steps) == ("step", 1500, 1500)
@@ -735,7 +737,7 @@ def test_keypoints_of_images_are_named():
     assert run.swapped_pairs == (("a", "b"), ("c", "d"))
 
 
-def test_folder_tells_arch_and_domain():
+def test_folder_name_has_arch_and_domain():
     folder = RunConfig(arch="deconv", domain=3).default_folder
     assert folder.startswith("runs/deconv-d3-")
     assert len(folder) == len("runs/deconv-d3-") + 8

@@ -128,7 +128,7 @@ def test_the_scorer_is_in_the_files_name(tmp_path):
 def test_an_image_with_two_animals_fits_into_coco_only(tmp_path):
     seen = np.array([[2, 0], [1, 2]], np.uint8)
     rows = rows_of(POINTS, seen, ("a.png", "a.png"))
-    with pytest.raises(UserError, match=r"^a\.png: two animals, and a CSV has one row"):
+    with pytest.raises(UserError, match=r"^a\.png: two animals, but a CSV has one row"):
         csv_text(rows)
     write_coco(tmp_path / "a.json", rows)
     content = json.loads((tmp_path / "a.json").read_text())
@@ -231,7 +231,7 @@ def test_usual_images_stay_where_they_are_and_keep_their_names(tmp_path):
     assert (found.names, found.visibility.tolist()) == (("nose",), [[2], [0]])
 
 
-def test_a_damaged_image_is_told_before_anything_is_written(tmp_path):
+def test_a_damaged_image_is_reported_before_anything_is_written(tmp_path):
     frames = [(0, n, [animal((1, 2), (3, 4))]) for n in (1, 2)]
     images = [picture(), picture()]
     data = write_package(tmp_path / "in" / "a.pkg.slp", frames, images)
@@ -247,25 +247,29 @@ def test_a_damaged_image_is_told_before_anything_is_written(tmp_path):
 
 
 REFUSED = {
-    "no data": (("--output=a.csv",), 2, "--data: left out"),
+    "no data": (("--output=a.csv",), 2, "--data: missing"),
     "no output": (("--data={data}",), 2, "--output=: must end in .csv"),
     "suffix": (("--data={data}", "--output=a.slp"), 2, "--output=a.slp: must end in .csv"),
-    "animals": (("--data={data}", "--output={new}"), 2, "choose one by --individual (there are a"),
+    "animals": (
+        ("--data={data}", "--output={new}"),
+        2,
+        "choose one with --individual (there are a",
+    ),
     "images": (
         ("--data={data}", "--individual=anna", "--output={new}"),
         2,
-        "--images_dir: left out; name a folder for images as {data}/video0/frame000003.png",
+        "--images_dir: missing; give a folder for images such as {data}/video0/frame000003.png",
     ),
     "input": (("--data={csv}", "--output={csv}"), 2, "--output={csv}: this is one of the inputs"),
     "missing": (
         ("--data={csv}", "--output={json}"),
         1,
-        "{csv} row 4: image missing (v/a.png); name the folder of images or videos by",
+        "{csv} row 4: image missing (v/a.png); give the folder of images or videos with",
     ),
     "another image": (
         ("--data={data}", "--individual=anna", "--output={new}", "--images_dir={taken}"),
         1,
-        "frame000003.png: is there and is another image; name another --images_dir",
+        "frame000003.png: already exists and differs; choose another --images_dir",
     ),
 }
 

@@ -145,7 +145,7 @@ def test_where_nothing_counts_there_is_no_crossing():
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        ({10: 1, 20: 1}, {10: 1, 30: 1}, r"the same of both: \[10, 20\], \[10, 30\]"),
+        ({10: 1, 20: 1}, {10: 1, 30: 1}, r"same two or more sizes, not \[10, 20\] and \[10, 30\]"),
         ({10: 1}, {10: 1}, "two or more sizes"),
         ({0: 1, 1: 1}, {0: 1, 1: 1}, "two or more sizes"),
     ],

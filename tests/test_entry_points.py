@@ -250,7 +250,7 @@ def test_pictures_are_never_written_over(xy_run, tmp_path):
     flags = (f"--images={tmp_path}/*.png", f"--overlay_dir={tmp_path}")
     done = run("predict", f"--run_dir={xy_run}", *flags, f"--output={tmp_path / 'p.csv'}")
     assert done.returncode == 2
-    assert f"--overlay_dir={tmp_path}: holds the pictures themselves" in done.stderr
+    assert f"--overlay_dir={tmp_path}: holds the input images" in done.stderr
     assert picture.read_bytes() == before
 
 
@@ -273,7 +273,7 @@ def test_more_scenes_than_there_are_is_refused(xy_run, tmp_path):
     assert not output.exists()
 
 
-def test_exif_and_depth_are_said_and_rows_alone_go_to_standard_output(xy_run, tmp_path):
+def test_exif_and_depth_are_reported_and_only_rows_go_to_standard_output(xy_run, tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (40, 90), np.uint8)
     (tmp_path / "a.png").write_bytes(png_with(encode(image, ".png"), tiff(6)))
     cv2.imwrite(str(tmp_path / "b.png"), image.astype(np.uint16) * 16)
@@ -285,7 +285,7 @@ def test_exif_and_depth_are_said_and_rows_alone_go_to_standard_output(xy_run, tm
     lines = done.stderr.splitlines()
     assert lines[0].startswith(f"warning: {tmp_path}/b.png: 16-bit file with values below 4096")
     assert lines[1] == "/dev/stdout: 2 predictions"
-    assert lines[2].startswith("turned as their EXIF data says: 1 of 2 files")
+    assert lines[2].startswith("rotated by their EXIF orientation: 1 of 2 files")
     assert len(lines) == 3
 
 
@@ -303,7 +303,7 @@ def test_a_stopped_export_leaves_nothing(xy_run, tmp_path):
 def test_an_xy_model_refuses_labels_it_does_not_answer(xy_run):
     done = run("evaluate", f"--run_dir={xy_run}", "--labels=all")
     assert done.returncode == 2
-    assert "--labels: this model answers 1 points, but 2 are labelled here" in done.stderr
+    assert "--labels: this model predicts 1 points, but 2 are labelled here" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

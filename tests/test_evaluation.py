@@ -411,7 +411,7 @@ def test_labels_are_checked_before_anything_is_computed(xy_model):
     evaluator = Evaluator(
         xy_model, run_head(XY), on_batch=lambda done, total: pytest.fail("started")
     )
-    with pytest.raises(ConfigError, match="--labels: this model answers 1 points, but 5 are"):
+    with pytest.raises(ConfigError, match="--labels: this model predicts 1 points, but 5 are"):
         evaluator(make_source(run_of(domain=5, labels="all")), range(10))
 
 

@@ -152,7 +152,7 @@ def test_another_study_is_refused_before_anything_is_trained(study, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
-def test_a_run_that_fails_is_told_and_does_not_stop_the_rest(tmp_path):
+def test_a_failed_run_is_reported_and_the_rest_continue(tmp_path):
     # Steps this long end in numbers that are not finite.
     flags = (*FAST, *_folders(tmp_path), "--learning_rate=1e30", "--epochs=4")
     done = run("experiments.headline", *flags, **CHEAP)
@@ -192,17 +192,17 @@ def test_processes_share_a_study(tmp_path, monkeypatch, capsys):
     study = Study(settings, ExecutionConfig(), StopRequest())
     assert study.run([part]) == []  # no failure
     assert made == [second, *others[1:]]
-    assert f"{first.name}: another process makes it" in capsys.readouterr().out
+    assert f"{first.name}: another process is training it" in capsys.readouterr().out
     assert study.open_tasks([part]) == [first]
 
 
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--seeds=a", "--seeds=a: must be numbers with commas"),
+        ("--seeds=a", "--seeds=a: must be numbers separated by commas"),
         ("--seeds=1,1", "--seeds=1,1: must be whole numbers"),
         ("--fractions=2", "--fractions=2.0: must be from"),
-        ("--arch=xy", "--arch: experiments choose it themselves"),
+        ("--arch=xy", "--arch: set by the experiments themselves"),
         ("--updates=0", "flag --updates=0: 0 is not a positive integer"),
         ("--short_epochs=0", "flag --short_epochs=0: 0 is not a positive integer"),
     ],
@@ -214,7 +214,7 @@ def test_wrong_flags_end_in_one_line(flag, message):
     assert done.stderr.count("\n") == 1
 
 
-def test_the_line_tells_when_everything_ends(capsys):
+def test_the_line_shows_the_total_time_left(capsys):
     first = RunConfig(num_images=100, batch_size=8, epochs=1)
     tasks = [Task(first), Task(dataclasses.replace(first, epochs=3))]
     progress = StudyProgress(tasks)
@@ -227,7 +227,7 @@ def test_the_line_tells_when_everything_ends(capsys):
     assert capsys.readouterr().out == f"{tasks[0].name}: warning: black\n"
 
 
-def test_a_plan_tells_what_is_not_as_usual():
+def test_a_plan_lists_settings_that_are_not_default():
     usual = Task(RunConfig(domain=3, num_images=100, batch_size=8, epochs=1, precision="float32"))
     words = "xy domain 3 seed 0, 80 images, 1 epochs of batch 8 at 0.001, float32"
     assert describe(usual) == words

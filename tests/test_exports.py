@@ -209,7 +209,7 @@ def test_the_largest_difference_counts_and_flips_do_not():
     assert (parity.pictures, parity.flips) == (3, 1)
     assert parity.max == pytest.approx(0.05)
     assert parity.mean == pytest.approx(0.03)
-    assert "1 of 3 pictures are answered by another peak" in parity.problem
+    assert "picks another peak in 1 of 3 pictures" in parity.problem
     many = [(answers(*[(5, 5)] * 297), answers(*[(5, 5)] * 297), 1.0)]
     parity = measure([(ours, answers((10, 10), (23, 24), (30, 30)), 1.0), *many], step=4.0)
     assert (parity.pictures, parity.flips, parity.problem) == (300, 1, "")
@@ -308,7 +308,9 @@ def test_an_export_that_answers_otherwise_is_refused(tiny, tmp_path, monkeypatch
     monkeypatch.setattr(exporting, "run_apart", lambda *about: (zeros, 1.0))
     served.model.get_layer("xy").bias.assign([30.0, 20.0])
     try:
-        with pytest.raises(UserError, match="--format=wrong: refused, its answers are up to"):
+        with pytest.raises(
+            UserError, match="--format=wrong: refused, it differs from the network by up to"
+        ):
             export_checked(served, source, tmp_path, "wrong", pictures=4)
     finally:
         served.model.get_layer("xy").bias.assign([0.0, 0.0])

@@ -230,7 +230,7 @@ def test_runs_that_have_no_place_any_more_are_not_dropped(copied):
     summary = read(copied, headline.EXPERIMENT)
     summary["runs"].append("xy-d9-00000000")
     (copied.results_dir / "headline.json").write_text(json.dumps(summary))
-    with pytest.raises(UserError, match=r"headline\.json: has runs that .*xy-d9-00000000"):
+    with pytest.raises(UserError, match=r"headline\.json: holds runs that .*xy-d9-00000000"):
         extend(headline.EXPERIMENT, copied)
 
 
@@ -259,8 +259,8 @@ def test_another_study_is_refused(experiment, base, lengths, difference, usual):
     with pytest.raises(UserError) as caught:
         extend(experiment, asked)
     assert str(caught.value) == (
-        f"{RESULTS / experiment.name}.json: made with other flags ({difference}); use those to "
-        "add to it, or another --results_dir to start anew"
+        f"{RESULTS / experiment.name}.json: made with other flags ({difference}); use the same "
+        "to add to it, or another --results_dir to start afresh"
     )
     elsewhere = dataclasses.replace(asked, results_dir=RESULTS / "other")
     assert extend(experiment, elsewhere).settings == elsewhere
@@ -309,7 +309,7 @@ def test_a_summary_without_any_run_holds_nobody_back(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[]", "damaged, not the summary of an experiment; delete it to make it again"),
+        ("[]", "damaged, not the summary of an experiment; delete it to recreate it"),
         ("no json", "damaged, not valid JSON"),
         (
             '{"base": {"colour": 1}, "seeds": [0], "runs": ["a"], "missing": []}',

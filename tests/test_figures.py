@@ -148,7 +148,9 @@ def test_a_study_draws_its_figures_in_another_process(density, tmp_path, monkeyp
     assert capsys.readouterr().out == f"{tmp_path / 'drawn' / 'target_density.png'}\n"
     assert (tmp_path / "drawn" / "target_density.png").stat().st_size > 5000
     assert {name: (ROOT / name).read_text() for name in DOCUMENTS} == before
-    with pytest.raises(UserError, match=r"figures are not drawn: .*headline\.json: cannot be read"):
+    with pytest.raises(
+        UserError, match=r"figures could not be drawn: .*headline\.json: cannot be read"
+    ):
         draw_figures(["target_density", "headline"], density, tmp_path / "drawn")
 
 

@@ -96,7 +96,7 @@ def test_what_is_reached_in_a_time_is_the_last_whole_epoch(study):
     assert math.isnan(sweep.reached(runs["xy-deep"], {}, 200.0))
 
 
-def test_times_are_told_for_settings_that_end_better(study):
+def test_times_are_given_for_settings_that_end_better(study):
     text = sweep.by_time(study[0], study[1], RATES)
     xy = "coordinates (xy), 14.0 px after 200 s; batch size 8: 20.0 px, "
     assert xy + "ResNet depth 34: no epoch done" in text

@@ -355,7 +355,7 @@ def test_other_numbers_of_points_are_answered_or_refused(name, kind, asked):
         assert part.decode(outputs).xy.shape == (BATCH, 1 if kind == UNORDERED else asked, 2)
         assert part.loss(outputs, targets_of(part, points)).shape == (BATCH,)
     else:
-        message = f"--labels: this model answers 3 points, but {asked} are labelled here"
+        message = f"--labels: this model predicts 3 points, but {asked} are labelled here"
         with pytest.raises(ConfigError, match=message):
             whole.of(keypoints_of(kind, asked))
 
@@ -366,7 +366,7 @@ def test_other_kinds_of_points_are_answered_or_refused(name, kind, other):
     whole = make(name, kind, 3)
     outputs = perfect(whole, targets_of(whole, some_points(3)))
     if other not in HEADS[name].points:
-        with pytest.raises(ConfigError, match=f"--arch={name}: cannot answer {other} points"):
+        with pytest.raises(ConfigError, match=f"--arch={name}: cannot predict {other} points"):
             whole.of(keypoints_of(other, 1))
         return
     for count in (1, 3):
@@ -378,7 +378,9 @@ def test_other_kinds_of_points_are_answered_or_refused(name, kind, other):
             assert part.loss(outputs, targets).shape == (BATCH,)
             assert part.decode(outputs).xy.shape == (BATCH, len(asked.names), 2)
         else:
-            message = f"--labels: this model answers {kind} points, but {other} ones are labelled"
+            message = (
+                f"--labels: this model predicts {kind} points, but the labels here are {other}"
+            )
             with pytest.raises(ConfigError, match=message):
                 whole.of(asked)
 

@@ -296,5 +296,5 @@ def test_the_model_of_another_run_is_named(members, tmp_path):
     keras.Model(inputs, inputs * 2, name="xy_resnet18").save(path)
     assert load_model(path).name == "xy_resnet18"
     assert refusal(lambda: load_model(path, RUN)) == (
-        f"{path}: xy_resnet18 at 32 pixels, but config.json beside it says xy_resnet18 at 64 pixels"
+        f"{path}: xy_resnet18 at 32 pixels, but its config.json says xy_resnet18 at 64 pixels"
     )

@@ -26,7 +26,7 @@ from tests.test_train import CHEAP, assert_same_run, wait_for_rows
 ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(4, np.float32)]
 
 
-def test_a_digest_tells_order_shapes_dtypes_and_values_apart():
+def test_a_digest_depends_on_order_shapes_dtypes_and_values():
     a, b = ARRAYS
     changed = a.copy()
     changed[1, 2] = np.nextafter(changed[1, 2], 9, dtype=np.float32)
@@ -89,9 +89,9 @@ def test_a_head_says_what_its_weights_depend_on(tmp_path, monkeypatch):
         fine = RunConfig(arch=head, image_size=112, epochs=2, loss="huber", init_from=path)
         check(fine, "best")
         others = {
-            "stride": ({"stride": 8}, "--stride=8: .* is a run of --stride=4"),
-            "num_keypoints": ({"labels": "all", "domain": 3}, "--labels=all: .* answers 1 points"),
-            "depth": ({"depth": 34}, "--depth=34: .* is a run of --depth=18"),
+            "stride": ({"stride": 8}, "--stride=8: .* was trained with --stride=4"),
+            "num_keypoints": ({"labels": "all", "domain": 3}, "--labels=all: .* predicts 1 points"),
+            "depth": ({"depth": 34}, "--depth=34: .* was trained with --depth=18"),
         }
         for name, (fields, words) in others.items():
             changed = dataclasses.replace(fine, **fields)
@@ -143,7 +143,7 @@ def test_a_digest_alone_is_enough_to_resume_and_not_to_begin(tmp_path):
     known = RunConfig(init_from="sha256:12")
     for fine in ((RunConfig(), None, folder), (known, ARRAYS, folder)):
         require(*fine)
-    with pytest.raises(UserError, match="no checkpoint to resume from; name the folder"):
+    with pytest.raises(UserError, match="no checkpoint to resume from; give the run folder"):
         require(known, None, folder)
     folder.checkpoints.mkdir()
     (folder.checkpoints / "ckpt-3.index").touch()

@@ -57,7 +57,7 @@ def test_first_signal_asks_and_the_loop_stops_by_itself(number):
         output, errors = process.communicate(timeout=HANGS)
     assert output == f"saved {CODES[number]}\n"
     assert process.returncode == CODES[number]
-    assert "once more to stop at once" in errors
+    assert "signal again to stop at once" in errors
 
 
 @pytest.mark.parametrize("first", CODES)

@@ -295,13 +295,13 @@ def test_same_command_resumes_without_the_run_folders(made):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ((), "--data: left out; name a label file"),
+        ((), "--data: missing; give a label file"),
         (("--data=a.csv", "--archs=xy,cnn"), "--archs=xy,cnn: must be some of xy, deconv, "),
         (("--data=a.csv", "--archs=xy,xy"), "--archs=xy,xy: must be some of xy, deconv, "),
         (("--data=a.csv", "--sizes=many"), "--sizes=many: must be numbers"),
         (("--data=a.csv", "--folds=1"), "flag --folds=1"),
-        (("--data=a.csv", "--fold=1/3"), "--fold: experiments choose it themselves"),
-        (("--data=a.csv", "--arch=xy"), "--arch: experiments choose it themselves"),
+        (("--data=a.csv", "--fold=1/3"), "--fold: set by the experiments themselves"),
+        (("--data=a.csv", "--arch=xy"), "--arch: set by the experiments themselves"),
         (("--data=none.csv",), "none.csv"),
     ],
 )

@@ -77,7 +77,7 @@ def test_a_resolved_run_needs_no_files_for_its_network(dots):
     run, _ = read(dots, arch="score_map")
     head = run_head(run)
     assert (head.keypoints.names, run_channels(run)) == (("bright", "dim"), 1)
-    with pytest.raises(UserError, match="^--data=sha256:.*: name the label file whose contents"):
+    with pytest.raises(UserError, match="^--data=sha256:.*: give the label file that this digest"):
         make_source(run)
 
 
@@ -121,7 +121,7 @@ def test_a_setting_that_does_not_go_with_the_labels_is_refused(dots, fields, mes
 
 def test_names_that_flags_cannot_hold_are_refused(tmp_path):
     path = write_project(tmp_path, [["1", "2"]] * 9, names=("a,b",))
-    with pytest.raises(UserError, match="keypoint 'a,b': a name must hold no , and no :"):
+    with pytest.raises(UserError, match="keypoint 'a,b': a name must not contain , or :"):
         read(path)
 
 

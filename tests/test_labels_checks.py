@@ -192,8 +192,11 @@ def test_near_identical_images_across_splits_are_found():
     seen = alike.Thumbnails(hashes, ())
     mistakes = alike.find_near_identical(labelled(points), seen, split)
     assert [(m.image, m.text) for m in mistakes] == [
-        (1, "nearly the same as labels.csv row 4, which is trained on; this one is for validation"),
-        (5, "nearly the same as labels.csv row 4, which is trained on; this one is for test"),
+        (
+            1,
+            "nearly the same as labels.csv row 4 of the training split; this one is for validation",
+        ),
+        (5, "nearly the same as labels.csv row 4 of the training split; this one is for test"),
     ]
     assert alike.find_near_identical(labelled(points), alike.Thumbnails(hashes, (0,)), split) == []
 

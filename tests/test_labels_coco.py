@@ -102,7 +102,7 @@ def test_one_of_several_categories_is_chosen(tmp_path):
     found = read(tmp_path, both, "rat")
     assert (found.names, found.numbers) == (("snout",), (13,))
     assert read(tmp_path, both, "mouse").numbers == (11, 12)
-    with pytest.raises(ConfigError, match="several categories; choose one by --individual"):
+    with pytest.raises(ConfigError, match="several categories; choose one with --individual"):
         read(tmp_path, both)
     with pytest.raises(ConfigError, match=r"--individual=cat.*no such category.*mouse, rat"):
         read(tmp_path, both, "cat")
@@ -114,22 +114,22 @@ DAMAGED = {
     "no categories": (content(categories=None), "no list 'categories'"),
     "boxes only": (content(categories=[{"id": 3, "name": "mouse"}]), "no category has keypoints"),
     "keypoints of a category": (
-        content(categories=[{**MOUSE, "keypoints": ["a", "a"]}]), "each keypoint needs a name of",
+        content(categories=[{**MOUSE, "keypoints": ["a", "a"]}]), "keypoint names must differ",
     ),
     "names that are numbers": (
         content(categories=[{**MOUSE, "keypoints": [1, 2]}]), "keypoints must be a list of names",
     ),
     "no file name": (content(images=[{"id": 2}]), "image 2 has no 'file_name'"),
-    "an empty file name": (content(images=[image(2, " ")]), "file_name ' ' is no path"),
+    "an empty file name": (content(images=[image(2, " ")]), "file_name ' ' is not a path"),
     "two of an id": (content(images=[image(2), image(2)]), "two images have the id 2"),
-    "no image": (content(images=[image(7)]), "annotation 11: image_id 2 is the id of no image"),
-    "an id in brackets": (content(images=[image([2])]), "'id' must be a number or a text"),
+    "no image": (content(images=[image(7)]), "annotation 11: no image has the id 2"),
+    "an id in brackets": (content(images=[image([2])]), "'id' must be a number or a string"),
     "too few numbers": (
         content(annotations=[annotation(1, 2, [1, 2, 2])]),
-        "annotation 1: keypoints must be 9 numbers, x, y and v each: 3",
+        r"annotation 1: keypoints must be 9 numbers \(x, y, v of each\): 3",
     ),
     "a text": (
-        content(annotations=[annotation(1, 2, ["1", 2, 2] * 3)]), "keypoints: '1' is no number",
+        content(annotations=[annotation(1, 2, ["1", 2, 2] * 3)]), "keypoints: '1' is not a number",
     ),
     "v of 3": (
         content(annotations=[annotation(1, 2, [1, 2, 3] * 3)]), "keypoint 1: v is 3; must be 0, 1",
@@ -181,7 +181,7 @@ def test_any_json_is_read_or_refused(tmp_path_factory, value):
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff", "\n  "])
-def test_the_format_is_told_by_the_content(tmp_path, start):
+def test_the_format_is_detected_from_the_content(tmp_path, start):
     path = tmp_path / "labels.txt"
     path.write_bytes((start + json.dumps(content())).encode())
     assert read_label_file(path).unit == "annotation"

@@ -56,8 +56,8 @@ def test_it_says_what_there_is(project, tmp_path):
     )
     where = lines.index("likely mistakes:")
     assert lines[where + 1 :] == [
-        f"  {project} row 8, leftear, rightear: left and right look swapped, as the other points "
-        "lie (img4.png)",
+        f"  {project} row 8, leftear, rightear: left and right look swapped, judged by the other "
+        "points (img4.png)",
         "",
         f"{tmp_path / 'sheet.png'}: 24 of 30 images",
     ]
@@ -85,7 +85,7 @@ def test_without_an_image_it_fails_after_saying_why(project, tmp_path):
     done = check(f"--data={project}", f"--images_root={empty}", f"--output={output}")
     assert done.returncode == 1
     assert done.stderr == (
-        f"error: --data={project}: no image with a label can be used; see the list above\n"
+        f"error: --data={project}: no usable labelled image; see the list above\n"
     )
     assert "image missing     123 in 31 rows" in done.stdout
     assert "... and 20 more" in done.stdout
@@ -95,14 +95,22 @@ def test_without_an_image_it_fails_after_saying_why(project, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
-        ((), 2, "--data: left out; name a label file, or a folder with some"),
+        ((), 2, "--data: missing; give a label file, or a folder of label files"),
         (("--data=none.csv",), 1, "--data=none.csv: no such file or folder: none.csv"),
         (("--data={data}", "--keypoints=nose,paw"), 2, "no keypoint 'paw'; there are nose, "),
         (("--data={data}", "--individual=m1"), 2, "--individual=m1: {data} names no individuals"),
         (("--data={data}", "--fold=3"), 2, "--fold=3: must be i/k"),
         (("--data={data}", "--swap=nose"), 2, "--swap=nose: 'nose' must be two keypoints"),
-        (("--data={data}", "--output={data}"), 2, "{data}: is there and is no picture of ours"),
-        (("--data={data}", "--output={image}"), 2, "{image}: is there and is no picture of ours"),
+        (
+            ("--data={data}", "--output={data}"),
+            2,
+            "{data}: exists and was not written by rectloc_tf",
+        ),
+        (
+            ("--data={data}", "--output={image}"),
+            2,
+            "{image}: exists and was not written by rectloc_tf",
+        ),
     ],
 )
 def test_bad_input_is_one_line(project, tmp_path, flags, code, message):

@@ -75,7 +75,7 @@ def test_columns_are_found_by_name_whatever_their_order(tmp_path):
     assert found.points.tolist() == [[[4.5, 1.5], [3.5, 2.5]]]
 
 
-def test_likelihoods_are_told_of(tmp_path):
+def test_likelihoods_are_reported(tmp_path):
     rows = [*header(["a"], coords=("x", "y", "likelihood")), ["i.png", "1", "2", "0.4"]]
     found = read(tmp_path, rows)
     assert found.has_likelihood
@@ -201,15 +201,15 @@ DAMAGED = {
     "y without x": (text_of([*AB, ["j.png", "1", "2", "", "4"]]), "column 4: b has y but no x"),
     "a word": (
         text_of([*AB, ["i.png", "1", "2", "3", "four"]]),
-        "row 4, column 5 (b y): 'four' is no number; must be one, as 12.5, or empty",
+        "row 4, column 5 (b y): 'four' is not a number; must be one, as 12.5, or empty",
     ),
     "a decimal comma": (
         text_of([*AB, ["i.png", "1,5", "2", "3", "4"]]),
-        "row 4, column 2 (a x): '1,5' is no number",
+        "row 4, column 2 (a x): '1,5' is not a number",
     ),
     "infinite": (text_of([*AB, ["i.png", "1", "2", "3", "1e999"]]), "(b y): '1e999' is no"),
-    "inf": (text_of([*AB, ["i.png", "inf", "2", "3", "4"]]), "(a x): 'inf' is no number"),
-    "underscores": (text_of([*AB, ["i.png", "1_0", "2", "3", "4"]]), "'1_0' is no number"),
+    "inf": (text_of([*AB, ["i.png", "inf", "2", "3", "4"]]), "(a x): 'inf' is not a number"),
+    "underscores": (text_of([*AB, ["i.png", "1_0", "2", "3", "4"]]), "'1_0' is not a number"),
     "too few cells": (text_of([*AB, ROW[:4]]), "row 4: 4 cells; the header has 5"),
     "too many cells": (text_of([*AB, [*ROW, "5"]]), "row 4: 6 cells; the header has 5"),
     "cut off": (bytes_of(b"scorer,m,m\nbodyparts,a,a\ncoords,x,y\ni.png,1"), "row 4: 2 cells"),
@@ -229,11 +229,11 @@ DAMAGED = {
     ),
     "an open quote": (bytes_of(b'scorer,m\nbodyparts,"a\n'), "unexpected end of data; is a quota"),
     "no image": (text_of([*AB, ["", *ROW[1:]]]), "row 4, column 1: no image; must be the path"),
-    "a prediction": (text_of([*AB, ["17", *ROW[1:]]]), "column 1: 17 is no path of an image; the"),
+    "a prediction": (text_of([*AB, ["17", *ROW[1:]]]), "column 1: 17 is not the path of an image;"),
     "no keypoints": (text_of([["scorer"], ["bodyparts"], ["coords"], ["i.png"]]), "no body parts"),
     "a nameless keypoint": (
         text_of([*header(["a", ""]), ROW]),
-        "row 2, column 4: no name among the bodyparts",
+        "row 2, column 4: no name in the bodyparts row",
     ),
     "a line break": (
         text_of([*header(["a", "b\nc"]), ROW]),
@@ -262,7 +262,7 @@ DAMAGED = {
     ),
     "visible in words": (
         text_of([*header(["a"], coords=("x", "y", "visible")), [*ROW[:3], "yes"]]),
-        "row 4, column 4 (a visible): 'yes' is no number",
+        "row 4, column 4 (a visible): 'yes' is not a number",
     ),
     "visible without y": (
         text_of([*header(["a"], coords=("x", "visible")), ROW[:3]]),
@@ -278,7 +278,7 @@ DAMAGED = {
     ),
     "a nameless animal": (
         text_of([ANIMALS[0], ["individuals", "", *ANIMALS[1][2:]], *ANIMALS[2:]]),
-        "row 2, column 2: no name among the individuals",
+        "row 2, column 2: no name in the individuals row",
     ),
 }  # fmt: skip
 
@@ -305,7 +305,7 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, case):
 @pytest.mark.parametrize(
     ("rows", "individual", "message"),
     [
-        (ANIMALS, "", "several animals; choose one by --individual (there are m1, m2, single)"),
+        (ANIMALS, "", "several animals; choose one with --individual (there are m1, m2, single)"),
         (ANIMALS, "m3", "--individual=m3: "),
         (ANIMALS, "m3", "no such animal (there are m1, m2, single)"),
         ([*AB, ROW], "m1", "labels.csv names no individuals; leave the flag out"),

@@ -97,7 +97,7 @@ def test_keypoints_are_chosen(tmp_path):
     ("keypoints", "message"),
     [
         ("nose,ear", "--keypoints=nose,ear: no keypoint 'ear'; there are nose, tail"),
-        ("nose,nose", "--keypoints=nose,nose: nose stands there twice"),
+        ("nose,nose", "--keypoints=nose,nose: nose is listed twice"),
         (",", "--keypoints=: empty; there are nose, tail"),
     ],
 )
@@ -227,8 +227,8 @@ def test_two_images_that_suit_equally_well_are_named(tmp_path):
     with pytest.raises(UserError) as caught:
         read(path)
     assert str(caught.value) == (
-        f"{path} row 4, column 1: labeled-data/v/i.png: {first} and {second} suit equally well; "
-        "name their folder by --images_root"
+        f"{path} row 4, column 1: labeled-data/v/i.png: {first} and {second} match equally well; "
+        "give their folder with --images_root"
     )
     assert read(path, images_root=str(tmp_path / "raw"))[0].paths == (second,)
 
@@ -304,7 +304,7 @@ def test_images_of_several_sizes_and_colours(tmp_path):
     ],
 )
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_an_image_that_cannot_be_read_is_told_of(tmp_path, suffix, damage, message):
+def test_an_unreadable_image_is_reported(tmp_path, suffix, damage, message):
     good, bad = (write_picture(tmp_path / f"{name}{suffix}") for name in ("good", "bad"))
     bad.write_bytes(damage(bad.read_bytes()))
     rows = [[bad.name, "1", "2"], [good.name, "1", "2"]]
@@ -316,7 +316,7 @@ def test_an_image_that_cannot_be_read_is_told_of(tmp_path, suffix, damage, messa
     assert line.startswith(f"{path} row 4, a: image unreadable ({bad}: {message}")
 
 
-def test_an_image_that_is_too_large_is_told_of(tmp_path):
+def test_an_image_that_is_too_large_is_reported(tmp_path):
     image = write_picture(tmp_path / "i.png")
     data = bytearray(image.read_bytes())
     data[16:24] = struct.pack(">II", 10_000, 10_000)
@@ -336,7 +336,7 @@ def test_an_image_that_is_too_large_is_told_of(tmp_path):
         ("3", "-9", False),
     ],
 )
-def test_a_label_outside_the_image_is_left_out_and_told_of(tmp_path, x, y, inside):
+def test_a_label_outside_the_image_is_left_out_and_reported(tmp_path, x, y, inside):
     path = write_project(tmp_path, [["1", "2", x, y]])
     data, ledger = read(path)
     assert data.visibility.tolist() == [[2, 2 if inside else 0]]
@@ -346,7 +346,7 @@ def test_a_label_outside_the_image_is_left_out_and_told_of(tmp_path, x, y, insid
     assert counts(ledger).get("outside the image") == (None if inside else (1, 1))
 
 
-def test_images_without_a_label_are_left_out_and_told_of(tmp_path):
+def test_images_without_a_label_are_left_out_and_reported(tmp_path):
     path = write_project(tmp_path, [["", "", "", ""], ["1", "2", "3", "4"], ["-9", "1", "", ""]])
     data, ledger = read(path)
     assert [found.name for found in data.paths] == ["img1.png"]

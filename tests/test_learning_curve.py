@@ -105,5 +105,5 @@ def test_smaller_sets_alone_do_not_know_the_largest():
 @pytest.mark.parametrize(("runs", "sizes"), [(1, 4), (4, 2)])
 def test_curve_needs_three_sizes_and_two_trainings(runs, sizes):
     measured = errors_of(power_law, runs=runs).up_to(SIZES[sizes - 1])
-    with pytest.raises(ValueError, match="a curve needs 3 and 2"):
+    with pytest.raises(ValueError, match="a curve needs at least 3 and 2"):
         fit_curve(measured)

@@ -127,7 +127,7 @@ def test_the_lease_alone_holds_where_there_are_no_kernel_locks(tmp_path, monkeyp
         assert held.path.name == ".lease.2"
 
 
-def test_other_errors_of_the_lock_are_told(tmp_path, monkeypatch):
+def test_other_errors_of_the_lock_are_reported(tmp_path, monkeypatch):
     def broken(*_):
         raise OSError(errno.EIO, "broken")
 

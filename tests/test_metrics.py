@@ -504,7 +504,7 @@ def test_a_keypoint_that_is_never_there_has_no_errors():
     json.dumps(found, allow_nan=False)
 
 
-def test_where_an_absent_point_is_said_to_be_does_not_matter():
+def test_coordinates_of_an_absent_point_do_not_matter():
     for kind, count in ((RANKED, K), (NAMED, K), (UNORDERED, 1)):
         answers, points, present, others = _example(count, K)
         present[:, 0] |= kind == RANKED

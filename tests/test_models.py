@@ -245,7 +245,7 @@ def test_points_that_a_head_cannot_answer_are_refused(arch):
         if asked.kind in HEADS[arch].points:
             assert make_head(HeadConfig(arch=arch), SIZE, asked).keypoints == asked
         else:
-            with pytest.raises(ConfigError, match=f"--arch={arch}: cannot answer {asked.kind}"):
+            with pytest.raises(ConfigError, match=f"--arch={arch}: cannot predict {asked.kind}"):
                 make_head(HeadConfig(arch=arch), SIZE, asked)
 
 
@@ -269,7 +269,7 @@ for name in sys.argv[1:]:
 """
 
 
-def test_saved_models_answer_the_same_elsewhere_whatever_keras_is_told(trained, tmp_path):
+def test_saved_models_predict_the_same_under_any_keras_settings(trained, tmp_path):
     saved = {arch: state.model for arch, (_, state, *_) in trained.items()}
     saved["half"] = build(precision="mixed_bfloat16")
     np.save(tmp_path / "images.npy", pictures())

@@ -212,7 +212,7 @@ def test_what_two_workers_agree_on(trained_by_two):
     _, chief, other = trained_by_two
     gone = chief.pop("gone")
     assert re.match(
-        rf"{OTHER} of the cluster is gone; .* the same command on all workers to resume$", gone
+        rf"{OTHER} of the cluster was lost; .* the same command on all workers to resume$", gone
     )
     full = chief.pop("full disk")
     assert "full: checkpoint cannot be written" in full
@@ -244,7 +244,9 @@ def test_the_command_takes_up_a_stopped_run_and_ends_as_if_it_had_not_been(train
     assert (chief.returncode, chief.stderr) == (0, "")
     assert (other.returncode, other.stderr) == (0, "")
     assert f"resuming after step {STOPPED_AFTER}," in chief.stdout
-    assert re.fullmatch(r"waiting for the others .*: worker 0 \(127.0.0.1:\d+\)\n", other.stdout)
+    assert re.fullmatch(
+        r"waiting for the other tasks .*: worker 0 \(127.0.0.1:\d+\)\n", other.stdout
+    )
     result = json.loads((folder / "cut" / "result.json").read_text())
     assert result["steps"] == 8
     final = keras.saving.load_model(folder / "cut" / "final.keras", compile=False)

@@ -56,7 +56,7 @@ def test_atomic_path_keeps_the_old_file_on_any_error(tmp_path, error):
     assert names_in(tmp_path) == ["file.txt"]
 
 
-def test_atomic_path_tells_which_file_the_disk_had_no_room_for(tmp_path):
+def test_atomic_path_names_the_file_that_did_not_fit_on_the_disk(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
     with pytest.raises(UserError) as caught, atomic_path(path) as temporary:
@@ -67,7 +67,7 @@ def test_atomic_path_tells_which_file_the_disk_had_no_room_for(tmp_path):
     assert names_in(tmp_path) == ["file.txt"]
 
 
-def test_atomic_path_tells_which_folder_cannot_be_made(tmp_path):
+def test_atomic_path_names_the_folder_that_cannot_be_created(tmp_path):
     (tmp_path / "taken").write_text("a file")
     path = tmp_path / "taken" / "file.txt"
     with pytest.raises(UserError) as caught, atomic_path(path):

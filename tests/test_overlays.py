@@ -184,7 +184,7 @@ def test_overlays_do_not_lie_among_the_pictures(tmp_path, how):
         folder = tmp_path / "link"
     pictures = [tmp_path / "in" / "a.png", tmp_path / "in" / "b.png"]
     overlays = overlay_paths(folder, [str(path) for path in pictures])
-    with pytest.raises(ConfigError, match=f"--overlay_dir={folder}: holds the pictures"):
+    with pytest.raises(ConfigError, match=f"--overlay_dir={folder}: holds the input images"):
         check_overlays(folder, overlays.values(), pictures)
     check_overlays(tmp_path / "new", overlay_paths(tmp_path / "new", ["a.png"]).values(), pictures)
 

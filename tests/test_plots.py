@@ -235,7 +235,7 @@ def test_history_curves_hold_the_columns(can_be_empty):
         "nowhere": (rates, "val_nowhere_rate"),
     }
     if can_be_empty:
-        expected["answering nothing"] = (loss, "val_zero_map_loss")
+        expected["empty map"] = (loss, "val_zero_map_loss")
     assert sum(len(axis.lines) for axis in figure.axes) == len(expected)
     for label, (axis, column) in expected.items():
         assert curves(axis)[label] == pytest.approx([row[column] for row in history])

@@ -142,7 +142,7 @@ def test_files_of_several_shapes_in_a_batch_keep_theirs(tmp_path):
     np.testing.assert_allclose([answer.points for answer in answers], expected, rtol=1e-6)
 
 
-def test_what_may_not_be_meant_is_said_once(tmp_path):
+def test_suspicious_images_are_warned_of_once(tmp_path):
     deep, alpha = np.full((4, 4), 4000, np.uint16), np.zeros((4, 4, 4), np.uint8)
     alpha[1:3, 1:3, 3] = 255
     contents = {"deep": deep, "full": deep * 16, "alpha": alpha, "plain": left_half_bright()}
@@ -153,8 +153,8 @@ def test_what_may_not_be_meant_is_said_once(tmp_path):
     model = fake_model(lambda x: ops.mean(x, (1, 2)) * np.ones(2, np.float32))
     answers = list(predict_files(model, XY, paths, pytest.fail, said.append))
     assert said == [
-        f"{paths[0]}: 16-bit file with values below 4096 only; taken as one of 12 bits",
-        f"{paths[2]}: all drawn in the transparency, which is ignored; flatten it first",
+        f"{paths[0]}: 16-bit file with values below 4096 only; read as 12-bit",
+        f"{paths[2]}: all drawn in the alpha channel, which is ignored; flatten it first",
     ]
     # 4000 of 4095 is as bright as 64000 of 65535.
     np.testing.assert_allclose(answers[0].points, answers[1].points, rtol=0.01)

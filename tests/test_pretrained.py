@@ -184,7 +184,7 @@ def test_what_is_no_such_file_is_refused(tmp_path):
     (tmp_path / "w.onnx").touch()
     assert refusal(tmp_path / "w.onnx").startswith("must be a .weights.h5 of keras-hub or")
     assert refusal(tmp_path / "no.safetensors").startswith("no such file")
-    assert refusal(tmp_path).startswith("is a folder; name a file, or ")
+    assert refusal(tmp_path).startswith("is a folder; give a weights file, or ")
 
 
 def test_tensors_that_do_not_fit_are_named(tmp_path):
@@ -225,12 +225,12 @@ def test_damaged_safetensors_are_refused(files, tmp_path):
     entry = {"dtype": "F32", "shape": [64], "data_offsets": [0, 256]}
     for change, words in [
         ({"data_offsets": [0, 257]}, "cut off: bn1.bias ends at byte"),
-        ({"data_offsets": [256, 0]}, "bytes 256 to 0 are not possible"),
-        ({"data_offsets": [-4, 252]}, "are not possible"),
-        ({"data_offsets": [0, 1e2]}, "are not possible"),
-        ({"data_offsets": 7}, "the header does not say where it is"),
-        ({"shape": None}, "the header does not say where it is"),
-        ({"shape": [True]}, "are not possible"),
+        ({"data_offsets": [256, 0]}, "bytes 256 to 0 are impossible"),
+        ({"data_offsets": [-4, 252]}, "are impossible"),
+        ({"data_offsets": [0, 1e2]}, "are impossible"),
+        ({"data_offsets": 7}, "no valid dtype, shape and data_offsets in the header"),
+        ({"shape": None}, "no valid dtype, shape and data_offsets in the header"),
+        ({"shape": [True]}, "are impossible"),
     ]:
         assert words in refusal(header(path, {"bn1.bias": entry | change}))
     assert "does not say" in refusal(header(path, {"bn1.bias": 1}))
@@ -395,7 +395,9 @@ def test_labelled_images_take_the_backbone_of_a_run_on_scenes(scenes_run):
     ours = features(model, np.repeat(grey, 3, axis=-1))
     for mine, theirs in zip(ours, features(load_model(scenes_run.best_model), grey), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
-    with pytest.raises(ConfigError, match="^--depth=34: --init_from=.* is a run of --depth=18"):
+    with pytest.raises(
+        ConfigError, match="^--depth=34: --init_from=.* was trained with --depth=18"
+    ):
         check(RunConfig(**{**asked.to_json(), "depth": 34}), "best")
     whole, weights = resolve(a_run(init_from=str(scenes_run.path)), "best")
     assert isinstance(weights, list)  # on the same source

@@ -114,7 +114,7 @@ def test_what_a_run_needs_is_declared(nodes, gpus, asked):
     assert cluster.warnings == []
 
 
-def test_what_no_machine_has_is_told():
+def test_a_request_beyond_any_machine_is_reported():
     ray = FakeRay({"a": [(0, "")]}, nodes=[{"CPU": 4.0}, {"CPU": 8.0}])
     ray.nodes().append({"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}})
     _, told = make(ray, ["a"], cpus=16, gpus=1.0)
@@ -136,7 +136,7 @@ def test_what_no_machine_has_is_told():
         (RayTaskError(Lost("exit code -9")), "lost (exit code -9); the same command resumes it"),
     ],
 )
-def test_a_run_that_fails_is_told_and_not_tried_again(outcome, problem):
+def test_a_failed_run_is_reported_and_not_retried(outcome, problem):
     ray = FakeRay({"a": [outcome], "b": [(0, "")]})
     made, told = make(ray, ["a", "b"], is_made=lambda name: name == "b")
     assert made == [("a", problem), ("b", "")]
@@ -150,7 +150,7 @@ def test_a_run_that_another_process_makes_is_asked_for_until_it_is_there():
     made, told = make(ray, ["a", "b"], is_made=lambda name: next(answers[name]))
     assert made == [("b", ""), ("a", "")]
     assert told == [
-        "a: another process makes it; waiting for that", "[1/2] b: done", "[2/2] a: done",
+        "a: another process is training it; waiting", "[1/2] b: done", "[2/2] a: done",
     ]  # fmt: skip
     pauses = [(call[0], call[-1]) for call in ray.calls]
     assert pauses == [("a", 0.0), ("b", 0.0), ("a", PAUSE), ("a", PAUSE)]
@@ -198,7 +198,7 @@ def test_a_process_that_a_signal_ends_is_lost(tmp_path, end, monkeypatch):
 def test_a_folder_that_is_not_shared_is_named(tmp_path):
     code, text = make_run(python("pass"), str(tmp_path / "gone"), 1, 0.0)
     assert code == 1
-    assert text.startswith(f"{tmp_path / 'gone'}: is not on ")
+    assert text.startswith(f"{tmp_path / 'gone'}: does not exist on ")
     assert text.endswith("; the machines of a cluster must share it")
 
 

@@ -24,7 +24,7 @@ def test_every_test_that_is_named_exists():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_campaign_is_told_as_it_was(kind):
+def test_the_campaign_table_matches_its_data(kind):
     kills = [kill for kill in CAMPAIGN["kills"] if kill["kind"] == kind]
     end = CAMPAIGN["ends"][kind]
     hits = sum(kill.get("hit", True) for kill in kills)

@@ -61,7 +61,7 @@ def test_numbers_that_do_not_exist_are_dashes(result):
     assert format_result(result).splitlines()[1].split() == ["test", "1", "1000", *"--------"]
 
 
-def test_last_line_tells_of_the_training(result):
+def test_last_line_summarises_the_training(result):
     text = format_result(result)
     assert text.splitlines()[-1] == "trained for 40 epochs in 321 s at 1234 images/s"
 

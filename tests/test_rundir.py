@@ -101,7 +101,7 @@ def test_a_field_that_only_one_of_two_runs_has_is_named(folder):
     assert "--radius=7.0 there, - here" in message
 
 
-def test_another_run_is_told_how_to_continue_the_one_that_is_there(folder):
+def test_another_run_is_refused_with_the_command_to_resume(folder):
     with pytest.raises(UserError) as caught:
         folder.claim(dataclasses.replace(RUN, seed=1))
     path = shlex.quote(str(folder.path))

@@ -84,7 +84,7 @@ def test_auto_precision_is_that_of_the_weakest_gpu(machine):
     assert choose_precision("auto")[0] == "mixed_float16"
 
 
-def test_auto_precision_of_a_gpu_that_tells_nothing(machine):
+def test_auto_precision_of_a_gpu_without_details(machine):
     machine("CPU", "GPU", capabilities=[{}])
     assert choose_precision("auto")[0] == "float32"
 
@@ -138,10 +138,10 @@ def test_xla_with_replicas_is_refused(machine, device):
         (["CPU"], "auto", ONE, "CPU, XLA off"),
         (["CPU"], "on", ONE, "CPU, XLA on"),
         (["CPU"], "off", ONE, "CPU, XLA off"),
-        (["CPU", "GPU"], "auto", ONE, "GPU, XLA on, 20 steps a call"),
-        (["CPU", "GPU"], "off", ONE, "GPU, XLA off, 20 steps a call"),
-        (["CPU", "GPU", "GPU", "GPU"], "auto", THREE, "3 x GPU, XLA off, 20 steps a call"),
-        (["CPU", "TPU", "TPU", "TPU"], "auto", THREE, "3 x TPU, XLA off, 20 steps a call"),
+        (["CPU", "GPU"], "auto", ONE, "GPU, XLA on, 20 steps per call"),
+        (["CPU", "GPU"], "off", ONE, "GPU, XLA off, 20 steps per call"),
+        (["CPU", "GPU", "GPU", "GPU"], "auto", THREE, "3 x GPU, XLA off, 20 steps per call"),
+        (["CPU", "TPU", "TPU", "TPU"], "auto", THREE, "3 x TPU, XLA off, 20 steps per call"),
     ],
 )
 def test_compilation_and_its_description(machine, devices, jit, strategy, expected):
@@ -165,7 +165,7 @@ def test_steps_per_call(machine, devices, asked, expected):
     machine(*devices)
     made = make_runtime(ExecutionConfig(steps_per_call=asked), 6, ONE)
     assert made.steps_per_call == expected
-    assert (f", {expected} steps a call" in made.description) == (expected > 1)
+    assert (f", {expected} steps per call" in made.description) == (expected > 1)
 
 
 @pytest.mark.parametrize(

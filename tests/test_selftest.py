@@ -147,7 +147,7 @@ def test_a_process_that_ends_badly_is_reported(code, how):
 
 def test_a_process_that_hangs_is_given_up():
     found = try_apart({}, python("import signal; signal.pause()"), timeout=0.5)
-    assert found == Failure("does not end within 0 s")
+    assert found == Failure("does not finish within 0 s")
 
 
 def test_flags_that_cannot_work_are_refused():

@@ -388,12 +388,12 @@ def test_runs_of_one_name_and_no_run_are_refused(tmp_path):
         RunFolder(folder).claim(RunConfig(precision="float32"))
     flags = [f"--run_dir={tmp_path}/{name}/run" for name in ("a", "b")]
     done = run_without_tensorflow("rectloc_tf.serve", *flags, "--port=0")
-    message = "another run is called run too; give a link to it that has another name"
+    message = "two run folders are named run; pass one through a link with another name"
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {flags[1]}: {message}\n"
     done = run_without_tensorflow("rectloc_tf.serve", "--port=0")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: --run_dir: left out; name a run's folder")
+    assert done.stderr.startswith("error: --run_dir: missing; give a run folder")
 
 
 def test_without_uvicorn_it_says_what_to_install(monkeypatch):

@@ -436,7 +436,7 @@ def test_pages_of_other_sites_may_link_to_the_page_and_ask_nothing(port):
 
 
 REBOUND = "use localhost or its address, or start it with --allowed_hosts"
-ANOTHER = "asked by a page of another site"
+ANOTHER = "cross-site request refused"
 
 
 @pytest.mark.parametrize("path", ["/", "/page/models", "/v1/models/half"])
@@ -508,7 +508,9 @@ def test_elsewhere_than_on_loopback_addresses_and_named_hosts_are_allowed():
 
 @pytest.mark.parametrize("name", ["a:80", "http://a", "a b", ""])
 def test_an_allowed_host_that_is_no_name_is_refused(name):
-    with pytest.raises(ConfigError, match=f"^--allowed_hosts={name}: name hosts as in http://HOST"):
+    with pytest.raises(
+        ConfigError, match=f"^--allowed_hosts={name}: must be hosts as in http://HOST"
+    ):
         make_hosts("127.0.0.1", "localhost", [name])
 
 

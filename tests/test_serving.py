@@ -561,7 +561,7 @@ def run_folder(tmp_path):
     return folder
 
 
-def test_best_and_final_are_told_apart(run_folder):
+def test_best_and_final_differ(run_folder):
     best, final = (load_model(run_folder.model_path(which)) for which in ("best", "final"))
     assert best.output_shape == (None, 2)
     assert final.output_shape == (None, SIZE, SIZE, 1)

@@ -135,7 +135,7 @@ def test_a_study_on_a_cluster_sums_up_as_runs_end(tmp_path, monkeypatch):
     assert failures == [f"{names[1]}: lost"]
 
 
-def test_a_label_budget_on_a_cluster_tells_what_failed(tmp_path):
+def test_a_label_budget_on_a_cluster_reports_failures(tmp_path):
     trainings = [types.SimpleNamespace(name=name) for name in "abc"]
     making = Budget(tmp_path, tmp_path, "", ExecutionConfig(), StopRequest())
     assert list(making.make_on(FakeCluster(), trainings)) == ["", "b: lost", ""]

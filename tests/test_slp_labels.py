@@ -76,8 +76,8 @@ def test_what_is_no_label_is_counted(tmp_path):
     np.testing.assert_array_equal(found.points, [[[1.5, 2.5], [3.5, 4.5]]])
     assert found.notes == (
         f"{path}: 3 predicted instances left out",
-        f"{path}: 2 frames that nobody labelled left out, 1 of them marked as negative",
-        f"{path}: 5 suggestions of frames are no labels",
+        f"{path}: 2 frames without user labels left out, 1 of them marked as negative",
+        f"{path}: 5 suggested frames are not labels",
     )
 
 
@@ -88,7 +88,7 @@ def test_animals_are_chosen_by_their_track(tmp_path):
     with pytest.raises(ConfigError) as error:
         read_label_file(path)
     assert str(error.value) == (
-        f"{path}: several animals; choose one by --individual (there are anna, bert)"
+        f"{path}: several animals; choose one with --individual (there are anna, bert)"
     )
     found = read_label_file(path, "bert")
     np.testing.assert_array_equal(found.points, [[[1.5, 2.5], [3.5, 4.5]]])
@@ -457,10 +457,13 @@ DAMAGED = {
     ),
     "json": (with_text, "metadata: damaged JSON"),
     "nodes": (with_json(nodes=[{"name": "a"}]), "metadata: node 1; there are 0 to 0"),
-    "no nodes": (with_json(skeletons=[{}]), "metadata: no names of nodes"),
+    "no nodes": (with_json(skeletons=[{}]), "metadata: no node names"),
     "empty": (with_json(skeletons=[{"nodes": []}]), "the skeleton has no nodes"),
     "ids": (with_json(skeletons=[{"nodes": [{"id": "x"}] * 2}]), "metadata: node 'x'"),
-    "one node twice": (with_json(skeletons=[{"nodes": [{"id": 1}] * 2}]), "a name of its own"),
+    "one node twice": (
+        with_json(skeletons=[{"nodes": [{"id": 1}] * 2}]),
+        "node names of a skeleton must differ",
+    ),
     "names": (with_json(nodes=[{"name": ""}] * 2), "'' cannot be the name of a node"),
     "a line break": (with_json(nodes=[{"name": "a\nb"}] * 2), "cannot be the name of a node"),
     "skeletons": (with_json(skeletons=[]), "instance 0: skeleton 0; there are 0"),
@@ -469,10 +472,13 @@ DAMAGED = {
     "huge": (with_field("instances", "point_id_start", 2**64 - 1), "instance 0: points -1 to 2"),
     "instances": (with_field("frames", "instance_id_end", 7), "/frames 0: instances 0 to 7"),
     "track": (with_field("instances", "track", 3), "instance 0: track 3; there are 0"),
-    "tracks": (replaced("tracks_json", [b"7"]), "tracks_json: 7 is no track"),
+    "tracks": (replaced("tracks_json", [b"7"]), "tracks_json: 7 is not a track"),
     "video": (with_field("frames", "video", 2), "video 2 is missing in videos_json; there are 1"),
     "videos": (replaced("videos_json", [b"[]"]), "videos_json: video 0 has no backend"),
-    "file": (replaced("videos_json", [b'{"backend":{}}']), "video 0: None is no path of a file"),
+    "file": (
+        replaced("videos_json", [b'{"backend":{}}']),
+        "video 0: None is not the path of a file",
+    ),
     "sequence": (
         replaced("videos_json", [b'{"backend":{"filenames":["a.png"]}}']),
         "video 0 has no image 4 among its filenames",
@@ -481,7 +487,7 @@ DAMAGED = {
     "endless": (with_field("points", "x", np.inf), "instance 0, nose: x inf, y 2; must be two"),
     "predicted": (
         with_field("instances", "instance_type", 1),
-        "no instance that a person labelled",
+        "no user instances",
     ),
 }
 

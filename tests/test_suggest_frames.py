@@ -175,7 +175,7 @@ def test_confidence_of_a_frame_is_the_mean_over_its_keypoints(clip, tmp_path, mo
     with pytest.raises(ConfigError, match="its head gives no confidence"):
         video_prediction.make_confidences(folder, run, "best")
     scenes = RunConfig(arch="score_map", image_size=64)
-    with pytest.raises(ConfigError, match="its points have no names"):
+    with pytest.raises(ConfigError, match="its points are not named"):
         video_prediction.make_confidences(folder, scenes, "best")
 
 
@@ -270,8 +270,8 @@ def test_the_command_needs_no_tensorflow_and_no_network(clip, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
-        ((), 2, "--output_dir: left out; name a folder, as the project's labeled-data"),
-        (("--output_dir=o",), 2, "--video: left out; name a video, or several with commas"),
+        ((), 2, "--output_dir: missing; give a folder, such as the project's labeled-data"),
+        (("--output_dir=o",), 2, "--video: missing; give a video, or several separated by commas"),
         (
             ("--output_dir=o", "--video=no.mp4"),
             1,
@@ -280,7 +280,7 @@ def test_the_command_needs_no_tensorflow_and_no_network(clip, tmp_path):
         (
             ("--output_dir=o", "--scorer=a/b"),
             2,
-            "--scorer=a/b: must be a name that a file can have",
+            "--scorer=a/b: must be usable in a file name",
         ),
     ],
 )
@@ -293,5 +293,5 @@ def test_keypoints_must_be_named(clip, tmp_path):
     flags = (f"--video={clip}", f"--output_dir={tmp_path / 'o'}")
     done = run_without_tensorflow("rectloc_tf.suggest_frames", *flags)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: --keypoints: left out; name them, as --keypoints=")
+    assert done.stderr.startswith("error: --keypoints: missing; list them, as in --keypoints=")
     assert not (tmp_path / "o").exists()

@@ -200,7 +200,7 @@ def test_a_black_heatmap_is_called_black_and_its_default_folder_is_found(tmp_pat
     # At this learning rate no network leaves the all-black map.
     flags = ("--arch=deconv", *TINY, "--epochs=1", "--learning_rate=1e-9")
     out = run_ok("train", *flags, cwd=tmp_path, **CHEAP)
-    assert out.count("the heatmap answers nothing after a third of the epochs") == 1
+    assert out.count("the heatmap is still empty after a third of the epochs") == 1
     folder = re.search(r"runs/deconv-d1-[0-9a-f]{8}", out)[0]
     assert (tmp_path / folder / "result.json").exists()
     flags = [flag for flag in flags if flag != "--deterministic"]  # not part of what a run is

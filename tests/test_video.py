@@ -241,7 +241,7 @@ def test_a_file_that_is_cut_off(clips, tmp_path):
 # Bounded memory.
 
 
-def test_no_more_is_read_ahead_than_was_said():
+def test_read_ahead_is_limited():
     made, taken = [], []
 
     def items():
@@ -378,7 +378,7 @@ def test_of_many_damaged_frames_the_first_are_named(tmp_path):
     _, _, said = answered(path, tmp_path / "p.csv")
     assert len(said) == 21
     assert said[19] == f"error: {path} frame 24: cannot be decoded"
-    assert "more frames cannot be decoded" in said[20]
+    assert "further undecodable frames are left out" in said[20]
 
 
 @QUICK
@@ -407,13 +407,13 @@ def test_no_frame_at_all_is_an_error_and_leaves_nothing(clips, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     path = damage(copied(clips[".avi"], folder), range(12))
-    with pytest.raises(UserError, match="not one frame can be decoded"):
+    with pytest.raises(UserError, match="no frame can be decoded"):
         answered(path, tmp_path / "p.csv", tmp_path / "o.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 @QUICK
-def test_a_rotation_flag_is_followed_and_said(clips, tmp_path):
+def test_a_rotation_flag_is_applied_and_reported(clips, tmp_path):
     path = turn(copied(clips[".mp4"], tmp_path))
     video = open_video(path)
     assert (video.width, video.height, video.rotation) == (HEIGHT, WIDTH, 90)
@@ -481,7 +481,7 @@ def test_overlays_of_odd_sizes_get_one_more(tmp_path, size):
 def test_our_own_overlay_is_replaced_and_no_other(clips, tmp_path):
     video, output = open_video(clips[".mp4"]), tmp_path / "p.csv"
     refused = {
-        copied(clips[".mp4"], tmp_path): "is there and was not made by predict",
+        copied(clips[".mp4"], tmp_path): "exists and was not written by predict",
         tmp_path / "o.mov": "is written as MP4; name it *.mp4",
         video.path: "this is one of the inputs",
         tmp_path / "x" / ".." / "p.mp4": "--output is the same file",
@@ -514,7 +514,7 @@ def test_what_is_stopped_leaves_nothing(clips, tmp_path, monkeypatch, quick, err
 def test_an_overlay_that_lacks_frames_is_an_error(clips, tmp_path, monkeypatch):
     monkeypatch.setattr(overlay_video, "_count", lambda path: 1)  # as on a full disk
     with (
-        pytest.raises(UserError, match="cannot be written whole"),
+        pytest.raises(UserError, match="cannot be written completely"),
         overlay_writer(tmp_path / "o.mp4", open_video(clips[".avi"])) as draw,
     ):
         for number, frame in enumerate(spot_frames(2)):

@@ -191,15 +191,15 @@ def test_outputs_that_do_not_are_refused(trained, asked, answers, needed):
     with pytest.raises(ConfigError) as caught:
         head.of(labels(*asked))
     message = str(caught.value)
-    assert message.startswith(f"--labels: this model answers {answers} points")
+    assert message.startswith(f"--labels: this model predicts {answers} points")
     assert f"but {needed} are labelled here" in message
     assert message.endswith("use --labels=largest")
 
 
 def test_points_of_one_class_are_refused():
-    with pytest.raises(ConfigError, match="--arch=xy: cannot answer unordered points"):
+    with pytest.raises(ConfigError, match="--arch=xy: cannot predict unordered points"):
         make_head(HeadConfig(), 64, Keypoints(("point",), UNORDERED, 3))
-    with pytest.raises(ConfigError, match="--arch=xy: cannot answer unordered points"):
+    with pytest.raises(ConfigError, match="--arch=xy: cannot predict unordered points"):
         make(64, 3).of(Keypoints(("point",), UNORDERED, 3))
 
 

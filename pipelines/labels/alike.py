@@ -23,7 +23,7 @@ def find_copies(data: LabelledImages) -> list[Mistake]:
     """Images with the same content under two names, and how far their labels differ."""
     by_size: dict[int, list[int]] = {}
     for index, path in enumerate(data.paths):
-        # Of what lies inside another file it is known only after reading.
+        # For images inside other files this is known only after reading.
         by_size.setdefault(os.path.getsize(path) if path.is_file() else -1, []).append(index)
     asked = sorted(i for group in by_size.values() if len(group) > 1 for i in group)
     paths = [data.paths[index] for index in asked]
@@ -31,7 +31,7 @@ def find_copies(data: LabelledImages) -> list[Mistake]:
     def digest_of(place: int, files: ImageFiles) -> bytes | None:
         try:
             return hashlib.sha256(files.read(paths[place])).digest()
-        except ValueError:  # a damaged video; `look_at` tells
+        except ValueError:  # a damaged video; `look_at` reports it
             return None
 
     first: dict[bytes, int] = {}
@@ -58,7 +58,7 @@ def _distances(data: LabelledImages, index: int, others: np.ndarray) -> np.ndarr
 
 @dataclass(frozen=True, eq=False)
 class Thumbnails:
-    """What images look like from far away.
+    """Coarse appearance of images.
 
     Attributes:
         hashes: uint64 [N], dHash of 9 x 8 grey pixels: where it gets brighter to the right.
@@ -107,6 +107,6 @@ def find_near_identical(data: LabelledImages, seen: Thumbnails, split: Split) ->
         if close.any():
             other = data.rows[near[close][0]]
             name = "test" if index in split.test else "validation"
-            text = f"nearly the same as {other}, which is trained on; this one is for {name}"
+            text = f"nearly the same as {other} of the training split; this one is for {name}"
             found.append(Mistake(int(index), (), text, 0.0))
     return found

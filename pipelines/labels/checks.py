@@ -1,4 +1,4 @@
-"""Likely mistakes in labels: each is a guess, for people to look at."""
+"""Likely mistakes in labels: each is a guess, to be checked by eye."""
 
 import re
 from collections.abc import Sequence
@@ -131,7 +131,7 @@ def _swapped(data: LabelledImages, pairs: Sequence[tuple[str, str]]):
         reliable = [_usual_side(column) for column in sines.T]
         votes = np.nansum(np.sign(sines) * (np.abs(sines) > _SIDE) * reliable, axis=1)
         for i in np.flatnonzero(votes < 0):
-            text = "left and right look swapped, as the other points lie"
+            text = "left and right look swapped, judged by the other points"
             yield Mistake(int(i), pair, text, FAR + float(-votes[i]))
 
 

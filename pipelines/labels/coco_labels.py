@@ -60,7 +60,7 @@ def read_coco_file(path: Path, individual: str = "") -> LabelFile:
             continue
         image = _get(annotation, "image_id", path, f"{UNIT} {number}")
         if image not in files:
-            raise UserError(f"{where}: image_id {image!r} is the id of no image")
+            raise UserError(f"{where}: no image has the id {image!r} (image_id)")
         place_xy, seen = _keypoints(annotation, len(names), where)
         numbers.append(number)
         images.append(files[image])
@@ -107,14 +107,14 @@ def _get(values: Any, name: str, path: Path, whose: str) -> Any:
         raise UserError(f"{path}: {whose} has no {name!r}")
     value = values[name]
     if isinstance(value, list | dict):
-        raise UserError(f"{path}: {whose}: {name!r} must be a number or a text")
+        raise UserError(f"{path}: {whose}: {name!r} must be a number or a string")
     return value
 
 
 def _file_name(image: Any, path: Path) -> str:
     name = _get(image, "file_name", path, f"image {image.get('id')!r}")
     if not isinstance(name, str) or not name.strip() or len(name.splitlines()) > 1:
-        raise UserError(f"{path}: image {image.get('id')!r}: file_name {name!r} is no path")
+        raise UserError(f"{path}: image {image.get('id')!r}: file_name {name!r} is not a path")
     return name.replace("\\", "/")
 
 
@@ -141,10 +141,12 @@ def _categories(path: Path, found: list[Any]) -> dict[Any, _Category]:
         if not isinstance(names, list) or not all(isinstance(n, str) and n.strip() for n in names):
             raise UserError(f"{path}: category {name!r}: keypoints must be a list of names")
         if len(set(names)) < len(names) or any(len(n.splitlines()) > 1 for n in names):
-            raise UserError(f"{path}: category {name!r}: each keypoint needs a name of its own")
+            raise UserError(
+                f"{path}: category {name!r}: keypoint names must differ and have no line breaks"
+            )
         categories[number] = _Category(name, tuple(names))
     if not categories:
-        raise UserError(f"{path}: no category has keypoints; boxes and masks alone are no labels")
+        raise UserError(f"{path}: no category has keypoints; boxes and masks alone are not labels")
     return categories
 
 
@@ -155,7 +157,7 @@ def _choose(path: Path, categories: dict[Any, _Category], individual: str) -> An
     if individual in names:
         return names[individual]
     start = f"--individual={individual}: {path}: no such category" if individual else (
-        f"{path}: several categories; choose one by --individual"
+        f"{path}: several categories; choose one with --individual"
     )  # fmt: skip
     raise ConfigError(f"{start} (there are {', '.join(names)})")
 
@@ -164,11 +166,13 @@ def _keypoints(annotation: dict[str, Any], count: int, where: str) -> tuple[np.n
     """Points [K, 2] as in the file, NaN where not labelled, and their visibility [K]."""
     values = annotation.get("keypoints", [0] * (3 * count))
     if not isinstance(values, list) or len(values) != 3 * count:
-        found = len(values) if isinstance(values, list) else "no list"
-        raise UserError(f"{where}: keypoints must be {3 * count} numbers, x, y and v each: {found}")
+        found = len(values) if isinstance(values, list) else "not a list"
+        raise UserError(
+            f"{where}: keypoints must be {3 * count} numbers (x, y, v of each): {found}"
+        )
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float | None):
-            raise UserError(f"{where}: keypoints: {value!r} is no number")
+            raise UserError(f"{where}: keypoints: {value!r} is not a number")
     points, visibility = np.full((count, 2), np.nan), np.zeros(count, np.uint8)
     for k in range(count):
         x, y, v = values[3 * k : 3 * k + 3]

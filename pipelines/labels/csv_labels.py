@@ -97,7 +97,7 @@ def _index_width(coords: list[str]) -> int:
 
 
 def _columns(path: Path, header: Rows, width: int) -> dict[str, Columns]:
-    """Where each coordinate of each individual's keypoints stands; `` is who has no name."""
+    """The column of each coordinate of each individual's keypoints; the key "" is unnamed."""
     numbers, lines = zip(*header, strict=True)
     scorers, parts, coords = lines[0], lines[-2], lines[-1]
     owners = lines[1] if len(lines) == 4 else [""] * len(parts)
@@ -108,7 +108,7 @@ def _columns(path: Path, header: Rows, width: int) -> dict[str, Columns]:
         coord = coord.lower()
         if not name or (len(lines) == 4 and not who):
             number, row = (numbers[-2], "bodyparts") if not name else (numbers[1], "individuals")
-            raise UserError(f"{path} row {number}, column {column + 1}: no name among the {row}")
+            raise UserError(f"{path} row {number}, column {column + 1}: no name in the {row} row")
         if len((who + name).splitlines()) > 1:
             where = f"{path} row {numbers[-2]}, column {column + 1}"
             raise UserError(f"{where}: {name!r} has a line break; a name must have none")
@@ -142,7 +142,7 @@ def _choose(path: Path, everyone: dict[str, Columns], individual: str) -> str:
         return next(iter(everyone))
     if individual not in everyone:
         start = f"--individual={individual}: {path}: no such animal" if individual else (
-            f"{path}: several animals; choose one by --individual"
+            f"{path}: several animals; choose one with --individual"
         )  # fmt: skip
         raise ConfigError(f"{start} (there are {', '.join(everyone)})")
     return individual
@@ -183,7 +183,7 @@ def _number(text: str, where: str) -> float:
         return math.nan
     number = float(text) if _NUMBER.fullmatch(text) else math.inf
     if not math.isfinite(number):
-        raise UserError(f"{where}: {text[:40]!r} is no number; must be one, as 12.5, or empty")
+        raise UserError(f"{where}: {text[:40]!r} is not a number; must be one, as 12.5, or empty")
     return number
 
 
@@ -195,8 +195,10 @@ def _image(path: Path, number: int, cells: list[str]) -> str:
     if len(name.splitlines()) > 1:
         raise UserError(f"{path} row {number}, column 1: {name[:40]!r} has a line break")
     if name.isdecimal():
-        hint = "these look like predictions on a video, which are no labels"
-        raise UserError(f"{path} row {number}, column 1: {name} is no path of an image; {hint}")
+        hint = "these look like predictions on a video, not labels"
+        raise UserError(
+            f"{path} row {number}, column 1: {name} is not the path of an image; {hint}"
+        )
     return name
 
 

@@ -117,14 +117,14 @@ class ImageFinder:
         found = [Path(*parts) for parts, count in common.items() if count == best]
         found = [path for path in found if path.is_file()]
         if best == 1 and len(wanted) > 1:
-            # Cameras number images alike: by its name alone, one of another folder is no match.
+            # Cameras reuse file names: a match by name alone, in another folder, does not count.
             found = [path for path in found if path.parent in self._roots]
         real = {os.path.realpath(path): path for path in reversed(found)}
         if len(real) > 1:
             first, second, *_ = sorted(real.values())
             raise UserError(
-                f"{name}: {first} and {second} suit equally well; name their folder by "
-                "--images_root"
+                f"{name}: {first} and {second} match equally well; give their folder "
+                "with --images_root"
             )
         return found[0] if found else None
 
@@ -132,7 +132,7 @@ class ImageFinder:
 def _names_in(folder: str) -> list[str]:
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    except OSError:  # not ours to read: what lies there is missing
+    except OSError:  # no permission: its images count as missing
         return []
 
 

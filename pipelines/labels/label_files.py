@@ -1,4 +1,4 @@
-"""Label files of every format, told apart by what they hold."""
+"""Label files of every format, recognised by their contents."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from pipelines.labels.labelled import LabelFile
 from pipelines.labels.slp_labels import is_slp, read_slp_file
 from rectloc_tf.errors import UserError, reason
 
-_START = 64  # bytes that tell
+_START = 64  # bytes that identify a format
 
 
 def read_label_file(path: Path, individual: str = "") -> LabelFile:

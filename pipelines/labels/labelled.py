@@ -14,7 +14,7 @@ NOT_LABELLED, OCCLUDED, VISIBLE = 0, 1, 2
 
 @dataclass(frozen=True, eq=False)
 class LabelFile:
-    """What a label file says of R images and K keypoints; nothing has been looked for.
+    """A label file's contents, R images and K keypoints; image files not looked up yet.
 
     Attributes:
         path: the file.
@@ -85,7 +85,7 @@ class LabelledImages:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What each image is called, wherever its folder lies: as 'video/img001.png'."""
+        """The name of each image independent of its folder's location, as 'video/img001.png'."""
         return tuple(f"{g}/{p.name}" for g, p in zip(self.groups, self.paths, strict=True))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "LabelledImages":
@@ -117,7 +117,7 @@ class LabelledImages:
 
 
 def keypoint_places(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
-    """Where each of the `chosen` keypoints stands among `names`.
+    """The index in `names` of each of the `chosen` keypoints.
 
     Raises:
         ConfigError: if it does not, or is chosen twice.
@@ -127,7 +127,7 @@ def keypoint_places(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
         if name not in names:
             raise ConfigError(f"{flag}: no keypoint {name!r}; there are {', '.join(names)}")
         if name in chosen[:number]:
-            raise ConfigError(f"{flag}: {name} stands there twice")
+            raise ConfigError(f"{flag}: {name} is listed twice")
     if not chosen:
         raise ConfigError(f"{flag}: empty; there are {', '.join(names)}")
     return [names.index(name) for name in chosen]

@@ -15,7 +15,7 @@ DUPLICATE = "image twice, with the same labels"
 NOT_CHOSEN = "not chosen"
 UNLABELLED = "no label"
 KINDS = (READ, CONFLICT, UNREADABLE, MISSING, OUTSIDE, DUPLICATE, NOT_CHOSEN, UNLABELLED)
-EXPECTED = (READ, NOT_CHOSEN)  # nothing to tell of
+EXPECTED = (READ, NOT_CHOSEN)  # not reported
 
 
 class Row(NamedTuple):
@@ -84,7 +84,7 @@ class Ledger:
         """What did not become a label, the worst kinds first; names file, row and keypoints.
 
         Args:
-            limit: at most so many lines, and one that says how many more there are.
+            limit: the most lines, before one with the number of the rest.
         """
         told = [e for e in self.entries if e.kind not in EXPECTED]
         return first_of(map(str, sorted(told, key=lambda e: KINDS.index(e.kind))), limit)

@@ -101,7 +101,7 @@ def read_label_files(
     for file in files:
         notes += file.notes
         if file.has_likelihood:
-            notes.append(f"{file.path}: columns of likelihoods are not used")
+            notes.append(f"{file.path}: likelihood columns are not used")
     return files, chosen, notes
 
 

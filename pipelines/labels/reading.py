@@ -81,11 +81,11 @@ class RunImages:
         return as_digest(hashlib.sha256(text.encode()))
 
     def difference(self, before: Mapping[str, Any]) -> str:
-        """The first difference to what `contents` was before, for people; '' if there is none."""
+        """The first difference from an earlier `contents`, as text; '' if none."""
         return what_changed(before, self.contents())
 
     def about(self) -> list[str]:
-        """Lines for people: how many images, how they are split, and what was left out."""
+        """Lines to print: the number of images, how they are split, and what was left out."""
         parts = ", ".join(f"{n} {s}" for n, s in zip(self.sizes, SPLITS, strict=True))
         lines = [f"{len(self.labels)} labelled images: {parts} ({self.how})"]
         lost = (e for e in self.ledger.entries if e.kind not in (*EXPECTED, UNLABELLED))
@@ -147,7 +147,7 @@ def read_all(run: RunConfig, images_root: str = "") -> AllImages:
         raise UserError(f"--data={path}: no labelled image ({(ledger.lines() or ['empty'])[0]})")
     for name in labels.names:
         if "," in name or ":" in name:
-            raise UserError(f"--data={path}: keypoint {name!r}: a name must hold no , and no :")
+            raise UserError(f"--data={path}: keypoint {name!r}: a name must not contain , or :")
     if run.swap:
         parse_swap(run.swap.split(","), labels.names)
     pixels = each_image(lambda index, files: _look_at(labels.paths[index], files), labels.paths)
@@ -197,7 +197,7 @@ def _look_at(path: Path, files: ImageFiles) -> tuple[str, int]:
 
 
 def what_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The first difference of two `RunImages.contents`, for people; '' if there is none."""
+    """The first difference between two `RunImages.contents`, as text; '' if none."""
     if before["keypoints"] != now["keypoints"]:
         names = (", ".join(contents["keypoints"]) for contents in (before, now))
         return "keypoints {} there, {} here".format(*names)
@@ -211,7 +211,7 @@ def what_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             return f"{name} is new"
         if difference := _image_changed(theirs[name], ours[name]):
             return f"{name}{difference}"
-    return "" if [*theirs] == [*ours] else "the images stand in another order"
+    return "" if [*theirs] == [*ours] else "the images are in another order"
 
 
 def _image_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

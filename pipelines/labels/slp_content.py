@@ -99,7 +99,7 @@ def _table(path: Path, file: Any, name: str) -> dict[str, np.ndarray]:
 
 
 def _as_integers(table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """As int64; what is no whole number that can stand for something becomes -1."""
+    """As int64; NaN and values of 2^53 or more become -1."""
     return {
         name: np.where(np.abs(values) < 2**53, np.nan_to_num(values), -1).astype(np.int64)
         for name, values in table.items()
@@ -130,7 +130,7 @@ def _skeletons(path: Path, metadata: Any) -> tuple[tuple[str, ...], ...]:
         every = [node["name"] for node in metadata["nodes"]]
         listed = [[node["id"] for node in skeleton["nodes"]] for skeleton in metadata["skeletons"]]
     except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: metadata: no names of nodes ({reason(error)})") from error
+        raise UserError(f"{path}: metadata: no node names ({reason(error)})") from error
     return tuple(_names(path, numbers, every) for numbers in listed)
 
 
@@ -143,7 +143,7 @@ def _names(path: Path, numbers: Sequence[Any], every: Sequence[Any]) -> tuple[st
         if not isinstance(name, str) or not name.strip() or len(name.splitlines()) > 1:
             raise UserError(f"{path}: metadata: {name!r} cannot be the name of a node")
     if len(set(names)) < len(names):
-        raise UserError(f"{path}: metadata: each node of a skeleton needs a name of its own")
+        raise UserError(f"{path}: metadata: node names of a skeleton must differ")
     return tuple(names)
 
 
@@ -151,7 +151,7 @@ def _tracks(path: Path, found: list[Any]) -> tuple[str, ...]:
     """Names; each is a list of the frame it starts in and its name."""
     for track in found:
         if not isinstance(track, list) or len(track) < 2:
-            raise UserError(f"{path}: tracks_json: {track!r} is no track")
+            raise UserError(f"{path}: tracks_json: {track!r} is not a track")
     return tuple(str(track[1]) for track in found)
 
 

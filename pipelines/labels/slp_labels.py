@@ -89,12 +89,12 @@ def _labelled_instances(content: SlpContent) -> tuple[list[_Instance], list[str]
             found.append(_Instance(int(video), int(frame), number, animal))
     lines = {
         f"{predicted} predicted instances left out": predicted,
-        f"{empty} frames that nobody labelled left out, {content.negatives} of them marked "
+        f"{empty} frames without user labels left out, {content.negatives} of them marked "
         "as negative": empty,
-        f"{content.suggestions} suggestions of frames are no labels": content.suggestions,
+        f"{content.suggestions} suggested frames are not labels": content.suggestions,
     }
     if not found:
-        raise UserError(f"{path}: no instance that a person labelled; {predicted} are predicted")
+        raise UserError(f"{path}: no user instances; {predicted} are predicted")
     return sorted(found), [f"{path}: {line}" for line, count in lines.items() if count]
 
 
@@ -109,7 +109,7 @@ def _choose(
         return every, [more] * (len(animals) > 1)
     if individual not in animals:
         start = f"--individual={individual}: {path}: no such animal" if individual else (
-            f"{path}: several animals; choose one by --individual"
+            f"{path}: several animals; choose one with --individual"
         )  # fmt: skip
         raise ConfigError(f"{start} (there are {', '.join(animals)})")
     chosen = [instance for instance in every if instance.animal == individual]
@@ -153,7 +153,7 @@ def _points(
     for r, k in np.argwhere(visible & ~labelled & ~np.isnan(written).all(-1)):
         where = f"{content.path} {UNIT} {numbers[r]}, {names[k]}"
         x, y = written[r, k]
-        raise UserError(f"{where}: x {x:g}, y {y:g}; must be two numbers, or NaN where no label is")
+        raise UserError(f"{where}: x {x:g}, y {y:g}; must be two numbers, or NaN without a label")
     return np.where(labelled[..., None], written, np.nan), labelled
 
 
@@ -179,5 +179,5 @@ def _image(content: SlpContent, instance: _Instance) -> str:
 
 def _with_slashes(name: Any, where: str) -> str:
     if not isinstance(name, str) or not name.strip() or len(name.splitlines()) > 1:
-        raise UserError(f"{where}: {name!r} is no path of a file")
+        raise UserError(f"{where}: {name!r} is not the path of a file")
     return name.replace("\\", "/")

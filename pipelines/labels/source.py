@@ -61,7 +61,7 @@ class LabelledSource(Source):
 
     def __init__(self, run: RunConfig, renderer: str = "graph", files: RunImages | None = None):
         if files is None:
-            raise UserError(f"--data={run.data}: name the label file whose contents these are")
+            raise UserError(f"--data={run.data}: give the label file that this digest is of")
         self.config, self.files = run.images, files
         self.image_size, self.channels = run.image_size, run.channels
         self.keypoints = run.image_keypoints
@@ -112,7 +112,7 @@ class LabelledSource(Source):
             )
 
     def _make_prepare(self):
-        """A function of a path -> the image at working size, and how it lies there."""
+        """A function: path -> the image at working size, and its affine map to that."""
 
         @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
         def decode(data):

@@ -19,7 +19,7 @@ def read_split_file(path: Path, keys: Sequence[str]) -> list[str]:
         keys: N, what the images are called, as `LabelledImages.keys`.
 
     Raises:
-        UserError: if the file is not as it must be, names an image twice, or lacks one.
+        UserError: if the file is malformed, names an image twice, or lacks one.
     """
     rows = read_rows(path)
     (number, header), *body = rows
@@ -57,7 +57,7 @@ def _image(where: str, name: str, keys: Sequence[str], ends: dict[str, list[int]
         best, found = max(best, common), [*found, (common, index)]
     suiting = [index for common, index in found if common == best]
     if not suiting:
-        raise UserError(f"{where}: {name} is none of the labelled images")
+        raise UserError(f"{where}: {name} is not one of the labelled images")
     if len(suiting) > 1:
         first, second, *_ = (keys[index] for index in suiting)
         raise UserError(f"{where}: {name} may be {first} or {second}; name its folder too")

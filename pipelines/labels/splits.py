@@ -85,7 +85,7 @@ def choose_labelled(split: Split, keys: Sequence[str], number: int, seed: int) -
         seed: which ones.
 
     Raises:
-        ConfigError: if there are not so many.
+        ConfigError: if there are fewer.
     """
     pool = np.concatenate([split.train, split.validation])
     if not 2 <= number <= len(pool):
@@ -107,7 +107,7 @@ def parse_fold(fold: str) -> tuple[int, int]:
     """'2/5' -> (2, 5).
 
     Raises:
-        ConfigError: if it is no such fraction.
+        ConfigError: if it is not such a fraction.
     """
     found = re.fullmatch(r"([1-9]\d{0,2})/([1-9]\d{0,2})", fold, re.ASCII)
     part, count = (int(number) for number in found.groups()) if found else (0, 0)
@@ -119,14 +119,14 @@ def parse_fold(fold: str) -> tuple[int, int]:
 def split_groups(groups: set[str]) -> dict[str, str]:
     """The split of each of three or more groups, by a hash of its name.
 
-    As far as every split has a group, that of one does not depend on what others there are.
+    While every split has a group, the split of one does not depend on the other groups.
     """
     place = {group: _uniform(group) for group in groups}
     ordered = sorted(groups, key=lambda group: (place[group], group))
     bounds = np.cumsum(SHARES)[:-1]
     names = ("train", "validation", "test")
     splits = {g: names[int(np.searchsorted(bounds, place[g], "right"))] for g in ordered}
-    # A split that is empty takes the group that is nearest to it from one that has more.
+    # An empty split takes the nearest group from a split that has several.
     for name in ("test", "validation", "train"):
         if name not in splits.values():
             many = [g for g in ordered if [*splits.values()].count(splits[g]) > 1]
@@ -142,7 +142,7 @@ def natural(text: str) -> list[tuple[int, str]]:
 
 
 def _uniform(text: str) -> float:
-    """A number from 0 to 1 (not included) that looks random and is always the same."""
+    """A pseudorandom number in [0, 1), a hash of the text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
 
 

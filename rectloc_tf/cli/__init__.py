@@ -67,7 +67,7 @@ def numbers(name: str, kind: type) -> tuple:
     try:
         return tuple(kind(text) for text in given)
     except ValueError as error:
-        message = f"--{name}={','.join(given)}: must be numbers with commas between them"
+        message = f"--{name}={','.join(given)}: must be numbers separated by commas"
         raise ConfigError(message) from error
 
 
@@ -90,7 +90,7 @@ def run_dirs() -> list[str]:
     """
     values = option("run_dir") or []
     if "" in values:
-        raise ConfigError("--run_dir=: empty; name a folder, or leave the flag out")
+        raise ConfigError("--run_dir=: empty; give a folder, or leave the flag out")
     return values
 
 
@@ -107,12 +107,12 @@ def open_runs() -> dict[str, tuple[RunFolder, config.RunConfig]]:
     """
     folders = {os.path.abspath(path): RunFolder(os.path.abspath(path)) for path in run_dirs()}
     if not folders:
-        raise ConfigError("--run_dir: left out; name a run's folder, or several, each with a flag")
+        raise ConfigError("--run_dir: missing; give a run folder, or repeat the flag for several")
     runs: dict[str, tuple[RunFolder, config.RunConfig]] = {}
     for path, folder in folders.items():
         name = folder.path.name
         if name in runs:
-            hint = f"another run is called {name} too; give a link to it that has another name"
+            hint = f"two run folders are named {name}; pass one through a link with another name"
             raise ConfigError(f"--run_dir={path}: {hint}")
         runs[name] = folder, folder.run_config()
     load_tensorflow()

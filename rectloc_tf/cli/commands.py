@@ -157,7 +157,7 @@ def refusal(name: str, typed: Iterable[str], given: Collection[str]) -> str | No
     command = COMMANDS[name]
     for flag in command.chosen:
         if flag in given:
-            return f"--{flag}: experiments choose it themselves; leave it out"
+            return f"--{flag}: set by the experiments themselves; leave it out"
     for flag in typed:
         others = [other for other in command.flags if other != flag]
         similar = did_you_mean(flag, others, "--", cutoff=0.85)

@@ -63,7 +63,7 @@ class Training:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What tells it from the others, as JSON values."""
+        """Its distinguishing settings, as JSON values."""
         names = ("arch", "num_labelled", "fold", "seed")
         found = {name: getattr(self.run, name) for name in names}
         return found | {"num_train": self.run.num_train}
@@ -92,10 +92,8 @@ def check_more(more: int, whole: int) -> None:
         ConfigError: naming the flag.
     """
     if whole + more > FARTHEST * whole:
-        rule = f"must be at most {(FARTHEST - 1) * whole}: {whole} images are labelled, and nothing"
-        raise ConfigError(
-            f"--more_labels={more}: {rule} is predicted beyond {FARTHEST} times as many"
-        )
+        rule = f"must be at most {(FARTHEST - 1) * whole}: with {whole} labelled images, errors are"
+        raise ConfigError(f"--more_labels={more}: {rule} predicted for up to {FARTHEST * whole}")
 
 
 def _most(found: AllImages, folds: int) -> int:
@@ -161,7 +159,7 @@ class Budget:
     share: Share = EVERYTHING
 
     def errors(self, training: Training) -> dict[str, Any] | None:
-        """What is kept of a training; None if it has not been measured.
+        """The saved errors of a training; None if it has not been measured.
 
         Raises:
             UserError: if the file is damaged.
@@ -171,7 +169,7 @@ class Budget:
             return None
         found = read_json(path)
         if not isinstance(found, dict) or not {"images", "errors_px"} <= found.keys():
-            raise UserError(f"{path}: damaged; delete it to make it again")
+            raise UserError(f"{path}: damaged; delete it to train it again")
         return found
 
     def missing(self, trainings: Sequence[Training]) -> list[Training]:
@@ -254,7 +252,7 @@ class Budget:
         }
 
     def plan_lines(self, trainings: Sequence[Training]) -> list[str]:
-        """What will be trained and how long it takes on this machine, for people."""
+        """The trainings still to do and their time on this machine, as text."""
         missing, trainings = self.missing(trainings), self.mine(trainings)
         seconds, lines = self._seconds(missing), []
         for one in trainings:

@@ -35,7 +35,7 @@ def read_flags() -> Asked:
         ConfigError: naming the flag that is wrong.
     """
     if not cli.option("data"):
-        raise ConfigError("--data: left out; name a label file, or a folder with some")
+        raise ConfigError("--data: missing; give a label file, or a folder of label files")
     base = cli.run_config()
     able = [name for name, spec in HEADS.items() if NAMED in spec.points]
     archs = tuple(cli.option("archs"))

@@ -53,7 +53,7 @@ def _run(name: str, experiments: list[Experiment]) -> int:
     for part in parts:
         if part.experiment.plan(part.asked) and not part.asked_tasks:
             seed = part.settings.seeds[0]
-            print(f"{part.experiment.name}: of its first seed alone, {seed}; nothing to make")
+            print(f"{part.experiment.name}: uses its first seed only ({seed}); nothing to train")
     command = own_command(name, run.precision)
     with join(resources, command) as cluster, stop_on_signals() as stop:
         study = Study(settings, execution, stop, share)
@@ -99,7 +99,7 @@ def draw_figures(names: list[str], results_dir: Path, figures_dir: Path) -> None
     print(done.stdout, end="")
     if done.returncode:
         why = (done.stderr.splitlines() or ["ended early"])[-1].removeprefix("error: ")
-        raise UserError(f"figures are not drawn: {why}")
+        raise UserError(f"figures could not be drawn: {why}")
 
 
 def _print_plan(study, parts: list[Part]) -> None:
@@ -114,7 +114,7 @@ def _print_plan(study, parts: list[Part]) -> None:
             cost = format_seconds(seconds[task.name]) if task.name in seconds else "done"
             print(f"  {task.name:<24} {cost:>8}  {describe(task)}")
     total = format_seconds(sum(seconds.values()))
-    print(f"{len(missing)} runs to make, {total} of training on this machine")
+    print(f"{len(missing)} runs to train, {total} on this machine")
 
 
 def _shape(task: Task) -> tuple:

@@ -40,8 +40,8 @@ def extend(experiment: Experiment, asked: Settings) -> Part:
     lost = part.kept - {task.name for task in part.tasks}
     if lost:
         raise UserError(
-            f"{path}: has runs that are no part of this experiment ({min(lost)}); name another "
-            "--results_dir to keep them"
+            f"{path}: holds runs that are not part of this experiment ({min(lost)}); choose "
+            "another --results_dir to keep them"
         )
     return part
 
@@ -78,8 +78,8 @@ def _require_same(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> N
     ]
     if differences:
         raise UserError(
-            f"{path}: made with other flags ({', '.join(differences)}); use those to add to it, or "
-            "another --results_dir to start anew"
+            f"{path}: made with other flags ({', '.join(differences)}); use the same to add to it, "
+            "or another --results_dir to start afresh"
         )
 
 
@@ -97,10 +97,9 @@ def _widen(experiment: Experiment, asked: Settings, summary: dict[str, Any]) -> 
 
 
 def lists_of(summary: dict[str, Any]) -> dict[str, list]:
-    """The values of each list that a summary was made of.
+    """The values of each list in a summary.
 
-    Older summaries have no other than `seeds` and `domains`; for the rest their rows tell what
-    was made.
+    Older summaries store only `seeds` and `domains`; the rest is read from their rows.
     """
     rows = summary.get("rows", [])
 

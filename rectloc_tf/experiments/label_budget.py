@@ -48,7 +48,7 @@ def label_budget() -> int:
         failures = [line for line in made if line]
     kept = [errors for training in trainings if (errors := making.errors(training))]
     if not kept and not share.runs:
-        raise UserError(f"--data={asked.base.data}: no training ended; see above")
+        raise UserError(f"--data={asked.base.data}: no training finished; see above")
     if not share.runs:
         print(budget_report.write(output, kept, whole, asked.more or whole))
     for failure in failures:

@@ -81,7 +81,7 @@ def make_each(
                 continue
             finish(task, progress)
         except BusyError:
-            progress.tell(f"{place} {task.name}: another process makes it")
+            progress.tell(f"{place} {task.name}: another process is training it")
         except (UserError, tf.errors.OpError) as error:  # OpError: out of memory, say
             text = str(error) if isinstance(error, UserError) else reason(error)
             progress.tell(f"{place} failed: {task.name}: {text}")

@@ -131,12 +131,12 @@ class Task:
         return self.run.total_steps * self.run.batch_size
 
     def asks_no_more_than(self, other: "Task") -> bool:
-        """Whether all that is asked of the run is asked by another task too."""
+        """Whether another task requests everything that this one does of the run."""
         return all(set(getattr(self, name)) <= set(getattr(other, name)) for name in ASKED)
 
 
 def merge(tasks: list[Task]) -> list[Task]:
-    """Each run once, in order of first appearance, with all that is asked of it."""
+    """Each run once, in order of first appearance, with all results requested of it."""
     merged: dict[str, Task] = {}
     for task in tasks:
         before = merged.get(task.name, task)

@@ -1,4 +1,4 @@
-"""Makes runs on a Ray cluster: each is our own command with --runs=NAME, in a process of its own.
+"""Trains runs on a Ray cluster: each is our own command with --runs=NAME, in its own process.
 
 The machines share the folder of the command and the run folders. A run whose machine or process is
 lost is tried again somewhere else, where it resumes. The only module that imports Ray; no
@@ -53,7 +53,7 @@ def make_run(command: list[str], folder: str, cpus: int, pause: float) -> tuple[
         Lost: if it was ended by a signal.
     """
     if not os.path.isdir(folder):
-        where = f"{folder}: is not on {platform.node()}"
+        where = f"{folder}: does not exist on {platform.node()}"
         return EXIT_ERROR, f"{where}; the machines of a cluster must share it"
     for _ in range(round(pause / POLL)):
         time.sleep(POLL)
@@ -139,7 +139,7 @@ class Cluster:
                     problem = self._problem(task, name)
                     if not problem and not is_made(name):
                         if name not in told:
-                            tell(f"{name}: another process makes it; waiting for that")
+                            tell(f"{name}: another process is training it; waiting")
                         told.add(name)
                         waiting[self._submit(name, PAUSE)] = name
                         continue

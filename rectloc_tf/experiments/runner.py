@@ -52,7 +52,7 @@ SPEED_STEPS = 3
 
 @dataclass
 class Study:
-    """What a call of the runner shares: settings, how to run, where to stop and tell."""
+    """State shared by one call of the runner: settings, execution, stop request and progress."""
 
     settings: Settings
     execution: ExecutionConfig
@@ -60,7 +60,7 @@ class Study:
     share: Share = EVERYTHING
 
     def tasks(self, parts: list[Part]) -> list[Task]:
-        """The runs that are asked of this process, each once.
+        """The runs requested from this process, each once.
 
         Shares are cut from what the flags say: what is there already differs between processes.
         """
@@ -74,7 +74,7 @@ class Study:
         return [task for task in self.tasks(parts) if not self.is_made(task)]
 
     def is_made(self, task: Task) -> bool:
-        """Whether all that is asked of a run is answered."""
+        """Whether a run's summary has all results requested of it."""
         return summaries.answers(self._summary(task), task)
 
     def _summary(self, task: Task) -> dict[str, Any] | None:
@@ -157,7 +157,7 @@ class Study:
         summary: dict[str, Any],
         load: Callable[[Path], keras.Model],
     ) -> None:
-        """Adds metrics on further test domains, and keeps the answers that are asked for."""
+        """Adds metrics on further test domains, and saves the requested predictions."""
         run, head = task.run, run_head(task.run)
         path = summaries.answers_path(self.settings.results_dir, task.name)
         kept = read_answers(path) if "final" in summary else {}  # else of another training
@@ -228,11 +228,11 @@ class Study:
                 kept[str(domain)] = measure_decoders(model, head, *asked)
 
     def _keep_pictures(self, name: str, pictured: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Writes the sheet `name`; returns what a summary says of it."""
+        """Writes the sheet `name`; returns its entry in the summary."""
         summaries.write_sheet(self._sheet(name), summaries.picture_rows(pictured))
         points, rectangles = pictured["points"][:, 0], pictured["rectangles"]
         kept = {"sheet": name, "rectangles": rectangles.tolist(), "points": points.tolist()}
-        if pictured["points"].shape[1] > 1:  # all that is detected, none where there is no more
+        if pictured["points"].shape[1] > 1:  # all detections; empty beyond the last
             every = (
                 [p.tolist() for p in row if np.isfinite(p).all()] for row in pictured["points"]
             )

@@ -26,7 +26,7 @@ _HISTORY = (
 
 
 def summary_path(results_dir: Path, name: str) -> Path:
-    """Where the summary of the run `name` lies."""
+    """The path of the summary of the run `name`."""
     return results_dir / "runs" / f"{name}.json"
 
 
@@ -67,7 +67,7 @@ def read_summary(results_dir: Path, name: str) -> dict[str, Any] | None:
         return None
     summary = read_json(path)
     if not isinstance(summary, dict) or not {"config", "splits", "pictures"} <= summary.keys():
-        raise UserError(f"{path}: damaged, not the summary of a run; delete it to make it again")
+        raise UserError(f"{path}: damaged, not the summary of a run; delete it to recreate it")
     return summary
 
 
@@ -130,7 +130,7 @@ def write_summary(results_dir: Path, name: str, summary: dict[str, Any]) -> None
 
 
 def experiment_path(results_dir: Path, experiment: Experiment) -> Path:
-    """Where the summary of an experiment lies."""
+    """The path of the summary of an experiment."""
     return results_dir / f"{experiment.name}.json"
 
 
@@ -145,7 +145,7 @@ def read_experiment(path: Path) -> dict[str, Any] | None:
     summary = read_json(path)
     if not isinstance(summary, dict) or not {"base", "seeds", "runs", "missing"} <= summary.keys():
         raise UserError(
-            f"{path}: damaged, not the summary of an experiment; delete it to make it again"
+            f"{path}: damaged, not the summary of an experiment; delete it to recreate it"
         )
     return summary
 

@@ -170,7 +170,7 @@ class Deconv(Head):
         return maps if peak == BRIGHTEST else maps * (BRIGHTEST / peak), 1
 
     def _asked(self, outputs):
-        """The maps of the keypoints that are asked for, the first."""
+        """The maps of the requested keypoints, which come first."""
         return outputs if outputs.shape[3] == self.num_maps else outputs[..., : self.num_maps]
 
 

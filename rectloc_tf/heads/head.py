@@ -72,29 +72,29 @@ class Head(abc.ABC):
 
     @property
     def answer_step(self) -> float | None:
-        """Working pixels from one place that may be chosen to the next; None if none is chosen."""
+        """Spacing of the places that the head chooses from, working pixels; None if it does not."""
         return None
 
     def of(self, keypoints: Keypoints) -> "Head":
         """The same head for the outputs' first keypoints, or for another number of points.
 
         Raises:
-            ConfigError: if a network with this head does not answer them.
+            ConfigError: if a network with this head cannot predict them.
         """
         if keypoints.kind not in HEADS[self.name].points:
-            raise ConfigError(f"--arch={self.name}: cannot answer {keypoints.kind} points")
+            raise ConfigError(f"--arch={self.name}: cannot predict {keypoints.kind} points")
         asked, ours = keypoints, self.keypoints
         other = dataclasses.replace(self, keypoints=keypoints)
         if asked.num_points == 1 or (self.answers_any_number and other.answers_any_number):
             return other
         if asked.kind != ours.kind:
             raise ConfigError(
-                f"--labels: this model answers {ours.kind} points, but {asked.kind} ones are "
-                "labelled here; use --labels=largest"
+                f"--labels: this model predicts {ours.kind} points, but the labels here are "
+                f"{asked.kind}; use --labels=largest"
             )
         if asked.num_points != ours.num_points:
             raise ConfigError(
-                f"--labels: this model answers {ours.num_points} points, but {asked.num_points} "
+                f"--labels: this model predicts {ours.num_points} points, but {asked.num_points} "
                 "are labelled here; use --labels=largest"
             )
         return other
@@ -119,7 +119,7 @@ class Head(abc.ABC):
 
     @abc.abstractmethod
     def targets(self, points: tf.Tensor, present: tf.Tensor) -> Targets:
-        """What outputs are compared with.
+        """Training targets for the outputs.
 
         Args:
             points: float32 [B, N, 2], (x, y) in working pixels; anything finite where absent.
@@ -131,15 +131,15 @@ class Head(abc.ABC):
 
     @abc.abstractmethod
     def losses(self, outputs: Outputs, targets: Targets) -> tf.Tensor:
-        """What training minimises, for each separate answer: float32 [B, C], 0 where masked."""
+        """Training losses of each separate output: float32 [B, C], 0 where masked."""
 
     def loss(self, outputs: Outputs, targets: Targets) -> tf.Tensor:
         """The mean of `losses` over what is present: float32 [B]; 0 if nothing is."""
         return mean_over_present(self.losses(outputs, targets), targets["mask"])
 
     def empty_losses(self, targets: Targets) -> tf.Tensor:
-        """`losses` of a network that answers nothing: float32 [B, C], where `can_be_empty`."""
-        raise NotImplementedError(f"{self.name} always answers something")
+        """`losses` of empty maps: float32 [B, C], where `can_be_empty`."""
+        raise NotImplementedError(f"{self.name} always predicts a point")
 
     def empty_loss(self, targets: Targets) -> tf.Tensor:
         """The mean of `empty_losses` over what is present: float32 [B]."""

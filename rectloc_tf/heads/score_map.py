@@ -17,7 +17,7 @@ a map; a cell's offset then points to the nearest of them.
 
 The maps stand on a top-down path (`network.top_down`). Without its batch normalisation
 (`batch_norm`) all its units may die where there is a keypoint: the maps then show one plateau
-there, the last layer's bias, and keypoints near each other cannot be told apart.
+there, the last layer's bias, and keypoints near each other cannot be distinguished.
 """
 
 import math

@@ -53,6 +53,6 @@ class XY(Head):
         return Points(frame_to_working(points, self.image_size), None)
 
     def _asked(self, outputs):
-        """The columns of the keypoints that are asked for, the first."""
+        """The columns of the requested keypoints, which come first."""
         columns = 2 * len(self.keypoints.names)
         return outputs if outputs.shape[1] == columns else outputs[:, :columns]

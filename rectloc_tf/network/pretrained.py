@@ -76,9 +76,10 @@ def require_kind(name: str) -> None:
     flag, path = f"--backbone_weights={name}", Path(os.path.expanduser(name))
     suffix = path.suffix.lower()
     if path.is_dir():
-        raise UserError(f"{flag}: is a folder; name a file, or of a run of ours --init_from={name}")
+        hint = f"give a weights file, or for a run folder --init_from={name}"
+        raise UserError(f"{flag}: is a folder; {hint}")
     if not path.exists():
-        raise UserError(f"{flag}: no such file; a run that has begun needs only its flags.flags")
+        raise UserError(f"{flag}: no such file; a started run resumes from its flags.flags alone")
     if suffix in _PICKLES:
         new = path.with_suffix(".safetensors")
         raise UserError(
@@ -124,7 +125,7 @@ def _differences(form: _Format, tensors: Mapping[str, Tensor], depth: int) -> li
     expected = {form.name(ours): None for ours in variables(depth)}
     lacking = [f"{name} is missing" for name in expected if name not in tensors]
     others = (name for name in tensors if name not in expected)
-    return lacking + [f"{name} is not of it" for name in others if not form.beside.fullmatch(name)]
+    return lacking + [f"{name} is unexpected" for name in others if not form.beside.fullmatch(name)]
 
 
 def _require_depth(flag: str, form: _Format, tensors: Mapping[str, Tensor], depth: int) -> None:

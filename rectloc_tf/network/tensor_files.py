@@ -66,9 +66,9 @@ def _entry(path: Path, name: str, entry: Any, begin: int, size: int) -> Tensor:
         kind, shape, (start, end) = (entry[key] for key in ("dtype", "shape", "data_offsets"))
         whole = all(type(n) is int and n >= 0 for n in (*shape, start, end))
     except (TypeError, KeyError, ValueError) as error:
-        raise Damaged(f"{name}: the header does not say where it is") from error
+        raise Damaged(f"{name}: no valid dtype, shape and data_offsets in the header") from error
     if not whole or start > end:
-        raise Damaged(f"{name}: shape {shape} and bytes {start} to {end} are not possible")
+        raise Damaged(f"{name}: shape {shape} and bytes {start} to {end} are impossible")
     if begin + end > size:
         raise Damaged(f"cut off: {name} ends at byte {begin + end}, the file at {size}")
     dtypes = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}

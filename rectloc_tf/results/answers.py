@@ -61,7 +61,7 @@ def read_answers(path: Path) -> Kept:
     try:
         arrays = read_arrays(path)
     except UserError as error:
-        raise UserError(f"{error}; delete it to make it again") from error
+        raise UserError(f"{error}; delete it to recreate it") from error
     kept = {}
     for key, steps in arrays.items():
         name, weights, what = key.split("/")

@@ -60,7 +60,9 @@ def crossing(
     """
     sizes = sorted(a)
     if sizes != sorted(b) or len(sizes) < 2 or sizes[0] <= 0:
-        raise ValueError(f"two or more sizes, the same of both: {sizes}, {sorted(b)}")
+        raise ValueError(
+            f"both curves must have the same two or more sizes, not {sizes} and {sorted(b)}"
+        )
     values = [checked(curve[size], statistic) for curve in (a, b) for size in sizes]
     check_same([each.shape[1] for each in values], "pictures")
     evaluate = STATISTICS[statistic]

@@ -28,8 +28,8 @@ def measure_decoders(
 ) -> dict[str, Any]:
     """Reads a model's maps with every decoder, with its head's own, and with perfect knowledge.
 
-    The latter, the centre of the cell that the true point lies in, is the floor of what cells can
-    tell without refinement.
+    The latter, the centre of the cell that holds the true point, bounds what cells can give without
+    refinement.
 
     Args:
         model: a network.

@@ -240,15 +240,17 @@ def _counts(generator: np.random.Generator, rows: int, size: int, draws: int) ->
 
 
 def checked(values: ArrayLike, statistic: str) -> np.ndarray:
-    """Values as float64 [S, N]; ValueError if a statistic in STATISTICS cannot be had of them."""
+    """Values as float64 [S, N]; ValueError if they, or the name of the statistic, do not fit."""
     array = np.atleast_2d(np.asarray(values, np.float64))
     if array.ndim != 2 or not array.size:
-        raise ValueError(f"values of runs on pictures, [S, N]: not of shape {np.shape(values)}")
+        raise ValueError(
+            f"values must be [S, N], runs and pictures, not of shape {np.shape(values)}"
+        )
     if statistic not in STATISTICS:
-        raise ValueError(f"statistic: one of {', '.join(STATISTICS)}, not {statistic}")
+        raise ValueError(f"statistic must be one of {', '.join(STATISTICS)}, not {statistic}")
     allowed = np.isnan(array) if statistic.startswith("nan") else False
     if not (np.isfinite(array) | allowed).all():
-        raise ValueError(f"values are not finite, which {statistic} needs")
+        raise ValueError(f"values must be finite for {statistic}")
     return array
 
 

@@ -51,7 +51,7 @@ def find_every_image(
             if everywhere or split_frame(name):
                 path = finder.find(name)
                 if path is None:
-                    hint = "name the folder of images or videos by --images_root"
+                    hint = "give the folder of images or videos with --images_root"
                     raise UserError(f"{row}: image missing ({name}); {hint}")
             found.append(_Image(row, name, path))
     return found
@@ -92,7 +92,7 @@ def take_out(images: Sequence[_Image], folder: Path | None, output: Path) -> tup
     inside = {image.path: image for image in images if image.path and is_inside(image.path)}
     if inside and folder is None:
         first = next(iter(inside))
-        raise ConfigError(f"--images_dir: left out; name a folder for images as {first}")
+        raise ConfigError(f"--images_dir: missing; give a folder for images such as {first}")
     targets = _targets([*inside], folder or Path())
     paths = [*inside]
 
@@ -140,4 +140,4 @@ def _write_once(target: Path, data: bytes) -> None:
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({reason(error)})") from error
     if there != data:
-        raise UserError(f"{target}: is there and is another image; name another --images_dir")
+        raise UserError(f"{target}: already exists and differs; choose another --images_dir")

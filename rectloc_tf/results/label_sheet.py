@@ -77,7 +77,7 @@ def write_sheet(
     """Writes a PNG; the arguments are those of `draw_sheet`.
 
     Raises:
-        UserError: if it cannot be written, or would replace a file that is no picture of ours.
+        UserError: if it cannot be written, or would replace a file that we did not draw.
     """
     check_foreign("output", path)
     figure = draw_sheet(data, shown, suspicious)

@@ -69,8 +69,8 @@ def csv_text(labels: LabelRows, scorer: str = SCORER) -> str:
             cells += [str(seen)] * has_visible
         if rows.setdefault(image, cells) != cells:
             raise UserError(
-                f"{image}: two animals, and a CSV has one row for each image; choose one by "
-                "--individual, or name a .json as --output"
+                f"{image}: two animals, but a CSV has one row per image; choose one with "
+                "--individual, or write COCO (--output=NAME.json)"
             )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -142,7 +142,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def count_labels(labels: LabelRows) -> str:
-    """How many there are, for people."""
+    """Counts of images, keypoints and labels, as text."""
     count = int((labels.visibility != NOT_LABELLED).sum())
     images, keypoints = len(set(labels.images)), len(labels.names)
     return f"{images} images, {keypoints} keypoints, {count} labels"

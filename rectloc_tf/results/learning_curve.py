@@ -24,7 +24,7 @@ FARTHEST = 4  # times what there is, beyond which nothing is predicted
 RESAMPLES = 2000
 _FLOORS = np.linspace(0, 0.98, 50)
 _POWERS = np.geomspace(0.1, 2, 50)
-_FINEST = 0.02  # no mean counts as known better than this share of it: the grid is no finer
+_FINEST = 0.02  # least relative uncertainty of a mean: the grid is no finer
 _REACH, _VALUES = 4.0, 41  # v: this many standard deviations either way, in so many steps
 
 
@@ -143,7 +143,7 @@ def fit_curve(measured: MeasuredErrors) -> Curve:
     """
     sizes, (runs, *_) = measured.sizes, measured.values.shape
     if len(sizes) < FEWEST_SIZES or runs < 2:
-        raise ValueError(f"{len(sizes)} sizes, {runs} trainings: a curve needs 3 and 2")
+        raise ValueError(f"{len(sizes)} sizes, {runs} trainings: a curve needs at least 3 and 2")
     logs = np.log(measured.means)
     covariance = measured.log_covariance() + _FINEST**2 * np.eye(len(sizes))
     deviation = float(np.sqrt(covariance[-1, -1]))

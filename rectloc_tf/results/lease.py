@@ -87,7 +87,7 @@ class Lease:
 
     def renew(self) -> None:
         """Dates it with the time of the file server, in which all ages are counted."""
-        with contextlib.suppress(OSError):  # taken over, or the server is away: is_ours tells
+        with contextlib.suppress(OSError):  # taken over or no file server: see is_ours
             os.utime(self.path)
 
     def give_back(self) -> None:

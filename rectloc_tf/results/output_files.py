@@ -111,17 +111,19 @@ def check_not_input(flag: str, path: Path, inputs: Iterable[Path]) -> None:
 
 
 def check_foreign(flag: str, path: Path) -> None:
-    """Refuses to replace a file that is no picture of ours.
+    """Refuses to replace a file that is not one of our pictures.
 
     Raises:
         ConfigError: naming the flag.
     """
     if is_foreign(path):
-        raise ConfigError(f"--{flag}={path}: is there and is no picture of ours; name another file")
+        raise ConfigError(
+            f"--{flag}={path}: exists and was not written by rectloc_tf; choose another file"
+        )
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether there is a file that is no picture of ours, as far as its PNG data says."""
+    """Whether the file exists and its PNG metadata does not mark it as one of our pictures."""
     if is_special(path):
         return False
     try:
@@ -171,7 +173,7 @@ def _copy_into(source: Path, target: Path) -> None:
 def _follow_links(path: Path) -> Path:
     target = Path(os.path.realpath(path))
     if target.is_symlink():
-        raise OSError(0, "its links lead round in a circle")
+        raise OSError(0, "its symbolic links form a loop")
     return target
 
 

@@ -128,7 +128,7 @@ def history_curves(history: Sequence[dict[str, float]], words: Words = USUAL) ->
     plot(loss, "val_loss", "validation", color="#d55e00")
     can_be_empty = np.isfinite([row["val_zero_map_loss"] for row in history]).any()
     if can_be_empty:
-        plot(loss, "val_zero_map_loss", "answering nothing", color="0.5", linestyle="--")
+        plot(loss, "val_zero_map_loss", "empty map", color="0.5", linestyle="--")
     # A map's loss stays near that of an empty one; others fall over decades.
     loss.set(title="Loss", yscale="linear" if can_be_empty else "log")
     plot(error, "val_median_px", "median", color="#0072b2")

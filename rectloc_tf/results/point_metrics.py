@@ -68,7 +68,7 @@ def point_metrics(
 def correct_keypoints(
     errors: np.ndarray, points: np.ndarray, present: np.ndarray, extents: np.ndarray
 ) -> dict[str, Any]:
-    """PCK: the share of keypoints that are answered near enough.
+    """PCK: the share of keypoints predicted within a distance of the truth.
 
     Near enough is a share of the animal's size: of the longer side of the box around an image's
     points, if there are several keypoints, or of the image's longer side, if there is one.

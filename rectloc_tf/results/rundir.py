@@ -260,7 +260,7 @@ class RunFolder:
         write_text(self._history, "\n".join(lines) + "\n")
 
     def write_snapshot(self, done: int, arrays: dict[str, Any], unit: str = "epoch") -> None:
-        """Keeps predictions after so many epochs or steps (see `training`)."""
+        """Saves predictions after `done` epochs or steps (see `training`)."""
         with atomic_path(self._snapshots / f"{unit}_{done:08d}.npz") as temporary:
             np.savez_compressed(temporary, **arrays)
 

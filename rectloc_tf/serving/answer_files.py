@@ -36,7 +36,7 @@ def write_answers(
         first: name of the first column of a CSV of points without names.
 
     Returns:
-        The number of pictures that are answered, of rows, and of pictures that EXIF turned.
+        The number of images with predictions, of rows, and of images rotated by EXIF.
 
     Raises:
         UserError: if there are none, or the CSV cannot be written.
@@ -57,7 +57,7 @@ def write_answers(
                 except UserError as error:
                     on_error(str(error))
         if not count:
-            raise UserError(f"{output}: not written, none of the files can be read")
+            raise UserError(f"{output}: not written: none of the files can be read")
     return count, rows, turned
 
 

@@ -1,4 +1,4 @@
-"""Runs an export by its format's own runtime, in a process of its own that has nothing else.
+"""Runs an export in its format's own runtime, in a process that loads nothing else.
 
 `python -m rectloc_tf.serving.check_export FOLDER PICTURES.npz ANSWERS.npz`: FOLDER has
 `metadata.json`; PICTURES has arrays uint8 [N, H, W, C]; ANSWERS gets `<array>/<answer>`, and

@@ -164,7 +164,7 @@ def run_apart(folder: Path, arrays: Pictures, about: str) -> tuple[dict, float]:
         )  # fmt: skip
         if done.returncode != 0:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
-            last = lines[-1][:200] if lines else f"it ended with {done.returncode}"
+            last = lines[-1][:200] if lines else f"exit code {done.returncode}"
             raise UserError(f"{about}: refused, its runtime cannot run it ({last})")
         with np.load(answers, allow_pickle=False) as found:
             by_array = {

@@ -116,7 +116,7 @@ def _expand_braces(pattern: str) -> list[str]:
 
 
 def _glob(pattern: str) -> list[str]:
-    """As `glob.glob`, but a part that exists under exactly this name is no pattern.
+    """Like `glob.glob`, but a path component that exists literally is not a pattern.
 
     And `**` comes to an end where links lead round in circles.
     """

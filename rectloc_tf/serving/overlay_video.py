@@ -30,7 +30,7 @@ Draw = Callable[[int, np.ndarray, np.ndarray], None]
 
 
 def check_overlay_video(path: Path, video: Video, output: Path) -> None:
-    """Refuses an overlay that is no MP4, an input, the CSV, or a file that is not ours.
+    """Refuses an overlay that is not an MP4, or would replace an input, the CSV or a foreign file.
 
     Raises:
         UserError: naming the flag.
@@ -42,7 +42,7 @@ def check_overlay_video(path: Path, video: Video, output: Path) -> None:
         raise ConfigError(f"--overlay_video={path}: --output is the same file; name another")
     check_writable("overlay_video", path)
     if _is_foreign(path):
-        message = "is there and was not made by predict; name another file"
+        message = "exists and was not written by predict; choose another file"
         raise ConfigError(f"--overlay_video={path}: {message}")
 
 
@@ -94,7 +94,7 @@ def overlay_writer(path: Path, video: Video, names: Sequence[str] = ()) -> Itera
         finally:
             writer.release()
         if not temporary.exists() or _count(temporary) != written:  # OpenCV says nothing
-            raise UserError(f"{path}: cannot be written whole (is the disk full?)")
+            raise UserError(f"{path}: cannot be written completely (is the disk full?)")
         with open(temporary, "ab") as handle:
             handle.write(_MARK)
 

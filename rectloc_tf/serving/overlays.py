@@ -42,10 +42,10 @@ def check_overlays(folder: Path, overlays: Iterable[Path], pictures: Iterable[Pa
     overlays = list(overlays)
     taken = {os.path.realpath(picture.parent) for picture in pictures}
     if taken & {os.path.realpath(overlay.parent) for overlay in overlays}:
-        raise ConfigError(f"--overlay_dir={folder}: holds the pictures themselves; name another")
+        raise ConfigError(f"--overlay_dir={folder}: holds the input images; choose another folder")
     for overlay in overlays:
         if is_foreign(overlay):
-            message = f"{overlay} is there and was not made by predict; name another folder"
+            message = f"{overlay} exists and was not written by predict; choose another folder"
             raise ConfigError(f"--overlay_dir={folder}: {message}")
 
 
@@ -67,7 +67,7 @@ def draw_overlay(
         names: of the keypoints, if they are named; each has its own colour, and a key below the
             picture says which.
         square: [2, 2], two corners in the picture's pixels, see `prediction.Prediction`; the whole
-            picture if left out. What of it lies outside the picture is not shown.
+            picture if left out. It is clipped to the picture.
     """
     height, width = image.shape[:2]
     side = max(height, width)
@@ -106,7 +106,7 @@ def write_overlay(
         UserError: if it cannot be drawn or written, or would replace a file that is not ours.
     """
     if is_foreign(path):
-        raise UserError(f"{path}: is there and was not made by predict")
+        raise UserError(f"{path}: exists and was not written by predict")
     with atomic_path(path) as temporary:
         try:
             figure = draw_overlay(image, points, heatmap, truths, names, square)

@@ -45,14 +45,12 @@ class Parity:
     def problem(self) -> str:
         """Why the export cannot be used; empty if it can."""
         if math.isnan(self.max):
-            return "its answers are no numbers, or not of the same points"
+            return "its predictions are not numbers, or for other points"
         if self.max > self.bound:
-            return (
-                f"its answers are up to {self.max:.2g} px from the network's, {self.bound} allowed"
-            )
+            return f"it differs from the network by up to {self.max:.2g} px, {self.bound} allowed"
         if self.flips > FLIPS[self.quantize] * self.pictures:
             share = f"{FLIPS[self.quantize]:.0%} allowed"
-            return f"{self.flips} of {self.pictures} pictures are answered by another peak, {share}"
+            return f"it picks another peak in {self.flips} of {self.pictures} pictures, {share}"
         return ""
 
     def to_json(self) -> dict[str, Any]:
@@ -68,7 +66,7 @@ class Parity:
 def differences(ours: Answers, theirs: Answers) -> np.ndarray:
     """The largest distance of two answers to a picture over its points, float [N], input px.
 
-    NaN where one of them has no number, or theirs are not the same points.
+    NaN where either is not a number, or where theirs has other points.
     """
     expected, found = ours["points_xy"], theirs.get("points_xy", np.zeros(0))
     if expected.shape != found.shape:

@@ -152,9 +152,9 @@ def _read_images(model, paths, on_error, on_warning, ignore_exif, place) -> Iter
 
 def _warnings(data: bytes, bits: int) -> Iterator[str]:
     if data.startswith(PNG_START) and data[24] == 16 and bits < 16:
-        yield f"16-bit file with values below {2**bits} only; taken as one of {bits} bits"
+        yield f"16-bit file with values below {2**bits} only; read as {bits}-bit"
     if is_drawn_in_alpha(data):
-        yield "all drawn in the transparency, which is ignored; flatten it first"
+        yield "all drawn in the alpha channel, which is ignored; flatten it first"
 
 
 def _groups(images: Iterator[_Read]) -> Iterator[list[_Read]]:

@@ -49,7 +49,7 @@ def look_at(
 
     Args:
         video: see `video_files.open_video`.
-        confidences: says of images how certain a network is.
+        confidences: returns a network's confidence for images.
         on_frame: called with the number of the last frame of each batch.
         without: numbers of frames that are left out.
         most: how many frames are looked at.
@@ -117,10 +117,12 @@ def suggestion_folders(output_dir: Path, videos: Sequence[Path]) -> list[Path]:
     for number, (folder, video) in enumerate(zip(folders, videos, strict=True)):
         if folder in folders[:number]:
             other = videos[folders.index(folder)]
-            raise ConfigError(f"--video: {other} and {video} have one name; rename one of them")
+            raise ConfigError(
+                f"--video: {other} and {video} have the same name; rename one of them"
+            )
         if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-            message = f"{folder} is there already, and labels in it would be lost"
-            raise ConfigError(f"--output_dir={output_dir}: {message}; name another folder")
+            message = f"{folder} already exists, and labels in it would be lost"
+            raise ConfigError(f"--output_dir={output_dir}: {message}; choose another folder")
     return folders
 
 

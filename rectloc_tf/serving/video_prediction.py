@@ -87,8 +87,8 @@ def write_video_answers(
     text = f"{output}: {rows} predictions" + (f" in {count} frames" if rows != count else "")
     lines = [text + (f"; drawn in {overlay}" if overlay else "")]
     if video.rotation:
-        turned = f"turned by {video.rotation} degrees, as the video's rotation flag says"
-        lines.append(f"{turned}: x and y are in the turned frames")
+        turned = f"rotated by {video.rotation} degrees, as the video's metadata says"
+        lines.append(f"{turned}: x and y are in the rotated frames")
     return lines, not failed
 
 
@@ -130,7 +130,7 @@ def predict_video(
             yield to_prediction(answers, row, run.threshold, str(number), images[row])
             following = number + 1
     if not following:
-        raise UserError(f"{video.path}: not one frame can be decoded")
+        raise UserError(f"{video.path}: no frame can be decoded")
     _report_end(video, range(following, video.count), lost, on_error, on_warning)
 
 
@@ -151,12 +151,12 @@ def _report_lost(video: Video, numbers: range, before: int, on_error: Callable) 
         if count <= _NAMED:
             on_error(f"{video.path} frame {number}: cannot be decoded")
         elif count == _NAMED + 1:
-            on_error(f"{video.path}: more frames cannot be decoded; the CSV leaves them out")
+            on_error(f"{video.path}: further undecodable frames are left out of the CSV silently")
     return before + len(numbers)
 
 
 def _report_end(video: Video, rest: range, lost: int, on_error: Callable, on_warning: Callable):
-    """Says what is missing behind the last frame that is answered."""
+    """Reports what is missing after the last decoded frame."""
     if video.is_cut:
         on_error(f"{video.path}: cut off or damaged, ends early after frame {rest.start - 1}")
     elif rest:
@@ -180,12 +180,12 @@ def make_confidences(
     """
     head = run_head(run)
     if head.keypoints.kind != NAMED:
-        raise ConfigError(f"--run_dir={folder.path}: its points have no names of their own")
+        raise ConfigError(f"--run_dir={folder.path}: its points are not named keypoints")
     place = PLACES[SOURCES[run.source].place]
     model = load_model(folder.model_path(weights), run)
     answer = _without_maps(make_answer_images(model, head, place))
     if "point_confidence" not in answer(tf.zeros([1, 8, 8, 3], tf.uint8)):
-        message = "its head gives no confidence; leave the flag out, and name --keypoints"
+        message = "its head gives no confidence; leave the flag out and give --keypoints"
         raise ConfigError(f"--run_dir={folder.path}: {message}")
     names = [*head.keypoints.names]
     return names, lambda images: answer(tf.constant(images))["point_confidence"].numpy().mean(1)

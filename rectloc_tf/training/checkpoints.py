@@ -30,7 +30,7 @@ class Checkpointer:
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            # Killed while it writes the index, TensorFlow would leave half of one under its name.
+            # If killed while writing the index, TensorFlow would leave a truncated one in place.
             self._checkpoint.write(str(self._folder / f"{_HALF}ckpt-{step}"))
             self._publish(f"ckpt-{step}")
             self._keep_newest(KEEP)
@@ -40,7 +40,7 @@ class Checkpointer:
             raise UserError(message) from error
 
     def _publish(self, name: str) -> None:
-        """Gives a checkpoint that is whole its name; the index, by which it counts, comes last."""
+        """Renames a complete checkpoint into place; the index, which makes it valid, comes last."""
         parts = self._folder.glob(f"{_HALF}{name}.*")
         for path in sorted(parts, key=lambda part: part.suffix == ".index"):
             os.replace(path, self._folder / path.name.removeprefix(_HALF))
@@ -55,12 +55,12 @@ class Checkpointer:
     def _remove(self, numbers: list[int]) -> None:
         for number in numbers:
             parts = self._folder.glob(f"ckpt-{number}.*")
-            # The index first: nothing takes the rest for a checkpoint.
+            # The index first: without it the rest is not taken for a checkpoint.
             for path in sorted(parts, key=lambda part: part.suffix != ".index"):
                 path.unlink()
 
     def _remove_unfinished(self) -> None:
-        """Removes what a save or a removal that was cut off has left: parts without an index."""
+        """Removes leftovers of an interrupted save or removal: parts without an index."""
         whole = {str(number) for number in self._numbers()}
         for path in self._folder.glob("*"):
             match = _PART.fullmatch(path.name)
@@ -77,7 +77,7 @@ class Checkpointer:
         return sorted((int(match[1]) for match in matches if match), reverse=True)
 
     def restore(self, step: int) -> None:
-        """Restores the state after `step` steps, which another worker has found good.
+        """Restores the state after `step` steps, which another worker could read.
 
         Raises:
             UserError: if it is not in the folder, or cannot be read.
@@ -95,7 +95,7 @@ class Checkpointer:
         self._checkpoint.read(str(path)).assert_existing_objects_matched()
 
     def restore_latest(self, warn: Callable[[str], None]) -> bool:
-        """Restores the newest readable checkpoint; tells `warn` of each that is damaged.
+        """Restores the newest readable checkpoint; calls `warn` for each damaged one.
 
         Returns:
             False if the folder holds none.
@@ -111,10 +111,10 @@ class Checkpointer:
             try:
                 self._read(path)
             except Exception as error:  # as above
-                warn(f"{path}: damaged, trying the one before ({reason(error)})")
+                warn(f"{path}: damaged, trying the previous one ({reason(error)})")
                 damaged.append(number)
             else:
-                self._remove(damaged)  # or they would be kept instead of good ones
+                self._remove(damaged)  # or pruning would keep them instead of good ones
                 return True
         if numbers:
             raise UserError(

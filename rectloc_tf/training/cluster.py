@@ -1,8 +1,8 @@
-"""The workers of a cluster and which of them this process is, as TF_CONFIG says it.
+"""The workers of a cluster, and which of them this process is, from TF_CONFIG.
 
     {"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}
 
-Imports no TensorFlow, so that a mistake is answered before it loads.
+Does not import TensorFlow, so that mistakes are reported before it loads.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 from rectloc_tf.errors import ConfigError
 
-JOBS = ("chief", "worker")  # in the order in which TensorFlow counts their tasks
+JOBS = ("chief", "worker")  # in the order in which TensorFlow numbers their tasks
 EXAMPLE = (
     '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
 )
@@ -43,17 +43,17 @@ class Cluster:
         return self.tasks[self.number][2]
 
     def name(self, number: int) -> str:
-        """What messages call a worker."""
+        """A worker's name in messages."""
         job, index, address = self.tasks[number]
         return f"{job} {index} ({address})"
 
     @property
     def others(self) -> str:
-        """What messages call the other workers."""
+        """The other workers' names in messages."""
         return ", ".join(self.name(n) for n in range(self.size) if n != self.number)
 
     def blamed(self, text: str) -> list[str]:
-        """The other workers that a message of TensorFlow names, in its order."""
+        """The other workers that a TensorFlow error message names, in its order."""
         numbers = {(job, index): number for number, (job, index, _) in enumerate(self.tasks)}
         named = re.findall(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)", text)
         found = (numbers.get((job, int(index))) for job, index in named)
@@ -80,7 +80,7 @@ def read_cluster(environment: Mapping[str, str]) -> Cluster:
     if not isinstance(task, dict) or not {"type", "index"} <= task.keys():
         raise _wrong("'task' must have 'type' and 'index'")
     job, index = task["type"], task["index"]
-    if isinstance(index, str) and index.isdigit():  # as some launchers write it
+    if isinstance(index, str) and index.isdigit():  # some launchers write it as a string
         index = int(index)
     mine = [n for n, (j, i, _) in enumerate(tasks) if (j, i) == (job, index)]
     if not mine or isinstance(index, bool):

@@ -11,11 +11,11 @@ from rectloc_tf.models import run_head
 def make_dataset(
     run: RunConfig, split: str = "train", source: Source | None = None
 ) -> tf.data.Dataset:
-    """(images, targets) pairs; targets are a tensor, or a dict where the head's outputs are one.
+    """(images, targets) pairs; targets are a dict if the head's outputs are, else a tensor.
 
     `train` yields every batch of the whole run, `run.total_steps` of them, shuffled by
     (seed, epoch): fit it with `epochs=1` and `shuffle=False`. `validation` and `test` yield
-    the split once; their last batch may be smaller. `source` is the run's, if it is there already.
+    the split once; their last batch may be smaller. `source`: the run's, if already made.
     """
     source, head = source or make_source(run), run_head(run)
 

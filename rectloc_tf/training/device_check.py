@@ -1,6 +1,6 @@
-"""Whether training works on this machine's devices, and how fast. No TensorFlow.
+"""Whether training works on this machine's devices, and how fast. Does not import TensorFlow.
 
-Each trial (`device_trial`) is a process of its own: XLA and drivers may abort on new cards.
+Each trial (`device_trial`) runs in its own process: XLA and drivers may abort on new cards.
 """
 
 import json
@@ -20,25 +20,25 @@ from rectloc_tf.errors import ConfigError, UserError
 STEPS = 20  # whose losses are compared
 SECONDS = 5.0  # of measuring speed and memory
 TIMEOUT = 300.0  # seconds of a trial
-# How far a loss may be from the CPU's in float32, as a share of it. GPUs compute float32 in TF32;
-# float16 leaves out its first steps while it looks for a scale.
+# Allowed relative difference of a loss from the CPU's in float32. GPUs compute float32 in TF32;
+# float16 skips its first steps while it searches for a loss scale.
 BOUNDS = {"float32": 0.01, "mixed_bfloat16": 0.05, "mixed_float16": 0.1}
-MOST_MIB = 64.0  # that warm steps may add to the memory in use
-FASTER = 1.05  # from where a ratio of speeds is worth a flag
+MOST_MIB = 64.0  # growth of memory in use allowed over warm steps
+FASTER = 1.05  # speed-up from which a flag is worth advising
 COMMAND = (sys.executable, "-m", "rectloc_tf.training.device_trial")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a process measured.
+    """Measurements of one trial process.
 
     Attributes:
         devices: their names; session: their kind and number, and XLA.
         precision: the dtype policy, and `why` it was chosen.
         replicas, batch_size: devices that share a batch, and its images.
-        losses: of the first STEPS steps, of fewer where they take long.
+        losses: of the first STEPS steps; fewer if they are slow.
         compile_seconds: of the first step; rate: images/s.
-        steps: done with the batch at hand; meanwhile memory in use grew by host_mib, device_mib.
+        steps: timed steps, over which memory in use grew by host_mib, device_mib.
     """
 
     devices: str
@@ -61,13 +61,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class Failure:
-    """A trial that measured nothing, and how it ended."""
+    """A trial without measurements, and how it ended."""
 
     how: str
 
 
 class Verdict(NamedTuple):
-    """What training with the flags that were asked for does here, and what to do."""
+    """Whether training works here with the given flags, and advice."""
 
     works: bool
     advice: str
@@ -76,12 +76,12 @@ class Verdict(NamedTuple):
 def try_apart(
     task: dict[str, Any], command: Sequence[str] = COMMAND, timeout: float = TIMEOUT
 ) -> Trial | Failure:
-    """Runs a trial in a process of its own.
+    """Runs a trial in its own process.
 
     Args:
         task: see `device_trial.run_trial`.
         command: takes the task as its last argument.
-        timeout: seconds after which it is given up.
+        timeout: seconds after which it is killed.
 
     Raises:
         ConfigError: if it refuses the flags.
@@ -94,7 +94,7 @@ def try_apart(
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Failure(f"does not end within {timeout:.0f} s")
+        return Failure(f"does not finish within {timeout:.0f} s")
     if done.returncode != 0:
         return Failure(_how_it_ended(done.returncode, done.stderr))
     answer = json.loads(done.stdout.splitlines()[-1])
@@ -106,14 +106,14 @@ def try_apart(
 def _how_it_ended(code: int, errors: str) -> str:
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
-    # TensorFlow marks what ended the process by F and the date; a Python error stands last.
+    # TensorFlow logs a fatal error as F and the date; a Python error is the last line.
     fatal = [line for line in lines if re.match(r"F\d{4} ", line)] or lines[-1:]
     why = f": {fatal[0][:200]}" if fatal else ""
     return f"{'aborts' if code < 0 else 'fails'} here ({name}{why})"
 
 
 def largest_difference(losses: Sequence[float], reference: Sequence[float]) -> float:
-    """Of the steps that both have, as a share of the reference; infinite if a loss is no number."""
+    """Largest relative difference over the common steps; infinite if a loss is not finite."""
     if not all(map(math.isfinite, [*losses, *reference])):
         return math.inf
     return max(abs(a - b) / abs(b) for a, b in zip(losses, reference, strict=False))
@@ -196,7 +196,7 @@ def check_device(
     command: Sequence[str] = COMMAND,
     seconds: float = SECONDS,
 ) -> Verdict:
-    """Tries the devices, the CPU and XLA one after the other; tells `show` what was found.
+    """Tries the devices, the CPU and XLA in turn, and passes the findings to `show`.
 
     Args:
         strategy, precision, jit: as the flags of train.

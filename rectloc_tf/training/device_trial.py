@@ -1,4 +1,4 @@
-"""A few training steps on this machine's devices, in a process of its own, which may be aborted.
+"""A few training steps on this machine's devices, in a separate process, since it may abort.
 
     python -m rectloc_tf.training.device_trial TASK
 
@@ -30,11 +30,11 @@ from rectloc_tf.training.runtime import Runtime, make_runtime, resolve
 from rectloc_tf.training.state import TrainState
 from rectloc_tf.training.step import distributed_batches, make_train_step
 
-# So small a rate keeps rounding from growing (Adam makes a whole step of a gradient's sign); the
-# loss still falls by half, so that a device whose gradients are wrong is seen.
+# A rate this small keeps rounding from growing (Adam's step is nearly the gradient's sign); the
+# loss still falls by half, so that wrong gradients show.
 RUN = {"arch": "score_map", "image_size": 64, "epochs": 10_000, "learning_rate": 1e-5}
 PER_REPLICA = 16  # images
-LEAST, PATIENCE = 3, 15.0  # steps whose losses are wanted in any case; seconds for all STEPS
+LEAST, PATIENCE = 3, 15.0  # steps that are always run; seconds after which no more of STEPS are
 
 
 def run_trial(task: dict[str, Any]) -> Trial:
@@ -73,7 +73,7 @@ def run_trial(task: dict[str, Any]) -> Trial:
 
 
 def _cpu_strategy(replicas: int) -> tf.distribute.Strategy:
-    """So many replicas on the CPU, which then is all that there is; before any op."""
+    """A strategy over `replicas` logical CPUs, with GPUs hidden; call it before any op."""
     tf.config.set_visible_devices([], "GPU")
     if replicas == 1:
         return tf.distribute.get_strategy()
@@ -93,7 +93,7 @@ def _start(run: RunConfig, session: Runtime) -> tuple[Callable[[Any], float], An
 
 
 def _measure(step: Callable[[], float], seconds: float) -> tuple[float, int]:
-    """Steps in a second, for about so many seconds, and their number."""
+    """Steps per second, measured for about `seconds`, and the number of steps."""
     count, began = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - began) < seconds or not count:
         step()
@@ -106,7 +106,7 @@ def memory_mib() -> tuple[float, float]:
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         host = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-    except OSError:  # macOS: the most so far, in bytes
+    except OSError:  # macOS: the peak, in bytes
         host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     if not tf.config.list_logical_devices("GPU"):
         return host, 0.0

@@ -1,11 +1,11 @@
 """Training that starts from another run's weights, `--init_from=RUN`, or from a pretrained
 backbone, `--backbone_weights=FILE`.
 
-The weights are part of what the new run is, by their digest and not by their path: a folder or
-file that is moved, or made again with the same weights, gives the same run.
+The new run is identified by the digest of the weights, not by their path: a folder or file that is
+moved, or recreated with the same weights, gives the same run.
 
-A run on the same source gives all its weights. One on another source gives its backbone alone: what
-its head answers is something else.
+A run on the same source gives all its weights. One on another source gives only its backbone, since
+its head predicts something else.
 """
 
 import dataclasses
@@ -82,22 +82,22 @@ def _require_like(run: RunConfig, other: RunConfig, flag: str) -> None:
     shaped_by = HEADS[run.arch].shaped_by if other.source == run.source else None
     for name in ("depth",) if shaped_by is None else ("arch", "depth", *shaped_by):
         if name == "num_keypoints" and "labels" in run.unused | other.unused:
-            continue  # the sources know, see `require_fit`
+            continue  # depends on the sources, see `require_fit`
         theirs, ours = getattr(other, name), getattr(run, name)
         if theirs == ours:
             continue
         if name == "num_keypoints":
-            words = f"answers {theirs} points, and this run {ours}"
+            words = f"predicts {theirs} points, and this run {ours}"
             raise ConfigError(f"--labels={run.labels}: {flag} {words}")
-        raise ConfigError(f"--{name}={ours}: {flag} is a run of --{name}={theirs}")
+        raise ConfigError(f"--{name}={ours}: {flag} was trained with --{name}={theirs}")
 
 
 def resolve(run: RunConfig, which: str) -> tuple[RunConfig, Weights | None]:
     """Reads the weights that a run starts from: the run with their digest, and the weights.
 
-    Loads TensorFlow if there is a run to read. A run that names a digest, or starts from new
-    weights, is returned as it is, with None. One that starts from a run whose backbone was
-    pretrained takes its images as that does, and so has its `backbone_weights`.
+    Loads TensorFlow if there is a run to read. A run that names a digest, or starts from random
+    weights, is returned unchanged, with None. One that starts from a run with a pretrained backbone
+    inherits its `backbone_weights`, since images must be normalised the same way.
 
     Raises:
         UserError: as `check` does, or if the model or the file is damaged.
@@ -121,7 +121,7 @@ def resolve(run: RunConfig, which: str) -> tuple[RunConfig, Weights | None]:
 
 
 def put(model: Any, weights: Weights, depth: int) -> None:
-    """Gives a new network of some depth the weights that it starts from."""
+    """Sets the initial weights of a new network."""
     from rectloc_tf.network.backbones import set_backbone
 
     if isinstance(weights, dict):
@@ -131,11 +131,11 @@ def put(model: Any, weights: Weights, depth: int) -> None:
 
 
 def require_fit(run: RunConfig, weights: Weights | None) -> None:
-    """Refuses weights of other shapes than the run's network has, as of other keypoints.
+    """Refuses weights whose shapes differ from the run's network, as with other keypoints.
 
     Args:
         run: with the weights' digest and its precision resolved.
-        weights: those to start from, if any. Those of a whole backbone fit every head.
+        weights: the initial ones, if any. A whole backbone fits every head.
 
     Raises:
         ConfigError: naming the first weights that differ.
@@ -157,25 +157,25 @@ def require_fit(run: RunConfig, weights: Weights | None) -> None:
         if here != there:
             name = getattr(ours, "path", "the last")
             what = f"the weights {name} are {there} there and {here} here"
-            raise ConfigError(f"--init_from={run.init_from}: another network; {what}")
+            raise ConfigError(f"--init_from={run.init_from}: the networks differ; {what}")
 
 
 def require(run: RunConfig, weights: Weights | None, folder: RunFolder) -> None:
-    """Refuses a run that cannot start, since only the digest of its first weights is known.
+    """Refuses a run that cannot start because only the digest of its initial weights is known.
 
     Raises:
         UserError: if there is no checkpoint to resume from either.
     """
     if weights is not None or folder.has_checkpoint():
         return
-    why = f"{folder.path} has no checkpoint to resume from; name the"
+    why = f"{folder.path} has no checkpoint to resume from; give the"
     if run.init_from:
         raise UserError(
-            f"--init_from={run.init_from}: {why} folder of the run whose weights these are, as "
+            f"--init_from={run.init_from}: {why} run folder that this digest is of, as in "
             "--init_from=RUN"
         )
     if run.backbone_weights:
         raise UserError(
-            f"--backbone_weights={run.backbone_weights}: {why} file of these weights, as "
+            f"--backbone_weights={run.backbone_weights}: {why} file that this digest is of, as in "
             "--backbone_weights=FILE"
         )

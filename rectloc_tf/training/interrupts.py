@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: training stops where its state can be saved, other commands tidy up."""
+"""Ctrl-C and SIGTERM: training stops where its state can be saved, other commands clean up."""
 
 import contextlib
 import signal
@@ -44,7 +44,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
             sys.stderr.write("\nstopped without saving again\n")
             raise SystemExit(_EXIT_CODES[number])
         request.exit_code = _EXIT_CODES[number]
-        sys.stderr.write("\nstopping: saving first (once more to stop at once)\n")
+        sys.stderr.write("\nstopping: saving a checkpoint first (signal again to stop at once)\n")
 
     previous = {number: signal.signal(number, handle) for number in _EXIT_CODES}
     try:

@@ -1,7 +1,7 @@
-"""The training loop: one for every strategy, resumable at every step.
+"""The training loop: one for all strategies, resumable at every step.
 
-Several steps are one compiled call, which ends where a history row is due. Between calls the loop
-looks at signals and at the clock of the checkpoints.
+A compiled call runs several steps, and ends where a history row is due. Between calls the loop
+checks for signals and whether a checkpoint is due.
 
 A run is a pure function of its `RunConfig`: weights start from the seed, the batch of step t
 is a function of (seed, t), and the state saved in a checkpoint is all there is.
@@ -36,11 +36,11 @@ from rectloc_tf.training.runtime import Runtime
 from rectloc_tf.training.state import TrainState
 from rectloc_tf.training.step import distributed_batches, make_steps, make_train_step
 
-TIMED_STEPS = 5  # before a run's length is judged
+TIMED_STEPS = 5  # before a run's duration is estimated
 
 
 class Trainer:
-    """Trains one run in one folder; `train` is the way in."""
+    """Trains one run in one folder; use it through `train`."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Trainer:
         self.board = Board(folder.tensorboard if self.team.is_chief else None)
         self.history: History = []
         self._clock = time.monotonic()
-        self._row_seconds = 0.0  # what the last checkpoint, validation and row took
+        self._row_seconds = 0.0  # time of the last checkpoint, validation and row
 
     def make_evaluator(self, model: keras.Model) -> Evaluator:
         """Measures a model of this run on this session's devices."""
@@ -73,13 +73,13 @@ class Trainer:
         return Evaluator(model, self.head, *how)
 
     def restore(self, weights: Weights | None = None) -> None:
-        """Takes up the newest readable checkpoint and drops what came after it.
+        """Resumes from the newest readable checkpoint and drops history rows after it.
 
-        Without one the run begins, from `weights` if there are some to start from.
+        Without one the run begins, from `weights` if given.
         """
-        taken_up = self.team.from_chief(self._take_up)
-        if taken_up:
-            self.team.together(lambda: self._follow(*taken_up))
+        restored = self.team.from_chief(self._restore_chief)
+        if restored:
+            self.team.together(lambda: self._restore_worker(*restored))
             step = int(self.state.step)
             if self.history and self.history[-1]["step"] == step:
                 self.state.start_row()  # the row came after the checkpoint
@@ -94,15 +94,15 @@ class Trainer:
                     initial_weights.put(self.state.model, weights, self.run.depth)
             self.team.from_chief(lambda: self.snapshot(0))
 
-    def _take_up(self) -> tuple[int, int] | None:
-        """Restores; returns the step and that of the last row, 0 if there is none."""
+    def _restore_chief(self) -> tuple[int, int] | None:
+        """Restores; returns the steps of the checkpoint and of the last row (0: no row)."""
         restored = self.checkpointer.restore_latest(self.warn)
         step, history = int(self.state.step), self.folder.read_history()
         self.history = [row for row in history if row["step"] <= step]
         return (step, self._last_row()) if restored else None
 
-    def _follow(self, step: int, last_row: int) -> None:
-        """Restores what the chief has; of its rows the others only know where they are."""
+    def _restore_worker(self, step: int, last_row: int) -> None:
+        """Restores the chief's checkpoint; of its rows a worker keeps only the last one's step."""
         if not self.team.is_chief:
             self.checkpointer.restore(step)
             self.history = [{"step": last_row}] if last_row else []
@@ -110,7 +110,7 @@ class Trainer:
     def fit(self) -> None:
         """Runs the remaining steps, with a history row wherever one is due."""
         run, state = self.run, self.state
-        # A run killed between its checkpoint and the row that belongs to it makes the row now.
+        # If the run was killed between a checkpoint and its row, the row is written now.
         self.finish_row_if_due()
         how = self.runtime.strategy, self.runtime.jit
         run_steps = make_steps(make_train_step(run, self.source, self.head, state, *how))
@@ -146,7 +146,7 @@ class Trainer:
             elif stopping or waited:
                 self.save()
                 last_save = mark = time.monotonic()
-            if stopping:  # here, or at another worker
+            if stopping:  # on this worker or another
                 raise Interrupted(self.stop.exit_code or EXIT_SIGTERM)
 
     def warn(self, text: str | None) -> None:
@@ -162,8 +162,8 @@ class Trainer:
         )
 
     def save(self) -> None:
-        """Writes a checkpoint, of a state that is worth it: finite weights."""
-        # The loss tells of a bad update only at the next step.
+        """Writes a checkpoint; fails if the weights are not finite."""
+        # The loss shows a bad update only at the next step.
         if not all(np.isfinite(weights).all() for weights in self.state.model.get_weights()):
             self.fail(f"the weights are not finite after step {int(self.state.step)}")
         now = time.monotonic()
@@ -180,11 +180,11 @@ class Trainer:
         return int(self.history[-1]["step"]) if self.history else 0
 
     def row_is_due(self) -> bool:
-        """Whether the state stands where a history row belongs, and that row is missing."""
+        """Whether a history row belongs after this step and is missing."""
         return rows.is_due(self.run, int(self.state.step), self._last_row())
 
     def finish_row_if_due(self) -> None:
-        """Has the chief write a history row where one belongs."""
+        """Has the chief write a history row if one is due."""
         if not self.row_is_due():
             return
         self.team.from_chief(self.write_row)
@@ -193,7 +193,7 @@ class Trainer:
         self.state.start_row()
 
     def write_row(self) -> None:
-        """Validates and writes a history row, a snapshot and, if it is the best, the model."""
+        """Validates; writes a history row, a snapshot and, if it is the best so far, the model."""
         run, state = self.run, self.state
         step = int(state.step)
         done = run.done(step)
@@ -224,7 +224,7 @@ class Trainer:
         self.board.add_picture(int(self.state.step), "predictions", plots.figure_to_rgb(figure))
 
     def finish(self) -> dict[str, Any]:
-        """Measures the best model on all splits, draws, and writes `result.json` last."""
+        """Evaluates the best model on all splits, draws pictures, and writes `result.json` last."""
         run, folder = self.run, self.folder
         folder.require_held()
         folder.save_model(self.state.model, folder.final_model)
@@ -255,7 +255,7 @@ class Trainer:
         return result
 
     def while_measuring(self, done: int, total: int) -> None:
-        """Between the batches of an evaluation: stops if asked to, and tells how far it is."""
+        """Called between the batches of an evaluation: stops if asked to, else shows progress."""
         self.stop.check()
         if self.progress.due():
             self.progress.update(f"measured {done} of {total} images")
@@ -284,14 +284,13 @@ def train(
         runtime: devices and compilation.
         stop: polled after every call of steps and between validation batches.
         progress: where to report.
-        weights: those that `run.init_from` or `run.backbone_weights` is the digest of, to start
-            from.
-        source: the run's, where it has been made already.
+        weights: initial weights, whose digest is `run.init_from` or `run.backbone_weights`.
+        source: the run's, if already made.
 
-    In a cluster all workers call this, and the chief alone writes.
+    In a cluster all workers call this, and only the chief writes.
 
     Returns:
-        The result; nothing at workers that are not the chief.
+        The result; empty on workers that are not the chief.
 
     Raises:
         Interrupted: after a signal, with the state saved.

@@ -23,32 +23,31 @@ def choose_place(
 ) -> tuple[str, str]:
     """Resolves `--render_on`: returns "host" or "device", and the reason.
 
-    For "auto" it measures how long a batch takes to be drawn on the host and moved to the
-    device, and how long to be drawn there. The measurement is short, and may differ from one
-    session to the next; the training does not.
+    "auto" times a batch drawn on the host and moved to the device, and one drawn on the device.
+    The short measurement may differ between sessions; the training does not.
     """
     if not source.can_draw_on_device:
-        return "host", "nothing else can draw these"
+        return "host", "these images cannot be drawn on the device"
     if execution.render_on != "auto":
         return execution.render_on, "as asked"
     if execution.deterministic:
-        return "host", "the same in every session"
+        return "host", "--deterministic"
     seconds, endless = {}, dataclasses.replace(run, epochs=10_000_000)
     for place in ("host", "device"):
         batches = distributed_batches(endless, source, runtime, 0, place == "host")
         seconds[place] = _seconds_a_batch(_make_consumer(source, runtime), batches)
     place = min(seconds, key=lambda name: seconds[name])
     host, device = (f"{1000 * seconds[name]:.1f} ms" for name in ("host", "device"))
-    return place, f"a batch takes {host} to draw on the host and move, {device} on the device"
+    return place, f"a batch takes {host} on the host, transfer included, {device} on the device"
 
 
 def _make_consumer(source: Source, runtime: Runtime) -> Callable[[Batch], None]:
-    """A compiled step that takes a batch to the device, draws it if need be, and waits for it."""
+    """A function that moves a batch to the device, draws it if needed, and waits for it."""
     strategy = runtime.strategy
 
     def replica_step(batch):
         batch = batch if "images" in batch else source.draw(batch)
-        # All of it is answered, or a compiler would draw only the pixel that is looked at.
+        # Returns all of it, or a compiler would draw only the pixel that is read.
         return batch["images"], batch["points"], batch["images"][0, 0, 0, 0]
 
     @tf.function(jit_compile=runtime.jit or None)

@@ -14,7 +14,7 @@ def format_seconds(seconds: float) -> str:
 
 
 class ProgressLine:
-    """One line that is rewritten on a terminal; elsewhere printed every `log_seconds`."""
+    """One line, rewritten in place on a terminal, printed every `log_seconds` elsewhere."""
 
     def __init__(self, stream: TextIO | None = None, log_seconds: float = 30.0):
         self._stream = stream or sys.stdout
@@ -24,7 +24,7 @@ class ProgressLine:
         self._width = 0
 
     def due(self) -> bool:
-        """Whether it is time for an update; ask before making the text."""
+        """Whether it is time for an update; check before formatting the text."""
         return time.monotonic() >= self._next
 
     def update(self, text: str, seconds_left: float | None = None) -> None:
@@ -32,7 +32,7 @@ class ProgressLine:
 
         Args:
             text: what to show.
-            seconds_left: of the run, where the caller knows; not shown here, it is in the text.
+            seconds_left: of the run, if known; not shown here, since `text` has it.
         """
         self._next = time.monotonic() + self._pause
         if self._is_terminal:
@@ -51,19 +51,19 @@ class ProgressLine:
         self._stream.flush()
 
     def clear(self) -> None:
-        """Takes the last update away, on a terminal."""
+        """Erases the last update on a terminal."""
         if self._is_terminal and self._width:
             self._stream.write("\r" + " " * self._width + "\r")
             self._stream.flush()
             self._width = 0
 
     def warn(self, text: str) -> None:
-        """Prints a warning: a line that stays, and says so."""
+        """Prints a line that stays, marked as a warning."""
         self.print(f"warning: {text}")
 
 
 class WarningsOnly(ProgressLine):
-    """For the workers of a cluster that are not its chief, which tells the rest."""
+    """For cluster workers other than the chief, which prints everything else."""
 
     def due(self) -> bool:
         """Never."""

@@ -14,7 +14,7 @@ NAN = float("nan")
 
 
 def is_due(run: RunConfig, step: int, last: int) -> bool:
-    """Whether a row belongs after `step` steps; the last one before came after `last`."""
+    """Whether a row is due after `step` steps, if the previous one came after `last`."""
     if step == last:
         return False
     return step == run.total_steps or run.validations_due(step) > run.validations_due(last)
@@ -28,7 +28,7 @@ def steps_to_next(run: RunConfig, step: int, last: int, most: int) -> int:
 def make_row(
     state: TrainState, run: RunConfig, epoch: float, metrics: dict[str, Any]
 ) -> dict[str, float]:
-    """A row for what a run has reached; NaN for what its head does not have.
+    """A row for the current state of a run; NaN for values its head does not have.
 
     Args:
         state: after the row's last step.
@@ -83,7 +83,7 @@ def describe_step(
         state: after the step.
         run: what is trained.
         losses: of the step.
-        row_seconds: what a checkpoint, a validation and a row take.
+        row_seconds: time of a checkpoint, a validation and a row.
     """
     step, rate = int(state.step), state.images_per_second(run.batch_size)
     steps_left = run.total_steps - step
@@ -102,8 +102,8 @@ def describe_step(
 
 
 def loss_text(loss: float, empty_loss: float = NAN) -> str:
-    """A loss and, if it is known, that of answering nothing."""
-    nothing = f" (answering nothing {_digits(empty_loss)})" if np.isfinite(empty_loss) else ""
+    """A loss and, if known, that of an empty map."""
+    nothing = f" (empty map {_digits(empty_loss)})" if np.isfinite(empty_loss) else ""
     return f"loss {_digits(loss)}{nothing}"
 
 

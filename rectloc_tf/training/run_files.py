@@ -1,7 +1,7 @@
 """The files that a run's images come from: where they lie, and whether they are still the same.
 
-What they hold is part of what a run is, by a digest; where they lie is not, and stands in the
-run's `flags.flags` alone.
+A digest of their contents is part of the run's identity; their paths are not, and are kept only in
+the run's `flags.flags`.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ def _exists(path: str) -> bool:
 
 
 def require_same(asked: RunConfig, run: RunConfig, folder: RunFolder, files: Any) -> None:
-    """Refuses to resume a run whose files hold something else now.
+    """Refuses to resume a run whose files have changed.
 
     Args:
         asked: with paths and, from a run's `flags.flags`, the digest that they had.

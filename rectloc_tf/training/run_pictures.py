@@ -1,4 +1,4 @@
-"""The pictures that a run leaves behind, and the snapshots that some of them are made of."""
+"""The pictures in a run folder, and the snapshots that some of them are drawn from."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ NUM_WORST_IMAGES = 8
 
 @dataclass(frozen=True)
 class RunPictures:
-    """Draws into a run's folder; models are given, since they change."""
+    """Draws into a run folder; models are passed in, since they change."""
 
     run: RunConfig
     source: Source
@@ -68,7 +68,7 @@ class RunPictures:
         folder.save_figure("epochs", strip)
 
     def draw_worst(self, model: keras.Model, indices: range, answers: Answers) -> None:
-        """Writes a picture of the images that are answered worst.
+        """Writes a picture of the images with the largest errors.
 
         Args:
             model: that answered.

@@ -1,4 +1,4 @@
-"""What a run warns of as it trains. Each function returns a line for people, or None."""
+"""Warnings during training. Each function returns one line for the user, or None."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from rectloc_tf.config import RunConfig
 from rectloc_tf.training.progress import format_seconds
 
 LONG_RUN = 2 * 3600  # seconds
-# A map whose loss is this near that of an empty one has learnt nothing.
+# A map whose loss is at least this share of an empty map's has learnt nothing.
 COLLAPSED = 0.98
 
 
@@ -36,8 +36,8 @@ def collapse(
     Args:
         run: what is trained.
         names: of the keypoints.
-        shares: for each map its validation loss over that of answering nothing; None if the
-            head always answers something.
+        shares: each map's validation loss over that of an empty map; None if the head cannot be
+            empty.
         history: rows of `history.csv` so far; the last one is new.
     """
     done = ((row["step"] if run.steps else row["epoch"]) for row in history)
@@ -53,7 +53,7 @@ def collapse(
         which = f"the map of {', '.join(names[n] for n in empty)}"
     worst = max(shares[n] or 0.0 for n in empty)
     return (
-        f"{which} answers nothing after a third of the {run.unit}s (validation loss {worst:.1%} of "
+        f"{which} is still empty after a third of the {run.unit}s (validation loss {worst:.1%} of "
         f"that of an empty map); if it stays so, try more images or {run.unit}s, another "
         "--learning_rate or --seed, a smaller --batch_size or a larger --radius (GUIDE.md, 'When a "
         "map stays empty')"

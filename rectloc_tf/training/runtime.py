@@ -1,4 +1,4 @@
-"""What this machine offers: precision, devices and compilation, each with its reason."""
+"""Precision, devices and compilation on this machine, each with the reason for its choice."""
 
 import dataclasses
 import os
@@ -39,7 +39,7 @@ class Runtime:
 
     @property
     def measuring(self) -> tf.distribute.Strategy:
-        """For what needs no other worker: the strategy, in a cluster this worker's first device."""
+        """Strategy for work without other workers: in a cluster, this worker's first device."""
         return self.strategy if self.team.size == 1 else tf.distribute.get_strategy()
 
 
@@ -114,8 +114,8 @@ def make_runtime(
 
     Raises:
         ConfigError: if the replicas cannot share the batch evenly, a TPU was asked for and
-            there is none, several workers by a command that has none, or XLA was asked for where
-            it cannot work.
+            there is none, several workers for a command that supports only one, or XLA where it
+            cannot work.
     """
     chosen = strategy or team.strategy or _make_strategy(execution.strategy)
     replicas = chosen.num_replicas_in_sync
@@ -137,7 +137,7 @@ def make_runtime(
     description = f"{names}, XLA {'on' if jit else 'off'}"
     steps_per_call = execution.steps_per_call or STEPS_PER_CALL[kind]
     if steps_per_call > 1:
-        description += f", {steps_per_call} steps a call"
+        description += f", {steps_per_call} steps per call"
     return Runtime(chosen, jit, steps_per_call, description, team)
 
 

@@ -1,4 +1,4 @@
-"""What changes during training: the network, its optimiser, and the sums of a history row."""
+"""Training state: the network, its optimiser, and the running sums of a history row."""
 
 import contextlib
 import functools
@@ -48,13 +48,13 @@ class TrainState:
         model, optimizer: with their variables built.
         step: steps done.
         loss_sum, row_steps: sums over the steps since the last history row; of heads that can
-            be empty also zero_map_sum, of the loss of answering nothing.
+            be empty also zero_map_sum, of the loss of an empty map.
         timed_steps, step_seconds: steps since the last row, without the first of a session
             (which compiles), and the time they took; seconds: all time spent on the run.
     """
 
     def __init__(self, run: RunConfig, head: Head, channels: int, strategy: tf.distribute.Strategy):
-        """Starts a run whose images have so many channels."""
+        """The initial state of a run on images with `channels` channels."""
         with strategy.scope():
             self.model = build_run_model(run, head, channels)
             self.optimizer = make_optimizer(run)
@@ -70,7 +70,7 @@ class TrainState:
 
     @property
     def _sums(self) -> list[tf.Variable]:
-        """Of what the step returns, in that order."""
+        """The sums, in the order of the losses that a step returns."""
         return [self.loss_sum, *([self.zero_map_sum] if hasattr(self, "zero_map_sum") else [])]
 
     def add_steps(self, losses: np.ndarray, seconds: float | None) -> None:
@@ -83,8 +83,8 @@ class TrainState:
         count = len(losses)
         self.step.assign_add(count)
         self.row_steps.assign_add(count)
-        # One by one: sums are bitwise the same however steps are put together in calls. Python's
-        # own sum() rounds otherwise.
+        # One by one, so that sums are bitwise the same however steps are grouped into calls.
+        # Python's own sum() rounds differently.
         for variable, column in zip(self._sums, losses.T.tolist(), strict=True):
             variable.assign(functools.reduce(operator.add, column, float(variable)))
         if seconds is not None:
@@ -92,14 +92,14 @@ class TrainState:
             self.step_seconds.assign_add(seconds)
 
     def start_row(self) -> None:
-        """Forgets the sums: a history row has been made of them."""
+        """Resets the sums after a history row."""
         for variable in (self.row_steps, self.timed_steps):
             variable.assign(0)
         for variable in (*self._sums, self.step_seconds):
             variable.assign(0.0)
 
     def mean_losses(self) -> list[float]:
-        """Means since the last row: of the loss and, where it is known, of answering nothing."""
+        """Means since the last row: of the loss and, if known, that of an empty map."""
         return [float(total) / int(self.row_steps) for total in self._sums]
 
     def images_per_second(self, batch_size: int) -> float:

@@ -1,4 +1,4 @@
-"""The compiled training step. Here source, head and network of a run come together."""
+"""The compiled training step, which joins a run's source, head and network."""
 
 from collections.abc import Callable, Iterator
 
@@ -17,10 +17,10 @@ Step = Callable[[Batch], tuple[tf.Tensor, ...]]
 
 
 def share_overflow(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-    """Makes gradients that are not finite on one replica so on all of them.
+    """Makes gradients non-finite on all replicas if they are on one.
 
-    Keras' loss scaling looks at its own replica only before it adds the gradients up, and
-    must come to the same decision everywhere.
+    Keras' loss scaling checks each replica's own gradients before it sums them, and must decide
+    the same everywhere.
     """
     zero_or_nan = tf.add_n([0.0 * tf.reduce_sum(gradient) for gradient in gradients])
     shared = tf.distribute.get_replica_context().all_reduce("SUM", zero_or_nan)
@@ -30,7 +30,7 @@ def share_overflow(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
 def mean_losses(
     run: RunConfig, head: Head, outputs: Outputs, targets: Targets
 ) -> tuple[tf.Tensor, ...]:
-    """The loss of some examples and, if the head can be empty, that of answering nothing.
+    """The loss of some examples and, if the head can be empty, that of an empty map.
 
     Each is the examples' share of the mean over a global batch, a float32 scalar.
     """
@@ -48,12 +48,12 @@ def make_train_step(
     strategy: tf.distribute.Strategy,
     jit: bool,
 ) -> Step:
-    """The compiled step: a batch -> its loss and, if the head can be empty, that of answering
-    nothing, over all replicas.
+    """The compiled step: a batch -> its loss and, if the head can be empty, that of an empty map,
+    over all replicas.
 
     A batch that is not drawn yet is drawn inside the step, on its device. The loss is the mean
-    over the global batch; each replica contributes its examples' share, and the optimiser adds
-    the gradients up.
+    over the global batch; each replica contributes its examples' share, and the optimiser sums
+    the gradients.
     """
     model, optimizer = state.model, state.optimizer
 
@@ -80,14 +80,14 @@ def make_train_step(
 
 
 def make_steps(step: Step) -> Callable[[Iterator[Batch], int], np.ndarray]:
-    """Several steps in one compiled call, which waits for the device only at its end.
+    """Several steps in one compiled call, which synchronises with the device only at its end.
 
     Args:
         step: see `make_train_step`.
 
     Returns:
-        A function that makes as many steps as it is asked for, with the next batches of an
-        iterator over `distributed_batches`, and returns their losses, float32 [n, L].
+        A function that runs `count` steps with the next batches of an iterator over
+        `distributed_batches` and returns their losses, float32 [count, L].
     """
 
     @tf.function
@@ -97,7 +97,7 @@ def make_steps(step: Step) -> Callable[[Iterator[Batch], int], np.ndarray]:
             losses = losses.write(number, tf.stack(step(next(batches))))
         return losses.stack()
 
-    # As a tensor, for every other number would be compiled anew.
+    # As a tensor, since each Python number would be compiled anew.
     return lambda batches, count: steps(batches, tf.constant(count)).numpy()
 
 
@@ -113,7 +113,7 @@ def distributed_batches(
 ):
     """The training batches from `start_step` on, spread over the strategy's replicas.
 
-    Those of several replicas do not end: take as many as there are steps left.
+    With several replicas they never end: take as many as there are steps left.
     """
     strategy = runtime.strategy
     if strategy.num_replicas_in_sync == 1:
@@ -123,7 +123,7 @@ def distributed_batches(
         count = context.num_replicas_in_sync // context.num_input_pipelines
         first = context.input_pipeline_id * count
         slices = BatchSlices(context.num_replicas_in_sync, first, count)
-        # Of batches that end, workers ask each other before every one whether there is one more.
+        # With finite datasets, workers synchronise before each batch on whether there is another.
         return training_batches(run, source, start_step, slices, drawn).repeat()
 
     return strategy.distribute_datasets_from_function(make)

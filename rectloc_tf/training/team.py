@@ -1,7 +1,7 @@
-"""The workers that train one run together: what they agree on, and what only the chief does.
+"""Coordination of the workers that train one run, and the work that only the chief does.
 
-Alone, the one process is the chief and agrees with itself. In a cluster every worker calls the
-same methods in the same order, each of which is a collective.
+A single process is the chief. In a cluster every worker calls the same methods in the same order;
+each of them is a collective.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import tensorflow as tf
 from rectloc_tf.errors import Interrupted, UserError, reason
 from rectloc_tf.training.cluster import Cluster
 
-# What TensorFlow says of a collective whose cluster is broken, if it names no worker.
+# TensorFlow's messages for a collective in a broken cluster that name no worker.
 LOST = tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Team:
     Attributes:
         size: number of workers.
         is_chief: whether this one writes the run folder and reports.
-        strategy: how they train together, None if it is still to be chosen.
+        strategy: their strategy; None if it is still to be chosen.
     """
 
     size = 1
@@ -35,11 +35,11 @@ class Team:
     strategy: tf.distribute.Strategy | None = None
 
     def agree(self, wishes: Sequence[bool]) -> list[bool]:
-        """Whether any worker has each of some wishes; the answer is the same on all."""
+        """For each flag whether any worker sets it; the result is the same on all."""
         return list(wishes)
 
     def together(self, work: Callable[[], T]) -> T:
-        """Does some work on every worker, and returns what it makes of it here.
+        """Runs `work` on every worker and returns this worker's result.
 
         Raises:
             UserError, Interrupted: of this worker's work, or of another's.
@@ -47,7 +47,7 @@ class Team:
         return work()
 
     def from_chief(self, work: Callable[[], Any]) -> Any:
-        """What some work of the chief alone gives, a JSON value, on all workers.
+        """Runs `work` on the chief only and returns its result, a JSON value, on all workers.
 
         Raises:
             UserError, Interrupted: of its work.
@@ -62,7 +62,7 @@ class Team:
         """
 
     def watched(self) -> contextlib.AbstractContextManager[None]:
-        """For all that workers do together: the end of one of them ends the others in one line."""
+        """Context of collective work: if a worker ends, the others end with a one-line error."""
         return contextlib.nullcontext()
 
 
@@ -92,13 +92,13 @@ class Workers(Team):
         return [bool(votes) for votes in self._total(tf.constant(wishes, tf.float32)).numpy()]
 
     def together(self, work: Callable[[], T]) -> T:
-        """Waits for all; a failure of one is named on all."""
+        """Waits for all workers; a failure on one is raised on all."""
         result, failure = _attempt(work)
         self._tell(failure)
         return result  # pyright: ignore[reportReturnType] (there was no failure)
 
     def from_chief(self, work: Callable[[], Any]) -> Any:
-        """The others wait for it."""
+        """The other workers wait for it."""
         result, failure = _attempt(work) if self.is_chief else (None, None)
         return self._tell(failure, result)[0]
 
@@ -117,7 +117,7 @@ class Workers(Team):
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Turns TensorFlow's errors of a broken cluster into one line, and exit code 1."""
+        """Turns TensorFlow's errors in a broken cluster into a one-line error, exit code 1."""
         try:
             yield
         except tf.errors.OpError as error:
@@ -126,26 +126,26 @@ class Workers(Team):
                 raise
             who = gone[0] if gone else "another worker"
             raise UserError(
-                f"{who} of the cluster is gone; its own output says why. Start the same command on "
-                "all workers to resume"
+                f"{who} of the cluster was lost; its own output says why. Start the same command "
+                "on all workers to resume"
             ) from error
 
     def _share(self, text: str) -> list[str]:
         """A text of each worker, in their order."""
         data = text.encode()
         (lengths,) = self._gather([len(data)], 1).T
-        width = 1 << int(lengths.max()).bit_length()  # of few sizes, for each is compiled
+        width = 1 << int(lengths.max()).bit_length()  # few distinct sizes, since each is compiled
         rows = self._gather(data, width).astype(np.uint8)
         return [row.tobytes()[: int(n)].decode() for row, n in zip(rows, lengths, strict=True)]
 
     def _gather(self, numbers: Sequence[int], width: int) -> np.ndarray:
-        """Numbers of each worker, float32 [size, width]: as a sum, which every device knows."""
+        """Numbers of each worker, float32 [size, width], by a sum, which every device supports."""
         table = np.zeros((self.size, width), np.float32)
         table[self.cluster.number, : len(numbers)] = list(numbers)
         return self._total(tf.constant(table)).numpy()
 
     def _tell(self, failure: Exception | None, value: Any = None) -> list[Any]:
-        """The values of all workers; raises what failed here, or first at another."""
+        """The values of all workers; raises this worker's failure, or the first of another's."""
         outcome: dict[str, Any] = {"value": value}
         if isinstance(failure, Interrupted):
             outcome = {"exit_code": failure.exit_code}
@@ -163,7 +163,7 @@ class Workers(Team):
 
 
 def _attempt(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
-    """What some work gives, or how it failed."""
+    """The result of `work`, or its exception."""
     try:
         return work(), None
     except (UserError, Interrupted, OSError) as error:
@@ -177,9 +177,9 @@ def _in_words(failure: Exception) -> str:
 
 
 def make_team(cluster: Cluster | None) -> Team:
-    """The workers of a cluster, once all are there; of none, this process alone.
+    """The workers of a cluster, once all have joined; without a cluster, this process alone.
 
-    Must come before any op. While it waits, signals end the process at once.
+    Call it before any op. While it waits, signals end the process at once.
 
     Raises:
         UserError: if the cluster cannot be formed.

@@ -25,7 +25,7 @@ def is_in_backbone(name: str) -> bool:
 
 
 class Format(abc.ABC):
-    """Writes a network in a format, and runs it as anyone would who has the format's runtime."""
+    """Writes a network in a format, and runs it with the format's runtime, as a user would."""
 
     @abc.abstractmethod
     def write(

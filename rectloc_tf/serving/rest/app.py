@@ -39,7 +39,7 @@ class Limits:
     Attributes:
         body: bytes of a request.
         bodies: bytes of all requests that are being read or answered.
-        seconds: until a request has arrived, and again until it is answered.
+        seconds: time limit for receiving a request, and again for the response.
     """
 
     body: int = 16 * 2**20

@@ -1,6 +1,6 @@
 """Requests to batches: while the network answers one batch, the next one gathers.
 
-Nothing waits for a batch to fill: a request that finds the network idle is answered alone and at
+Nothing waits for a batch to fill: a request that finds the network idle is run alone and at
 once, and under load the batches grow by themselves. No TensorFlow.
 """
 

@@ -61,7 +61,7 @@ def make_hosts(bound: str, host: str, allowed: Iterable[str]) -> Hosts:
     names = [name.strip().lower() for name in allowed]
     for name in names:
         if not (re.fullmatch(r"[\w.-]+", name, re.ASCII) or _is_address(name)):
-            message = "name hosts as in http://HOST:8501/, without the port, with commas"
+            message = "must be hosts as in http://HOST:8501/, without the port, separated by commas"
             raise ConfigError(f"--allowed_hosts={name}: {message}")
     address = ipaddress.ip_address(bound.partition("%")[0])
     own = LOOPBACK | {str(address), host.lower()}
@@ -89,7 +89,7 @@ def check_caller(
         raise ServingError(message, FORBIDDEN)
     foreign = origin is not None and not hosts.has_origin(origin, host)
     if not is_page and (foreign or _CROSS_SITE in headers):
-        raise ServingError("asked by a page of another site", FORBIDDEN)
+        raise ServingError("cross-site request refused", FORBIDDEN)
 
 
 def _name(host: str) -> str:

@@ -61,7 +61,7 @@ class Network:
 
 
 def open_network(name: str, folder: RunFolder, run: RunConfig, weights: str) -> Network:
-    """Loads the network of a run and answers a first file; files are answered as by `predict`.
+    """Loads the network of a run and warms it up; image files are handled as by `predict`.
 
     Args:
         name: what it is called in URLs.

@@ -29,7 +29,7 @@ def check_files(files: np.ndarray) -> list[int]:
     """Pixels of each file of an array of bytes, [N].
 
     Raises:
-        ServingError: if one is no PNG or JPEG, or too large.
+        ServingError: if one is not a PNG or JPEG, or too large.
     """
     if files.ndim != 1:
         shape = "x".join(map(str, files.shape))

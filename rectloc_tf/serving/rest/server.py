@@ -71,7 +71,7 @@ def bind(host: str, port: int) -> socket.socket:
         host: name or address; port: 0 for any that is free.
 
     Raises:
-        ConfigError: if it cannot be had.
+        ConfigError: if the address or port cannot be used.
     """
     try:
         family, kind, number, _, address = socket.getaddrinfo(

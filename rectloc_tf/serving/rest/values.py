@@ -21,7 +21,7 @@ _MAX_RANK = 32
 
 
 class ServingError(Exception):
-    """What a client is answered instead of a result.
+    """An error response to a client.
 
     Attributes:
         status: of HTTP.
@@ -172,7 +172,7 @@ def _pieces(value: Any, line: str) -> Iterator[str]:
 
 
 def to_text(name: str, array: np.ndarray) -> str:
-    """The JSON of an array: numbers in as few digits as tell them from others.
+    """The JSON of an array: numbers in the fewest digits that read back the same.
 
     Put together from NumPy's text, which is three times as fast as `json` for a heatmap.
 
