@@ -406,7 +406,7 @@ def test_the_empty_loss_is_that_of_answering_nothing(name, kind):
     targets = targets_of(head, some_points(2), present)
     if not head.can_be_empty:
         assert FACTS[name].nothing is None
-        with pytest.raises(NotImplementedError, match="always answers something"):
+        with pytest.raises(NotImplementedError, match="always predicts a point"):
             head.empty_losses(targets)
         return
     empty, mask = head.empty_losses(targets).numpy(), targets["mask"].numpy()

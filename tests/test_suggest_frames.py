@@ -228,8 +228,8 @@ def test_files_that_are_there_are_never_touched(clip, tmp_path):
         other.write_text("a file")
         with pytest.raises(ConfigError) as caught:
             suggestion_folders(tmp_path, [path.with_suffix(".avi")])
-        assert str(caught.value).startswith(f"--output_dir={tmp_path}: {path} is there already")
-    with pytest.raises(ConfigError, match="have one name"):
+        assert str(caught.value).startswith(f"--output_dir={tmp_path}: {path} already exists")
+    with pytest.raises(ConfigError, match="have the same name"):
         suggestion_folders(tmp_path / "new", [clip, tmp_path / "clip.mp4"])
 
 

@@ -96,7 +96,7 @@ def test_gradient_is_twice_the_error_over_the_count():
 def test_a_network_always_answers_something():
     head = make()
     assert not head.can_be_empty
-    with pytest.raises(NotImplementedError, match="xy always answers"):
+    with pytest.raises(NotImplementedError, match="xy always predicts"):
         head.empty_loss({"values": tf.zeros([1, 2]), "mask": tf.ones([1, 1])})
 
 
