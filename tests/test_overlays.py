@@ -159,7 +159,7 @@ def test_files_of_others_are_kept_and_refused_early(tmp_path, kind):
     before = None if kind == "folder" else path.read_bytes()
     with pytest.raises(ConfigError) as caught:
         check_overlays(tmp_path / "out", [tmp_path / "out" / "b.png", path], [])
-    assert str(caught.value).startswith(f"--overlay_dir={tmp_path / 'out'}: {path} is there")
+    assert str(caught.value).startswith(f"--overlay_dir={tmp_path / 'out'}: {path} exists")
     with pytest.raises(UserError) as caught:
         draw(path)
     assert str(caught.value).startswith(f"{path}: ")

@@ -264,7 +264,7 @@ def test_the_command_needs_no_tensorflow_and_no_network(clip, tmp_path):
         assert [[n in scene for n in numbers].count(True) for scene in SCENES] == [1, 1, 1]
     done = run_without_tensorflow("rectloc_tf.suggest_frames", f"--video={clip}", *flags)
     assert done.returncode == 2
-    assert f"{out}/clip is there already" in done.stderr
+    assert f"{out}/clip already exists" in done.stderr
 
 
 @pytest.mark.parametrize(
