@@ -118,12 +118,12 @@ def test_a_dry_run_prices_what_is_missing_and_makes_nothing(study, tmp_path):
     done = run("experiments.headline", *more, **CHEAP)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(" done  ") == 7
-    assert "0 runs to make" in done.stdout
+    assert "0 runs to train" in done.stdout
     fresh = run(
         "experiments.headline", *FAST, *_folders(tmp_path), "--dry_run", "--seeds=7", **CHEAP
     )
     assert fresh.returncode == 0, fresh.stderr
-    assert "7 runs to make" in fresh.stdout
+    assert "7 runs to train" in fresh.stdout
     assert fresh.stdout.count("seed 7, 16 images, 1 epochs of batch 4") == 7
     assert fresh.stdout.count(", augmented") == 3
     assert not list(tmp_path.iterdir())

@@ -304,8 +304,8 @@ def test_seeds_differ():
 @pytest.mark.parametrize(
     ("values", "statistic", "message"),
     [
-        ([1.0, np.nan], "mean", "not finite"),
-        ([1.0, np.inf], "nanmedian", "not finite"),
+        ([1.0, np.nan], "mean", "must be finite"),
+        ([1.0, np.inf], "nanmedian", "must be finite"),
         ([], "mean", "shape"),
         (np.zeros((2, 3, 4)), "mean", "shape"),
         ([1.0], "mode", "one of mean, median, nanmean, nanmedian, not mode"),

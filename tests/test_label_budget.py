@@ -84,7 +84,9 @@ def test_plan_refuses_sets_that_are_not_there(dots, sizes):
 
 def test_nothing_is_predicted_beyond_four_times_what_there_is():
     budget.check_more(300, 100)
-    with pytest.raises(ConfigError, match="--more_labels=301: must be at most 300: 100 images"):
+    with pytest.raises(
+        ConfigError, match="--more_labels=301: must be at most 300: with 100 labelled images"
+    ):
         budget.check_more(301, 100)
 
 

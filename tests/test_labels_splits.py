@@ -242,8 +242,8 @@ GOOD = [["v/a.png", "train"], ["v/b.png", "validation"], ["w/a.png", "test"]]
     [
         ([["v/a.png", "learn"]], "row 2: 'learn' must be one of train, validation, test, none"),
         ([["a.png", "test"]], "row 2: a.png may be v/a.png or w/a.png; name its folder too"),
-        ([["x/b.png", "test"]], "row 2: x/b.png is none of the labelled images"),
-        ([["", "test"]], "row 2:  is none of the labelled images"),
+        ([["x/b.png", "test"]], "row 2: x/b.png is not one of the labelled images"),
+        ([["", "test"]], "row 2:  is not one of the labelled images"),
         ([*GOOD, ["b.png", "test"]], "row 5: b.png is in row 3 already"),
         (GOOD[:1], ": no row for v/b.png and 1 more; 'none' leaves an image out"),
         ([["v/a.png"]], "row 2: 1 cells; the header has 2"),

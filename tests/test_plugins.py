@@ -173,7 +173,7 @@ def test_help_names_both():
     said = " ".join(run_ok("train", "--help").split())
     assert f"--arch={'|'.join([*BUILT_IN, 'toy'])}" in said
     assert "--source=scenes|images|dots" in said
-    assert "scenes: rectangles in each picture" in said
+    assert "scenes: rectangles in each image" in said
 
 
 def test_without_the_module_its_runs_are_named_as_unknown(trained):
@@ -264,7 +264,7 @@ def test_weights_go_on_to_the_same_keypoints_and_to_no_others(trained):
         require_fit(*resolve(deeper, "best"))
     # All weights would not fit.
     with pytest.raises(
-        ConfigError, match=r"(?s)^--init_from=sha256:\w+: another network"
+        ConfigError, match=r"(?s)^--init_from=sha256:\w+: the networks differ"
     ) as caught:
         require_fit(dataclasses.replace(scenes, init_from=resolved.init_from), weights)
-    assert "(7, 7, 3, 64) there and (7, 7, 1, 64) here" in str(caught.value)
+    assert "is (7, 7, 3, 64) in that run and (7, 7, 1, 64) in this one" in str(caught.value)

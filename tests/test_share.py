@@ -150,7 +150,7 @@ def test_a_plan_shows_the_share(tmp_path):
     # Of four runs the second and the fourth: each head with both labels.
     assert [words[2] for words in listed] == ["xy", "deconv"]
     assert {words[-1] for words in listed} == {"largest_and_smallest"}
-    assert done.stdout.splitlines()[-1].startswith("2 runs to make")
+    assert done.stdout.splitlines()[-1].startswith("2 runs to train")
     done = run("experiments.more_labels", *flags, f"--runs={listed[0][0]}x", eager=True)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: --runs={listed[0][0]}x: no run of this command")

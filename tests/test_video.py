@@ -422,7 +422,7 @@ def test_a_rotation_flag_is_applied_and_reported(clips, tmp_path):
     np.testing.assert_array_equal(turned, np.rot90(straight, -1))
     output, overlay = tmp_path / "p.csv", tmp_path / "o.mp4"
     lines, _, _ = answered(path, output, overlay)
-    assert lines[1].startswith("turned by 90 degrees")
+    assert lines[1].startswith("rotated by 90 degrees")
     row = read_csv(output)[1]
     # The spot of the first frame, (8.5, 24.5), where a quarter turn brings it.
     np.testing.assert_allclose([float(row[1]), float(row[2])], [HEIGHT - 24.5, 8.5], atol=1.1)

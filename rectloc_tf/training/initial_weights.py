@@ -156,7 +156,8 @@ def require_fit(run: RunConfig, weights: Weights | None) -> None:
         here, there = (None if w is None else tuple(w.shape) for w in (ours, theirs))
         if here != there:
             name = getattr(ours, "path", "the last")
-            what = f"the weights {name} are {there} there and {here} here"
+            was, is_now = ("missing" if s is None else f"{s}" for s in (there, here))
+            what = f"the shape of {name} is {was} in that run and {is_now} in this one"
             raise ConfigError(f"--init_from={run.init_from}: the networks differ; {what}")
 
 
