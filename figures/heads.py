@@ -54,7 +54,7 @@ def _draw_errors(made: Runs) -> Figure:
     kinds = _made(made, "plain")
     curves = [(made.errors(who, "plain"), _line(who)) for who in kinds]
     draw_curves(left, curves)
-    left.legend(loc="upper left", fontsize=8, frameon=False)
+    left.legend(loc="upper left", fontsize=8, frameon=False, handlelength=1.2)
     rows = [(style.title_of(who), made.chosen(who, "plain")) for who in kinds]
     draw_choices(right, rows)
     return figure
@@ -63,7 +63,7 @@ def _draw_errors(made: Runs) -> Figure:
 def _line(who: str) -> dict[str, str]:
     """How a kind of head is drawn: a variant of a head in that head's colour, dashed."""
     head, dashes = style.HEADS[KINDS[who]["arch"]], "--" if ", " in who else "-"
-    return {"ls": dashes, "color": head.color, "label": style.title_of(who)}
+    return {"ls": dashes, "color": head.color, "label": who}
 
 
 def by_place(errors: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -147,7 +147,8 @@ def milliseconds(path: Path) -> dict[tuple[str, str], str]:
         if row["suite"] in SUITES and row["work"].startswith("heads, "):
             batch_size = int(row["work"].split("batch_size=")[1].split()[0])
             time = 1000 * batch_size / row["images_per_second"]["median"]
-            found.setdefault((row["who"], SUITES[row["suite"]]), f"{time:.3g}")
+            text = f"{time:,.0f}" if time >= 100 else f"{time:.3g}"
+            found.setdefault((row["who"], SUITES[row["suite"]]), text)
     return found
 
 
