@@ -194,7 +194,7 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
                 made[f"{arch}_{key}_{tested}"] = style.percent(values, 0)
         for key in (*RADII, "count_error"):
             for tested, values in _values(summary, who, key).items():
-                made[f"{arch}_{key}_{tested}"] = style.spread(values, 2)
+                made[f"{arch}_{key}_{tested}"] = style.spread(values, 3)
         thresholds = [v for values in _values(summary, who, "threshold").values() for v in values]
         made[f"{arch}_threshold"] = style.spread(sorted(set(thresholds)), 0)
     for number in _trained(summary):
