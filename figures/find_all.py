@@ -203,7 +203,7 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
                 for tested, values in _values(summary, who, key, number).items():
                     made[f"{who}_from_{number}_{key}_{tested}"] = style.percent(values, 0)
             for tested, values in _values(summary, who, "f1", number).items():
-                made[f"{who}_from_{number}_f1_{tested}"] = style.spread(values, 2)
+                made[f"{who}_from_{number}_f1_{tested}"] = style.spread(values, 3)
     every = reached(summary)
     made["targets"], made["reached"] = str(len(every)), str(sum(every.values()))
     run = runs[summary["rows"][0]["run"]]

@@ -33,7 +33,7 @@ def test_a_target_is_reached_by_every_seed_or_not(summary):
     }
     numbers = find_all.numbers(summary, {"run": {"epochs": 5}}, None)
     assert (numbers["targets"], numbers["reached"], numbers["epochs"]) == ("4", "2", "5")
-    assert numbers["score_map_sharper_f1_3"] == "0.98 (0.97–0.99)"
+    assert numbers["score_map_sharper_f1_3"] == "0.980 (0.970–0.990)"
     assert numbers["score_map_sharper_recall_5"] == "25 %"
 
 
@@ -66,8 +66,8 @@ def test_networks_trained_on_fewer_have_lines_and_a_figure_of_their_own(summary,
     assert "| heatmap (deconv) | F1 within 16 px | 1.000 | – |" in lines
     assert find_all.reached(summary)["f1", 5]  # those trained on three alone count
     numbers = find_all.numbers(summary, {"run": {"epochs": 5}}, None)
-    assert numbers["score_map_from_1_f1_3"] == "0.60"
-    assert numbers["score_map_f1_3"] == "0.80"
+    assert numbers["score_map_from_1_f1_3"] == "0.600"
+    assert numbers["score_map_f1_3"] == "0.800"
     figure = find_all._draw_trained(summary)
     deconv, score_map = figure.axes
     assert [line.get_ydata().tolist() for line in deconv.get_lines()] == [[0.4], [1.0]]
