@@ -57,8 +57,10 @@ def _machine(machine: dict) -> str:
 
 
 def _values(runs: dict[str, dict], field: str) -> str:
-    """A setting of some runs: its value, or its least and greatest."""
+    """A setting of some runs: its value, or its least and greatest, or all words that it has."""
     found = sorted({run["config"][field] for run in runs.values()})
+    if isinstance(found[0], str):
+        return " and ".join(found)
     return str(found[0]) if len(found) == 1 else f"{found[0]}–{found[-1]}"
 
 
@@ -67,17 +69,16 @@ def facts(summary: dict, configs: dict[str, dict]) -> str:
 
     Args:
         summary: of an experiment.
-        configs: the summaries of its runs, whose settings may differ from the base run's.
+        configs: the summaries of its runs, by name.
     """
-    base, runs = summary["base"], len(summary["runs"])
+    runs = len(summary["runs"])
     if not runs:
         return ""
     seeds = ", ".join(map(str, summary["seeds"]))
     # Once each: machines that differ in their operating system only read alike.
     machines = "; ".join(dict.fromkeys(map(_machine, summary["machines"])))
     size = f"{_values(configs, 'image_size')} px, batch {_values(configs, 'batch_size')}"
-    size += f", {base['schedule']} schedule"
-    size += f", {base['precision']}"
+    size += f", {_values(configs, 'schedule')} schedule, {_values(configs, 'precision')}"
     seeded = f"{style.count(len(summary['seeds']), 'seed')} ({seeds})"
     text = f"{style.count(runs, 'run')} at {size}, {seeded}; "
     text += f"on {machines}"

@@ -174,6 +174,20 @@ def test_the_package_does_not_import_the_figures():
             assert not [name for name in names if name and name.split(".")[0] == "figures"], path
 
 
+def test_the_line_under_a_table_gives_the_settings_of_the_runs():
+    fields = {"image_size": 112, "batch_size": 16, "schedule": "constant", "precision": "float32"}
+    configs = {"a": {"config": fields}, "b": {"config": {**fields, "batch_size": 64}}}
+    machine = {"cpu": "X", "cores": 2}
+    summary = {"runs": ["a", "b"], "missing": ["b", "c"], "seeds": [0], "machines": [machine]}
+    line = make_all.facts({**summary, "base": {"schedule": "cosine"}}, configs)
+    assert line == (
+        "*2 runs at 112 px, batch 16–64, constant schedule, float32, 1 seed (0); on X, 2 cores; "
+        "1 more run of this plan not made yet.*"
+    )
+    configs["b"]["config"]["schedule"] = "cosine"
+    assert "constant and cosine schedule" in make_all.facts(summary, configs)
+
+
 def test_tables_go_between_their_markers():
     text = "a\n<!-- results: one -->\nold\n<!-- end -->\nb\n<!-- results: two --><!-- end -->\nc"
     filled = make_all.fill_in(text, {"one": "| new |"})
