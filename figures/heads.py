@@ -186,6 +186,7 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
         key = who.replace(", ", "_")
         found[f"{key}_right"] = style.interval(bootstrap(made.right(who, "plain")), 1, " %")
         found[f"{key}_median"] = style.interval(bootstrap(made.errors(who, "plain"), "median"), 2)
+        found[f"{key}_mean"] = style.interval(bootstrap(made.errors(who, "plain")), 1)
         quarters = _by_quarter(made, who)
         if quarters:
             found[f"{key}_shown"], found[f"{key}_withheld"], _ = (

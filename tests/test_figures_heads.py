@@ -113,6 +113,7 @@ def test_figures_show_every_head(study):
 def test_numbers_name_each_head(study):
     found = heads.numbers(*study[:3])
     assert found["score_map_normalised_median"] == "0.80 (0.80 to 0.80)"
+    assert found["score_map_normalised_mean"] == "0.8 (0.8 to 0.8)"
     assert found["simcc_right"] == "100.0 % (100.0 to 100.0)"
     assert found["deconv_withheld"] == "0.0 % (0.0 to 0.0)"
     assert found["dsnt_withheld"] == found["dsnt_shown"] == "100.0 % (100.0 to 100.0)"
