@@ -13,6 +13,7 @@ from figures.errors import draw_choices, draw_curves
 from figures.headline_choice import chosen_of
 from figures.headline_runs import Runs
 from figures.noise import match_sigma
+from figures.style import BENCHMARK
 from rectloc_tf.experiments.heads import KINDS, VARIANTS
 from rectloc_tf.geometry import FRAME, centers
 from rectloc_tf.results.data_files import read_json
@@ -20,9 +21,8 @@ from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.results.intervals import Interval, bootstrap
 from rectloc_tf.results.markdown import markdown
 
-# Where the speed of each head was measured, on a CPU.
-BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "epyc_2_cores.json"
-SUITES = {"train": "step", "serve": "prediction"}  # of it; the first group of each is meant
+# Suites of the benchmark whose first group "heads, ..." is shown.
+SUITES = {"train": "step", "serve": "prediction"}
 CELLS = 7  # of the maps of errors, along each side
 FEWEST = 3  # images of a cell that is shown
 LIMITS = (0.5, 100.0)  # of the maps' colours, px

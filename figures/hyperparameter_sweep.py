@@ -20,9 +20,7 @@ from rectloc_tf.results.markdown import markdown
 
 NAMES = {"batch_size": "batch size", "learning_rate": "learning rate", "depth": "ResNet depth"}
 TABLE = {"batch_size": (8, 16, 512), "learning_rate": (1e-4, 1e-2), "depth": (34, 50)}
-# Where the speed of training on a CPU was measured, by head, batch size and depth.
-BENCHMARK = "epyc_2_cores.json"
-USUAL = (64, 18)  # batch size and depth there, where the other one is changed
+USUAL = (64, 18)  # batch size and depth in the benchmark, where the other one is changed
 
 Rates = dict[tuple[str, int, int], float]
 
@@ -52,7 +50,7 @@ def _median(rate: dict | float) -> float:
 
 
 def _rates() -> Rates:
-    return training_rates(Path(__file__).resolve().parents[1] / "benchmarks" / BENCHMARK)
+    return training_rates(style.BENCHMARK)
 
 
 def seconds(run: dict, rates: Rates) -> np.ndarray | None:

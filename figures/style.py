@@ -16,6 +16,8 @@ from rectloc_tf.experiments import plan
 from rectloc_tf.results.drawing import add_legend, new_figure, show_scene, true_centers
 from rectloc_tf.results.intervals import Interval
 
+# The speed of training and predicting on two CPU cores, by `rectloc_tf.benchmark`.
+BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "epyc_2_cores.json"
 WIDTH = 9.0  # inches, at 100 dpi the width of a README
 # Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#7f7f7f"

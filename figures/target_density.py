@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.maps import show_map
+from figures.style import BENCHMARK
 from rectloc_tf.results.data_files import read_json
 from rectloc_tf.results.drawing import new_figure, true_centers
 from rectloc_tf.results.markdown import markdown
 
 NAMES = {"disc": "disc", "gaussian": "Gaussian"}
-BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "epyc_2_cores.json"
 IN_TURNS = "disc against gaussian, graph"  # both in the same minutes, batch by batch
 
 

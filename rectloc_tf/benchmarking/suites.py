@@ -105,15 +105,19 @@ def train_groups() -> Iterator[Group]:
         yield group(precision=precisions()[0], image_size=112, depth=depth, peers=("torch eager",))
     task = {**train, "precision": precisions()[0]}
     tasks: dict[str, Task] = {name: (OURS, {**task, "arch": name}) for name in HEADS}
-    first, *others = HEADS
-    costs = {f"{name}_vs_{first}_step_cost": (name,) for name in others}
     work = f"heads, {_describe(task, 'depth', 'image_size', 'batch_size', 'precision')}"
-    yield Group("train", work, tasks, costs)
+    yield Group("train", work, tasks, _costs("step_cost"))
     task |= {"batch_size": 16, "seconds": 1.0}
     tasks = {f"{size} px": (OURS, {**task, "image_size": size}) for size in range(64, 257, 16)}
     summaries = {"size_vs_next_cost": dearest_step}
     work = f"sizes, {_describe(task, *_HEAD, 'depth', 'batch_size', 'precision')}"
     yield Group("train", work, tasks, summaries=summaries)
+
+
+def _costs(what: str) -> dict[str, tuple[str, ...]]:
+    """For each head but the first the key under which its cost over the first one's is kept."""
+    first, *others = HEADS
+    return {f"{name}_vs_{first}_{what}": (name,) for name in others}
 
 
 def dearest_step(results: Mapping[str, list[Measurement]]) -> float:
@@ -198,9 +202,8 @@ def serve_groups() -> Iterator[Group]:
         tasks = {
             name: _exported({**task, "arch": name}, precision=precisions()[0]) for name in HEADS
         }
-        first, *others = HEADS
-        costs = {f"{name}_vs_{first}_prediction_cost_{batch_size}": (name,) for name in others}
-        yield Group("serve", f"heads, {_describe(task, 'image_size', 'batch_size')}", tasks, costs)
+        work = f"heads, {_describe(task, 'image_size', 'batch_size')}"
+        yield Group("serve", work, tasks, _costs(f"prediction_cost_{batch_size}"))
 
 
 def _exported(task: dict[str, Any], name="saved_model", quantize="none", precision="float32"):
