@@ -16,6 +16,12 @@ from rectloc_tf.results.drawing import (
     show_scene,
 )
 
+# Images that a run shows of itself.
+NUM_SNAPSHOT_SCENES = 8
+NUM_STRIP_SCENES = 4
+NUM_PICTURED_SCENES = 16
+NUM_WORST_IMAGES = 8
+KEY_COLUMNS = 3  # as wide as the key below a grid needs
 MAX_STRIP = 8
 USUAL = Words()
 
@@ -40,13 +46,14 @@ def prediction_grid(
     Args:
         pictured: as `pictures.predict_scenes` returns it: images, truths, points and perhaps
             heatmaps.
-        columns: images in a row.
+        columns: images in a row, at most.
         words: those of the source.
         titles: of the images, if they have some.
         names: of the keypoints, if they are named; each then has its own colour.
     """
     colors = keypoint_colors(len(names)) if names else None
     images, heatmaps = pictured["images"], pictured.get("heatmaps")
+    columns = min(columns, max(len(images), KEY_COLUMNS))
     rows = -(-len(images) // columns)
     per_row = 1 if heatmaps is None else 2
     figure, axes = _grid(rows * per_row, columns)

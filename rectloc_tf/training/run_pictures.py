@@ -16,11 +16,6 @@ from rectloc_tf.results.answers import Answers
 from rectloc_tf.results.pictures import answer_with, image_errors, predict_scenes
 from rectloc_tf.results.rundir import History, RunFolder
 
-NUM_SNAPSHOT_SCENES = 8
-NUM_STRIP_SCENES = 4
-NUM_PICTURED_SCENES = 16
-NUM_WORST_IMAGES = 8
-
 
 @dataclass(frozen=True)
 class RunPictures:
@@ -47,22 +42,22 @@ class RunPictures:
             model: as it is now.
             done: epochs or steps, see `RunConfig.done`.
         """
-        indices = self.source.indices("validation")[:NUM_SNAPSHOT_SCENES]
+        indices = self.source.indices("validation")[: plots.NUM_SNAPSHOT_SCENES]
         pictured = self._predict(model, indices)
         arrays = {"points": pictured["points"]}
         if "heatmaps" in pictured:
             arrays["heatmaps"] = np.clip(pictured["heatmaps"], 0, 255).round().astype(np.uint8)
         self.folder.write_snapshot(done, arrays, self.run.unit)
-        return plots.prediction_grid(pictured, NUM_SNAPSHOT_SCENES, **self._style)
+        return plots.prediction_grid(pictured, **self._style)
 
     def draw(self, model: keras.Model, history: History) -> None:
         """Writes predictions on validation images, the history, and how predictions developed."""
         folder, unit, style = self.folder, self.run.unit, self._style
-        indices = self.source.indices("validation")[:NUM_PICTURED_SCENES]
+        indices = self.source.indices("validation")[: plots.NUM_PICTURED_SCENES]
         pictured = self._predict(model, indices)
         folder.save_figure("predictions", plots.prediction_grid(pictured, **style))
         folder.save_figure("history", plots.history_curves(history, style["words"]))
-        images, truths = (pictured[name][:NUM_STRIP_SCENES] for name in ("images", "truths"))
+        images, truths = (pictured[name][: plots.NUM_STRIP_SCENES] for name in ("images", "truths"))
         how = style["words"], unit, style["names"]
         strip = plots.epoch_strip(images, truths, folder.read_snapshots(unit), *how)
         folder.save_figure("epochs", strip)
@@ -79,7 +74,7 @@ class RunPictures:
             return
         errors = image_errors(self.source, indices, answers.points)
         worst = [i for i in np.argsort(-errors, kind="stable") if np.isfinite(errors[i])]
-        worst = worst[:NUM_WORST_IMAGES]
+        worst = worst[: plots.NUM_WORST_IMAGES]
         if not worst:
             return
         pictured = self._predict(model, [indices[i] for i in worst])
