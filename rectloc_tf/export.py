@@ -45,7 +45,7 @@ def check_format(name: str, quantize: str) -> None:
         able = ", ".join(other for other, its in FORMATS.items() if quantize in its.quantize)
         raise ConfigError(f"--quantize={quantize}: not for --format={name}; use one of {able}")
     if missing := spec.missing(quantize):
-        install = f"pip install 'rectloc-tf[{spec.extra}]'"
+        install = f"pip install -e '.[{spec.extra}]'"
         raise ConfigError(f"--format={name}: {', '.join(missing)} is not installed; {install}")
 
 

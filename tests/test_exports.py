@@ -340,7 +340,7 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
     with pytest.raises(ConfigError) as caught:
         export_command.check_format("openvino", "none")
     assert str(caught.value) == (
-        "--format=openvino: no_such_module is not installed; pip install 'rectloc-tf[openvino]'"
+        "--format=openvino: no_such_module is not installed; pip install -e '.[openvino]'"
     )
 
 

@@ -240,7 +240,7 @@ def test_ray_is_an_extra(monkeypatch):
     with pytest.raises(ConfigError) as caught, join(Resources(1, None), COMMAND):
         pytest.fail("there is no Ray")
     assert str(caught.value) == (
-        "--runner=ray: Ray is not installed; pip install 'rectloc-tf[ray]'"
+        "--runner=ray: Ray is not installed; pip install -e '.[ray]'"
     )
 
 

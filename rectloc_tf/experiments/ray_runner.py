@@ -192,7 +192,7 @@ def join(resources: Resources | None, command: Sequence[str]) -> Iterator[Cluste
     try:
         import ray
     except ImportError as error:
-        rule = "Ray is not installed; pip install 'rectloc-tf[ray]'"
+        rule = "Ray is not installed; pip install -e '.[ray]'"
         raise ConfigError(f"--runner=ray: {rule}") from error
     before = signal.getsignal(signal.SIGTERM)
     try:
