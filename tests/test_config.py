@@ -704,6 +704,18 @@ def images_run(**fields):
     return RunConfig(arch="xy", source="images", data="sha256:45", **fields)
 
 
+def test_split_sizes_are_of_images():
+    assert RunConfig(split_sizes="5,1,1").num_train == RunConfig().num_train == 8000
+    assert images_run(split_sizes="5,1,1").num_train == 5
+
+
+def test_another_head_on_images_keeps_what_differs_from_their_defaults():
+    run = images_run(augment=False, batch_size=64, schedule="constant")
+    other = run.changed(arch="score_map")
+    assert (other.augment, other.batch_size, other.schedule) == (False, 64, "constant")
+    assert other.radius == 10
+
+
 def test_runs_on_images_default_to_steps_and_augmentation():
     run = images_run()
     assert (run.augment, run.batch_size, run.steps, run.validate_steps) == (True, 16, 1500, 250)

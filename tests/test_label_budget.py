@@ -2,17 +2,21 @@
 
 import itertools
 import json
+import re
 import shutil
 import signal
+import sys
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 
 from pipelines.labels.reading import read_all
 from pipelines.labels.splits import choose_labelled, split_images
+from rectloc_tf import cli
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.experiments import budget
+from rectloc_tf.experiments import budget, budget_flags
 from rectloc_tf.results import budget_report
 from rectloc_tf.results.learning_curve import MeasuredErrors
 from tests.conftest import fork, run, run_ok
@@ -116,6 +120,9 @@ def kept(level, sizes=(10, 20, 40, 80), folds=3, names=("nose", "tail")):
     ]
 
 
+RUNS = {("1/3", 0), ("2/3", 0), ("3/3", 0)}
+
+
 def falling(size):
     return 2 + 30 / size
 
@@ -123,7 +130,7 @@ def falling(size):
 def test_errors_stand_with_their_images():
     found = kept(falling)
     found[0]["errors_px"][2] = [None, 7.0]
-    measured = budget_report.collect(found)
+    measured = budget_report.collect(found, RUNS)
     assert measured.sizes.tolist() == [10, 20, 40, 80]
     assert measured.values.shape == (3, 4, 30, 2)
     places = {name: i for i, name in enumerate(sorted({n for f in found for n in f["images"]}))}
@@ -135,14 +142,14 @@ def test_errors_stand_with_their_images():
 
 
 def test_sizes_that_lack_a_training_are_left_out():
-    assert budget_report.collect(kept(falling)[1:]).sizes.tolist() == [20, 40, 80]
-    assert budget_report.collect(kept(falling, sizes=(10,))[:-1]) is not None  # of two folds
+    assert budget_report.collect(kept(falling)[1:], RUNS).sizes.tolist() == [20, 40, 80]
+    assert budget_report.collect(kept(falling, sizes=(10,))[:-1], RUNS) is None
     several = kept(falling, sizes=(10,))[:-1] + kept(falling, sizes=(20,))[-1:]
-    assert budget_report.collect(several) is None
+    assert budget_report.collect(several, RUNS) is None
 
 
 def test_summary_predicts_and_checks_itself():
-    measured = budget_report.collect(kept(falling))
+    measured = budget_report.collect(kept(falling), RUNS)
     found = budget_report.summarise(measured, ("nose", "tail"), 120, 80)
     assert [row["num_labelled"] for row in found["predicted"]] == [120, 200]
     for row in found["predicted"]:
@@ -157,7 +164,7 @@ def test_summary_predicts_and_checks_itself():
 
 
 def test_two_sizes_predict_nothing():
-    measured = budget_report.collect(kept(falling, sizes=(10, 20)))
+    measured = budget_report.collect(kept(falling, sizes=(10, 20)), RUNS)
     found = budget_report.summarise(measured, ("nose", "tail"), 120, 80)
     assert "predicted" not in found
     text = budget_report.paragraph({"xy": found}, 120, 80)
@@ -167,7 +174,7 @@ def test_two_sizes_predict_nothing():
 def test_paragraph_names_the_best_head_and_both_outcomes_of_the_check():
     heads = {}
     for name, factor in (("xy", 3.0), ("score_map", 1.0)):
-        values = budget_report.collect(kept(falling)).values * factor
+        values = budget_report.collect(kept(falling), RUNS).values * factor
         measured = MeasuredErrors(np.array([10, 20, 40, 80]), values)
         heads[name] = budget_report.summarise(measured, ("nose", "tail"), 120, 80)
     text = budget_report.paragraph(heads, 120, 80)
@@ -181,8 +188,66 @@ def test_paragraph_names_the_best_head_and_both_outcomes_of_the_check():
     assert "are outside that interval" in budget_report.paragraph(heads, 120, 80)
 
 
+def test_heads_are_compared_at_a_size_that_all_have():
+    def said(level, sizes):
+        measured = budget_report.collect(kept(level, sizes), RUNS)
+        return budget_report.summarise(measured, ("nose", "tail"), 120, 80)
+
+    heads = {"xy": said(lambda n: 300 / n, (10, 80)), "score_map": said(lambda n: 20, (10,))}
+    assert budget_report.best_head(heads) == "score_map"  # 30 px against 20, of 10 images
+    text = budget_report.paragraph(heads, 120, 80)
+    assert "Trained on 10 labelled images" in text
+    assert "For comparison: coordinates (xy) 30.0 px" in text
+    heads["xy"] = said(lambda n: 300 / n, (80,))
+    text = budget_report.paragraph(heads, 120, 80)
+    assert "score map (score_map) 20.0 px (20.0–20.0) with 10 labelled images." in text
+
+
+def test_a_part_of_the_trainings_is_no_report(tmp_path):
+    found = kept(falling)
+    said = budget_report.write(tmp_path, found[::3], RUNS, 120, 80)  # as of --shard=1/3
+    assert said == "no size has been trained on every fold and seed yet"
+    assert not [*tmp_path.iterdir()]
+
+
+# What is asked for.
+
+
+def read_flags(monkeypatch, *given):
+    """What the flags ask for, given on a command line."""
+    monkeypatch.setattr(sys, "argv", ["label_budget", "--data=a.csv", *given])
+    with flagsaver.flagsaver():
+        cli.FLAGS(sys.argv)
+        return budget_flags.read_flags()
+
+
+def test_every_head_is_trained_as_the_flags_say(monkeypatch):
+    given = ("--noaugment", "--batch_size=64", "--schedule=constant", "--radius=7")
+    asked = read_flags(monkeypatch, "--archs=xy,score_map,deconv", *given)
+    assert [base.arch for base in asked.bases] == ["xy", "score_map", "deconv"]
+    for base in asked.bases:
+        assert (base.augment, base.batch_size, base.schedule) == (False, 64, "constant")
+        assert (base.radius, base.steps) == (7, 1500)
+    usual = read_flags(monkeypatch, "--archs=score_map").bases[0]
+    assert (usual.augment, usual.batch_size, usual.radius, usual.batch_norm) == (True, 16, 10, True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--epochs=3",), "--epochs: sets of all sizes are trained for the same number of steps"),
+        (("--steps=0",), "--epochs: sets of all sizes are trained for the same number of steps"),
+        (("--archs=xy,deconv", "--stride=8"), "--stride: --arch=xy"),
+    ],
+)
+def test_what_no_head_uses_is_refused(monkeypatch, flags, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read_flags(monkeypatch, *flags)
+    assert read_flags(monkeypatch, "--archs=xy,score_map", "--stride=8").bases[1].stride == 8
+
+
 def test_table_has_a_row_for_each_size():
-    measured = budget_report.collect(kept(falling))
+    measured = budget_report.collect(kept(falling), RUNS)
     found = budget_report.summarise(measured, ("nose", "tail"), 120, 80)
     rows = [line.split("|")[1:-1] for line in budget_report.table({"xy": found}).splitlines()]
     assert [row[1].strip() for row in rows[2:]] == ["10", "20", "40", "80", "120", "200"]
@@ -191,8 +256,8 @@ def test_table_has_a_row_for_each_size():
 
 
 def test_figure_shows_what_was_measured():
-    measured = budget_report.collect(kept(falling))
-    figure = budget_report.draw({"xy": measured}, ("nose", "tail"), 120)
+    measured = budget_report.collect(kept(falling), RUNS)
+    figure = budget_report.draw({"xy": measured}, ("nose", "tail"), 120, "xy")
     left, right = figure.axes
     points = left.containers[0].lines[0].get_xydata()
     np.testing.assert_allclose(points, [[n, falling(n)] for n in (10, 20, 40, 80)])

@@ -38,9 +38,9 @@ FLAGS = flags.FLAGS
 _HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
 
 
-def run_config() -> config.RunConfig:
-    """The run that the flags describe."""
-    return _from_flags(config.RunConfig)
+def run_config(**changes: Any) -> config.RunConfig:
+    """The run that the flags describe, with some of their values changed."""
+    return _from_flags(config.RunConfig, changes)
 
 
 def execution_config() -> config.ExecutionConfig:
@@ -48,8 +48,9 @@ def execution_config() -> config.ExecutionConfig:
     return _from_flags(config.ExecutionConfig)
 
 
-def _from_flags(cls: type) -> Any:
-    return cls(**config.implied({name: option(name) for name in settings_of(cls)}))
+def _from_flags(cls: type, changes: dict[str, Any] | None = None) -> Any:
+    values = {name: option(name) for name in settings_of(cls)} | (changes or {})
+    return cls(**config.implied(values))
 
 
 def option(name: str) -> Any:
@@ -77,6 +78,11 @@ def path_option(name: str) -> Path | None:
     return None if value is None else Path(os.path.expanduser(value))
 
 
+def folder(name: str) -> Path:
+    """The value of a flag that names a folder and has a default, `~` expanded."""
+    return Path(os.path.expanduser(option(name)))
+
+
 def is_given(name: str) -> bool:
     """Whether a flag was set on the command line or in a flagfile."""
     return bool(FLAGS[name].present)
@@ -91,7 +97,7 @@ def run_dirs() -> list[str]:
     values = option("run_dir") or []
     if "" in values:
         raise ConfigError("--run_dir=: empty; give a folder, or leave the flag out")
-    return values
+    return [os.path.expanduser(value) for value in values]
 
 
 def run_dir() -> str | None:
@@ -222,8 +228,8 @@ def _check_values_are_given() -> None:
         for text in texts:
             if isinstance(text, str) and text.startswith("--"):
                 raise ConfigError(f"--{name}: has no value; write --{name}=VALUE before {text}")
-            if text == "":
-                raise ConfigError(f"--{name}=: empty; give a value, or leave the flag out")
+        if value in ("", []) or "" in texts:
+            raise ConfigError(f"--{name}=: empty; give a value, or leave the flag out")
 
 
 def typed_flags(arguments: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ import ast
 import difflib
 import itertools
 import pkgutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,7 @@ def _on_a_run(*own: str, idle: tuple = ()) -> Command:
 
 _CHOSEN = (
     "arch", "domain", "augment", "init_from", "backbone_weights", "source", "data", "run_dir",
+    "steps", "validate_steps",
 )  # fmt: skip
 _PLACES = ("runner", "task_cpus", "task_gpus", "shard", "runs")
 _STUDY = (
@@ -199,6 +200,12 @@ def unused_by(run: RunConfig, typed: Iterable[str]) -> str | None:
         if setting in run.unused:
             return _without_use(run, flag, setting)
     return None
+
+
+def unused_by_all(runs: Sequence[RunConfig], flag: str) -> str | None:
+    """What is wrong with a typed flag that none of some runs uses, None if one does."""
+    problems = [unused_by(run, [flag]) for run in runs]
+    return problems[0] if all(problems) else None
 
 
 def _without_use(run: RunConfig, flag: str, setting: str) -> str:

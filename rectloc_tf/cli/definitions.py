@@ -165,7 +165,7 @@ flags.DEFINE_list(
     "label_budget: numbers of labelled images; default: all outside the test part, and that "
     "number halved up to three times.",
 )  # fmt: skip
-flags.DEFINE_integer("folds", 3, "label_budget: folds of the cross-validation.", 2, 1000)
+flags.DEFINE_integer("folds", 3, "label_budget: folds of the cross-validation.", 2, 999)
 flags.DEFINE_integer(
     "more_labels", 0, "label_budget: number of images you may label next; 0: as many again.", 0
 )

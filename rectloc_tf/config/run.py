@@ -118,10 +118,10 @@ class RunConfig(ImagesConfig, SceneConfig, HeadConfig):
         """
         arch = changes.get("arch", self.arch)
         if arch != self.arch:
-            usual = RunConfig(arch=self.arch)
-            by_head = (name for name, s in settings_of(self).items() if s.by_head is not None)
-            same = (name for name in by_head if getattr(self, name) == getattr(usual, name))
-            changes = dict.fromkeys(same) | changes
+            own = self._own_defaults()
+            by_head = {n: s.by_head for n, s in settings_of(self).items() if s.by_head is not None}
+            usual = (n for n, v in by_head.items() if getattr(self, n) == own.get(n, v))
+            changes = dict.fromkeys(usual) | changes
         return dataclasses.replace(self, **changes)
 
     @property
@@ -154,7 +154,8 @@ class RunConfig(ImagesConfig, SceneConfig, HeadConfig):
     @property
     def num_train(self) -> int:
         """Number of training images: of scenes the first round(0.8 num_images) indices."""
-        return next(iter(self.num_of_splits), max(1, round(0.8 * self.num_images)))
+        given = () if "split_sizes" in self.unused else self.num_of_splits
+        return next(iter(given), max(1, round(0.8 * self.num_images)))
 
     @property
     def total_steps(self) -> int:

@@ -1,8 +1,10 @@
 """What the flags of `label_budget` ask for. No TensorFlow."""
 
+import sys
 from dataclasses import dataclass
 
 from rectloc_tf import cli
+from rectloc_tf.cli import commands
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.registry import HEADS, NAMED
@@ -13,15 +15,13 @@ class Asked:
     """A label budget.
 
     Attributes:
-        base: the run that is varied, its labels not read.
-        archs: the heads.
+        bases: of each head the run that is varied, its labels not read.
         sizes: labelled images, ascending; empty: chosen by how many there are.
         folds, seeds: of each size; at least two folds.
         more: images that may be labelled next; 0: as many again.
     """
 
-    base: RunConfig
-    archs: tuple[str, ...]
+    bases: tuple[RunConfig, ...]
     sizes: tuple[int, ...]
     folds: int
     seeds: tuple[int, ...]
@@ -36,16 +36,21 @@ def read_flags() -> Asked:
     """
     if not cli.option("data"):
         raise ConfigError("--data: missing; give a label file, or a folder of label files")
-    base = cli.run_config()
     able = [name for name, spec in HEADS.items() if NAMED in spec.points]
     archs = tuple(cli.option("archs"))
     if not archs or len({*archs}) < len(archs) or not {*archs} <= {*able}:
         rule = f"some of {', '.join(able)}, with commas, each once"
         raise ConfigError(f"--archs={','.join(archs)}: must be {rule}")
+    bases = tuple(cli.run_config(arch=arch) for arch in archs)
+    if not all(base.steps for base in bases):
+        rule = "sets of all sizes are trained for the same number of steps"
+        raise ConfigError(f"--epochs: {rule}; give --steps instead")
+    for flag in cli.typed_flags(sys.argv[1:]):
+        if problem := commands.unused_by_all(bases, flag):
+            raise ConfigError(problem)
     seeds = cli.numbers("seeds", int) if cli.is_given("seeds") else (0,)
     return Asked(
-        base,
-        archs,
+        bases,
         tuple(sorted(cli.numbers("sizes", int))) if cli.option("sizes") else (),
         cli.option("folds"),
         seeds,

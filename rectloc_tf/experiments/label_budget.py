@@ -29,17 +29,16 @@ def label_budget() -> int:
     from rectloc_tf.training import initial_weights, runtime
     from rectloc_tf.training.interrupts import stop_on_signals
 
-    base, _ = runtime.resolve(asked.base, execution)
-    found = read_all(base, images_root)
+    heads = [runtime.resolve(base, execution)[0] for base in asked.bases]
+    found = read_all(heads[0], images_root)
     whole = len(found.labels)
     budget.check_more(asked.more, whole)
     sizes = asked.sizes or budget.default_sizes(found, asked.folds)
-    heads = [base.changed(arch=arch) for arch in asked.archs]
     bases = [initial_weights.resolve(run, cli.option("weights")) for run in heads]
     trainings = budget.plan(bases, found, sizes, asked.folds, asked.seeds)
-    command = own_command("experiments.label_budget", base.precision)
+    command = own_command("experiments.label_budget", heads[0].precision)
     with join(resources, command) as cluster, stop_on_signals() as stop:
-        folders = Path(cli.option("runs_root")), output / "runs"
+        folders = cli.folder("runs_root"), output / "runs"
         making = budget.Budget(*folders, images_root, execution, stop, share)
         if cli.option("dry_run"):
             print("\n".join(making.plan_lines(trainings)))
@@ -48,9 +47,10 @@ def label_budget() -> int:
         failures = [line for line in made if line]
     kept = [errors for training in trainings if (errors := making.errors(training))]
     if not kept and not share.runs:
-        raise UserError(f"--data={asked.base.data}: no training finished; see above")
+        raise UserError(f"--data={cli.option('data')}: no training finished; see above")
     if not share.runs:
-        print(budget_report.write(output, kept, whole, asked.more or whole))
+        runs = {(training.run.fold, training.run.seed) for training in trainings}
+        print(budget_report.write(output, kept, runs, whole, asked.more or whole))
     for failure in failures:
         print(f"failed: {failure}")
     return EXIT_ERROR if failures else 0

@@ -4,7 +4,7 @@ What is kept of a training, as JSON values: arch, num_labelled, num_train, fold 
 their K names; images, what its I tested ones are called; errors_px, I rows of K numbers or None.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,19 @@ from rectloc_tf.results.output_files import atomic_path
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 
 
-def write(folder: Path, kept: Sequence[Mapping[str, Any]], whole: int, more: int) -> str:
+def write(
+    folder: Path,
+    kept: Sequence[Mapping[str, Any]],
+    runs: Collection[tuple[str, int]],
+    whole: int,
+    more: int,
+) -> str:
     """Writes label_budget.json, .md and .png.
 
     Args:
         folder: where.
         kept: of every training that has ended.
+        runs: fold and seed of all trainings of a size, ended or not.
         whole: images that are labelled by now.
         more: images that may be labelled next.
 
@@ -37,7 +44,7 @@ def write(folder: Path, kept: Sequence[Mapping[str, Any]], whole: int, more: int
     """
     names = kept[0]["keypoints"]
     by_head = {
-        arch: collect([one for one in kept if one["arch"] == arch])
+        arch: collect([one for one in kept if one["arch"] == arch], runs)
         for arch in dict.fromkeys(one["arch"] for one in kept)
     }
     measured = {arch: errors for arch, errors in by_head.items() if errors is not None}
@@ -47,7 +54,6 @@ def write(folder: Path, kept: Sequence[Mapping[str, Any]], whole: int, more: int
     text = paragraph(heads, whole, more)
     rows = table(heads)
     steps, size = kept[0]["config"]["steps"], kept[0]["config"]["image_size"]
-    runs = {(one["fold"], one["seed"]) for one in kept}
     how = (
         f"{steps} steps each at {size} px, final weights; each mean is over {len(runs)} trainings "
         "(folds and seeds), each tested on images of its own."
@@ -71,34 +77,36 @@ def write(folder: Path, kept: Sequence[Mapping[str, Any]], whole: int, more: int
         },
     )
     write_text(folder / "label_budget.md", f"# Label budget\n\n{text}\n\n{rows}\n\n{how}\n")
-    figure = draw(measured, names, whole)
+    figure = draw(measured, names, whole, best_head(heads))
     with atomic_path(folder / "label_budget.png") as temporary:
         figure.savefig(temporary, dpi=120)
     files = ", ".join(f"{folder}/label_budget.{end}" for end in ("png", "md", "json"))
     return f"{rows}\n\n{text}\n\n{how}\n{files}"
 
 
-def collect(kept: Sequence[Mapping[str, Any]]) -> MeasuredErrors | None:
+def collect(
+    kept: Sequence[Mapping[str, Any]], runs: Collection[tuple[str, int]]
+) -> MeasuredErrors | None:
     """The errors of one head's trainings.
 
     Args:
-        kept: of each training.
+        kept: of each training that has ended.
+        runs: fold and seed of all trainings of a size.
 
     Returns:
         Those of the sizes that every fold and seed has been trained on; None if there is none.
     """
-    runs = sorted({(one["seed"], one["fold"]) for one in kept})
-    by_size: dict[int, dict[tuple, Mapping[str, Any]]] = {}
+    by_size: dict[int, dict[tuple[str, int], Mapping[str, Any]]] = {}
     for one in kept:
-        by_size.setdefault(one["num_labelled"], {})[one["seed"], one["fold"]] = one
-    sizes = sorted(size for size, found in by_size.items() if len(found) == len(runs))
+        by_size.setdefault(one["num_labelled"], {})[one["fold"], one["seed"]] = one
+    sizes = sorted(size for size, found in by_size.items() if {*runs} <= found.keys())
     if not sizes:
         return None
     places = {name: i for i, name in enumerate(sorted({n for one in kept for n in one["images"]}))}
     shape = len(runs), len(sizes), len(places), len(kept[0]["keypoints"])
     values = np.full(shape, np.nan)
     for m, size in enumerate(sizes):
-        for r, run in enumerate(runs):
+        for r, run in enumerate(sorted(runs)):
             one = by_size[size][run]
             rows = [places[name] for name in one["images"]]
             values[r, m, rows] = np.array(one["errors_px"], float)  # None is NaN
@@ -156,8 +164,26 @@ def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float | None
 
 
 def best_head(heads: Mapping[str, Mapping[str, Any]]) -> str:
-    """The head with the least mean error at its largest size."""
-    return min(heads, key=lambda name: heads[name]["measured"][-1]["mean_px"]["value"])
+    """The head with the least mean error at the largest size that all were measured at.
+
+    Without such a size, each counts at its own largest.
+    """
+    sizes = [{row["num_labelled"] for row in found["measured"]} for found in heads.values()]
+    common = max(set.intersection(*sizes), default=0)
+    return min(heads, key=lambda name: _at(heads[name], common)["mean_px"]["value"])
+
+
+def _at(found: Mapping[str, Any], size: int) -> Mapping[str, Any]:
+    """A head's measured row at a size, or at its largest."""
+    rows = found["measured"]
+    return next((row for row in rows if row["num_labelled"] == size), rows[-1])
+
+
+def _compared(theirs: Mapping[str, Any], number: int) -> str:
+    """Another head's error at a size, or at its own largest, which is then named."""
+    row = _at(theirs, number)
+    size = row["num_labelled"]
+    return _px(row) + ("" if size == number else f" with {size} labelled images")
 
 
 def table(heads: Mapping[str, Mapping[str, Any]]) -> str:
@@ -191,7 +217,7 @@ def paragraph(heads: Mapping[str, Mapping[str, Any]], whole: int, more: int) -> 
         f"mean error of {_px(last)} on images that it has not seen."
     ]
     others = (
-        f"{HEADS[other].title} {_px(theirs['measured'][-1])}"
+        f"{HEADS[other].title} {_compared(theirs, number)}"
         for other, theirs in heads.items()
         if other != name
     )
@@ -223,17 +249,19 @@ def _px(row: Mapping[str, Any]) -> str:
     return f"{mean['value']:.1f} px ({mean['low']:.1f}–{mean['high']:.1f})"
 
 
-def draw(measured: Mapping[str, MeasuredErrors], names: Sequence[str], whole: int) -> Figure:
+def draw(
+    measured: Mapping[str, MeasuredErrors], names: Sequence[str], whole: int, best: str
+) -> Figure:
     """Errors against labelled images: of each head with its curve, and of each keypoint.
 
     Args:
         measured: by head.
         names: of the keypoints.
         whole: images that are labelled by now.
+        best: the head whose keypoints are shown.
     """
     figure = new_figure(10.5, 4)
     left, right = figure.subplots(1, 2, sharey=True)
-    best = min(measured, key=lambda name: float(measured[name].means[-1]))
     sizes: set[int] = {whole, 2 * whole}
     for color, (name, errors) in zip(_COLORS, measured.items(), strict=False):
         sizes |= {*errors.sizes.tolist()}
