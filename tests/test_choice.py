@@ -14,15 +14,12 @@ from scipy.stats import norm
 from rectloc_tf.results.choice import (
     NOWHERE,
     SIGMAS,
-    accuracy_by_ratio,
     area_ratios,
     chosen,
     expected_right,
     fit_sigma,
-    fit_sigma_interval,
     right_probability,
 )
-from rectloc_tf.results.intervals import resample
 from rectloc_tf.results.point_metrics import center_metrics
 
 NAN = math.nan
@@ -193,20 +190,7 @@ def test_runs_count_like_pictures():
 )
 def test_sigma_is_recovered_from_simulated_choices(pictures, n, sigma):
     log_areas = _log_areas(pictures, n)
-    found = fit_sigma_interval(log_areas, _answers(log_areas, sigma), resamples=500)
-    assert found.low < sigma < found.high
-    assert found.value == pytest.approx(sigma, rel=0.2)
-    assert 1.05 < found.high / found.low < 2
-
-
-def test_the_interval_has_the_width_of_the_information():
-    log_areas = _log_areas(1500, 2)
-    right = _answers(log_areas, 0.3)[0]
-    found = fit_sigma_interval(log_areas, right, resamples=2000)
-    cost, middle, step = _exact_cost(log_areas, right), math.log(found.value), 0.01
-    bend = (cost(middle - step) - 2 * cost(middle) + cost(middle + step)) / step**2
-    width = math.log(found.high / found.low)
-    assert width == pytest.approx(2 * norm.ppf(0.975) / math.sqrt(bend), rel=0.1)
+    assert fit_sigma(log_areas, _answers(log_areas, sigma)) == pytest.approx(sigma, rel=0.2)
 
 
 def test_sigma_of_one_domain_predicts_another():
@@ -218,30 +202,9 @@ def test_sigma_of_one_domain_predicts_another():
     assert expected_right(two, fitted) > observed + 0.1
 
 
-def test_the_interval_is_that_of_resamples_written_out():
-    log_areas = _log_areas(40, 2)
-    right = _answers(log_areas, 0.3, runs=3)
-    right[1, ::5] = NAN
-
-    def fit(items, drawn):
-        rows = np.repeat(right, drawn.astype(int), axis=0)
-        items = items.astype(int)
-        return fit_sigma(np.repeat(log_areas, items, axis=0), np.repeat(rows, items, axis=1))
-
-    def loop(pictures, runs):
-        return np.array([fit(*each) for each in zip(pictures, runs[0], strict=True)])
-
-    value, samples = resample(loop, 40, [3], 41, 5)
-    found = fit_sigma_interval(log_areas, right, resamples=41, seed=5)
-    ordered = np.sort(samples)
-    assert found.value == pytest.approx(value, rel=1e-9) == fit_sigma(log_areas, right)
-    assert (found.low, found.high) == pytest.approx((ordered[1], ordered[-2]), rel=1e-9)
-
-
 def test_all_right_is_the_least_sigma_and_worse_than_chance_the_greatest():
     log_areas = _log_areas(50, 2)
-    found = fit_sigma_interval(log_areas, np.ones(50), resamples=20)
-    assert {found.value, found.low, found.high} == {SIGMAS[0]} == {0.005}
+    assert fit_sigma(log_areas, np.ones(50)) == SIGMAS[0] == 0.005
     assert fit_sigma(log_areas, np.zeros(50)) == SIGMAS[-1] == pytest.approx(2)
 
 
@@ -251,41 +214,5 @@ def test_one_rectangle_says_nothing_of_sigma():
 
 def test_no_answers_have_no_sigma():
     for log_areas, right in ((np.zeros((0, 2)), []), (np.zeros((3, 2)), [NAN] * 3)):
-        found = fit_sigma_interval(log_areas, right, resamples=5)
-        values = fit_sigma(log_areas, right), found.value, found.low, found.high
-        assert all(map(math.isnan, values))
+        assert math.isnan(fit_sigma(log_areas, right))
     assert math.isnan(expected_right(np.zeros((0, 2)), 0.1))
-
-
-def test_sigma_intervals_are_the_same_for_a_seed():
-    log_areas = _log_areas(60, 2)
-    right = _answers(log_areas, 0.3, runs=2)
-    first, again, other = (
-        fit_sigma_interval(log_areas, right, resamples=40, seed=seed) for seed in (0, 0, 1)
-    )
-    assert first == again != other
-
-
-def test_accuracy_by_ratio():
-    ratios = np.array([0, 0.2, 0.5, 0.5, 0.7, 0.99, 1, 1, 0.4, 1.1])
-    right = np.array([1, 1, 1, 0, 0, 1, 0, 1, NAN, 1])
-    bins = accuracy_by_ratio(ratios, right, [0, 0.5, 0.6, 0.65, 1])
-    assert [(b.low, b.high, b.count) for b in bins] == [
-        (0, 0.5, 2),
-        (0.5, 0.6, 2),
-        (0.6, 0.65, 0),
-        (0.65, 1, 4),  # the last holds its upper edge, and none what is beyond
-    ]
-    assert [b.right.value for b in bins] == pytest.approx([1, 0.5, NAN, 0.5], nan_ok=True)
-    assert math.isnan(bins[2].right.low)
-    assert math.isnan(bins[2].right.high)
-
-
-@pytest.mark.parametrize(("successes", "count"), [(0, 10), (10, 10), (3, 10), (700, 1000)])
-def test_shares_have_wilsons_interval(successes, count):
-    (found,) = accuracy_by_ratio(np.zeros(count), np.arange(count) < successes, [0, 1])
-    z, p = norm.ppf(0.975), successes / count
-    middle = (p + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * math.sqrt(p * (1 - p) / count + z**2 / (4 * count**2))
-    assert (found.right.low, found.right.high) == pytest.approx((middle - half, middle + half))
-    assert found.right.value == p

@@ -426,7 +426,7 @@ def paths(tmp_path):
     return tuple(write_picture(tmp_path / f"{n}.png", picture(seed=n)) for n in range(3))
 
 
-def test_images_and_keypoints_are_selected(paths):
+def test_images_are_selected(paths):
     data = made(paths=paths)
     some = data.select(np.array([2, 0]))
     assert some.paths == (paths[2], paths[0])
@@ -434,12 +434,6 @@ def test_images_and_keypoints_are_selected(paths):
     assert (some.visibility.tolist(), some.groups) == ([[2, 2], [2, 1]], ("w", "v"))
     assert [row.number for row in some.rows] == [6, 4]
     assert some.sizes.shape == (2, 2)
-    one = data.with_keypoints(["b"])
-    assert one.names == ("b",)
-    assert one.points.tolist() == [[[2, 3]], [[6, 7]], [[10, 11]]]
-    assert one.visibility.tolist() == [[1], [2], [2]]
-    with pytest.raises(ConfigError, match="no keypoint 'c'; there are a, b"):
-        data.with_keypoints(["c"])
 
 
 def test_labels_are_frozen(paths):

@@ -105,16 +105,6 @@ class LabelledImages:
             rows=of(self.rows),
         )
 
-    def with_keypoints(self, names: Sequence[str]) -> "LabelledImages":
-        """Some of the keypoints, in the order of `names`; images without any of them stay.
-
-        Raises:
-            ConfigError: if there is no such keypoint.
-        """
-        places = keypoint_places(names, self.names)
-        points, visibility = self.points[:, places], self.visibility[:, places]
-        return replace(self, points=points, visibility=visibility, names=tuple(names))
-
 
 def keypoint_places(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
     """The index in `names` of each of the `chosen` keypoints.

@@ -4,33 +4,17 @@ The model: a head judges the logarithm of each rectangle's area with independent
 standard deviation sigma, and answers the rectangle it judges largest.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import ArrayLike
 from scipy.special import log_ndtr
-from scipy.stats import binomtest
 
 from rectloc_tf.geometry import areas, centers
-from rectloc_tf.results.intervals import RESAMPLES, Interval, percentiles, resample
 from rectloc_tf.results.metrics import PICK_RADIUS
 
 NOWHERE = -1
 SIGMAS = np.geomspace(0.005, 2, 200)  # among which sigma is looked for
 NODES, WEIGHTS = hermegauss(64)  # of the quadrature, exact to rounding
-
-
-@dataclass(frozen=True)
-class RatioBin:
-    """Pictures whose area ratio is in [low, high): how many, and the share that is right."""
-
-    low: float
-    high: float
-    count: int
-    right: Interval
 
 
 def chosen(points: np.ndarray, rectangles: np.ndarray, radius: float = PICK_RADIUS) -> np.ndarray:
@@ -92,55 +76,19 @@ def fit_sigma(log_areas: np.ndarray, right: ArrayLike) -> float:
             an answer nowhere, does not count.
     """
     right = np.atleast_2d(np.asarray(right, np.float64))
-    once = np.ones((1, right.shape[1])), np.ones((1, len(right)))
-    return float(_best_sigmas(_log_likelihoods(log_areas), right, *once)[0])
-
-
-def fit_sigma_interval(
-    log_areas: np.ndarray, right: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """The interval of `fit_sigma`, arguments as there, over pictures and runs.
-
-    Args:
-        log_areas, right: as `fit_sigma`.
-        resamples, seed: as `intervals.resample`.
-    """
-    right = np.atleast_2d(np.asarray(right, np.float64))
-    if not right.size:
-        return Interval(np.nan, np.nan, np.nan)
-    likelihoods = _log_likelihoods(log_areas)
-
-    def measure(pictures, runs):
-        return _best_sigmas(likelihoods, right, pictures, runs[0])
-
-    return percentiles(*resample(measure, right.shape[1], [len(right)], resamples, seed))
-
-
-def accuracy_by_ratio(
-    ratios: np.ndarray, right: ArrayLike, edges: Sequence[float]
-) -> list[RatioBin]:
-    """The share of right answers by area ratio, with Wilson's 95 % intervals (NaN of no answers).
-
-    Args:
-        ratios: float [N].
-        right: of one run, [N], since answers to the same picture are not independent; NaN, for an
-            answer nowhere, does not count.
-        edges: increasing, of the bins; the last bin holds its upper edge too.
-    """
-    right = np.asarray(right, np.float64)
-    which = np.digitize(ratios, edges) - (np.asarray(ratios) == edges[-1]) - 1
-    bins = []
-    for number, (low, high) in enumerate(pairwise(edges)):
-        answers = right[(which == number) & ~np.isnan(right)]
-        bins.append(RatioBin(low, high, len(answers), _wilson(int(answers.sum()), len(answers))))
-    return bins
-
-
-def _wilson(successes: int, count: int) -> Interval:
-    if not count:
-        return Interval(np.nan, np.nan, np.nan)
-    found = binomtest(successes, count).proportion_ci(method="wilson")
-    return Interval(successes / count, float(found.low), float(found.high))
+    times_right, times_wrong = ((right == answer).sum(axis=0) for answer in (1, 0))
+    if not (times_right.any() or times_wrong.any()):
+        return np.nan
+    log_right, log_wrong = _log_likelihoods(log_areas)
+    totals = log_right @ times_right + log_wrong @ times_wrong  # [G]
+    best = int(totals.argmax())
+    if best in (0, len(SIGMAS) - 1):
+        return float(SIGMAS[best])
+    # The top of the parabola through the best and its neighbours.
+    before, top, after = totals[best - 1 : best + 2]
+    bend = before - 2 * top + after
+    shift = (before - after) / (2 * bend) if bend < 0 else 0.0
+    return float(SIGMAS[best] * (SIGMAS[1] / SIGMAS[0]) ** shift)
 
 
 def _wrong_probability(log_areas: np.ndarray, sigma: float) -> np.ndarray:
@@ -160,24 +108,3 @@ def _log_likelihoods(log_areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Log probabilities of right and of wrong for each of SIGMAS, float64 [G, N] each."""
     wrong = np.stack([_wrong_probability(log_areas, sigma) for sigma in SIGMAS])
     return np.log1p(-wrong), np.log(np.maximum(wrong, np.finfo(float).tiny))
-
-
-def _best_sigmas(
-    log_likelihoods: tuple[np.ndarray, np.ndarray],
-    right: np.ndarray,
-    pictures: np.ndarray,
-    runs: np.ndarray,
-) -> np.ndarray:
-    """The most likely sigmas [R], if pictures count as [R, N] says and runs as [R, S]."""
-    log_right, log_wrong = log_likelihoods
-    times_right, times_wrong = (pictures * (runs @ (right == answer)) for answer in (1, 0))
-    totals = times_right @ log_right.T + times_wrong @ log_wrong.T  # [R, G]
-    rows, best = np.arange(len(totals)), totals.argmax(axis=1)
-    # The top of the parabola through the best and its neighbours; at an end there is none.
-    inner = np.clip(best, 1, len(SIGMAS) - 2)
-    before, top, after = (totals[rows, inner + step] for step in (-1, 0, 1))
-    bend = before - 2 * top + after
-    peaked = (bend < 0) & (inner == best)
-    shift = np.divide(before - after, 2 * bend, out=np.zeros(len(best)), where=peaked)
-    sigmas = SIGMAS[best] * (SIGMAS[1] / SIGMAS[0]) ** shift
-    return np.where((times_right + times_wrong).any(axis=1), sigmas, np.nan)
