@@ -271,6 +271,7 @@ def test_a_setting_without_effect_ends_in_one_line(tmp_path):
         ("--seed=-1", "--seed=-1: must be a whole number from 0 to 2147483647"),
         ("--learning_rate=0", "--learning_rate=0.0: must be a number above 0"),
         ("--checkpoint_minutes=0", "--checkpoint_minutes=0.0: must be a number above 0"),
+        ("--runs=", "--runs=: empty; give a value, or leave the flag out"),
         ("--init_from=", "--init_from=: empty; give a value, or leave the flag out"),
     ],
 )

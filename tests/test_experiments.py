@@ -203,6 +203,7 @@ def test_processes_share_a_study(tmp_path, monkeypatch, capsys):
         ("--seeds=1,1", "--seeds=1,1: must be whole numbers"),
         ("--fractions=2", "--fractions=2.0: must be from"),
         ("--arch=xy", "--arch: set by the experiments themselves"),
+        ("--steps=100", "--steps: set by the experiments themselves"),
         ("--updates=0", "flag --updates=0: 0 is not a positive integer"),
         ("--short_epochs=0", "flag --short_epochs=0: 0 is not a positive integer"),
     ],

@@ -12,6 +12,7 @@ import pytest
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
 from rectloc_tf.experiments import (
+    collapse,
     cross_domain,
     data_efficiency,
     headline,
@@ -19,9 +20,9 @@ from rectloc_tf.experiments import (
     prediction_epochs,
 )
 from rectloc_tf.experiments.all import EXPERIMENTS
-from rectloc_tf.experiments.extend import extend, lists_of
+from rectloc_tf.experiments.extend import extend, lists_of, write_extended
 from rectloc_tf.experiments.plan import Settings, Task
-from rectloc_tf.experiments.summaries import write_experiment, write_summary
+from rectloc_tf.experiments.summaries import experiment_path, write_experiment, write_summary
 from tests.conftest import ROOT
 from tests.test_plan import SETTINGS
 
@@ -96,6 +97,19 @@ def test_committed_summaries_come_out_of_their_runs(experiment, copied):
 
 
 # Nothing is lost.
+
+
+def test_what_another_command_adds_meanwhile_stays(copied):
+    experiment = collapse.EXPERIMENT
+    whole = read(copied, experiment)
+    experiment_path(copied.results_dir, experiment).unlink()
+    first, second = (extend(experiment, change(copied, seeds=(seed,))) for seed in (0, 1))
+    write_extended(first)
+    write_extended(second)  # which began before the first had written
+    after = read(copied, experiment)
+    assert after["seeds"] == [0, 1]
+    expected = [row for row in whole["rows"] if row["seed"] in (0, 1)]
+    assert sorted(map(str, after["rows"])) == sorted(map(str, expected))
 
 
 @pytest.mark.parametrize("experiment", TRAINED, ids=lambda e: e.name)

@@ -147,6 +147,7 @@ DAMAGED = {
     ),
     "no annotations": (content(annotations=[]), "no annotation of 'mouse' with keypoints"),
     "annotations of texts": (content(annotations=["a"]), "annotation 1: must be an object"),
+    "a long number": ('{"images": ' + 5000 * "9" + "}", "a number of thousands of digits"),
     "nested": ("[" * 200_000, "nested too deeply|damaged JSON"),
 }  # fmt: skip
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.labels.splits import SHARES, natural, parse_fold, split_groups, split_images
+from pipelines.labels.splits import SHARES, natural, split_groups, split_images
+from rectloc_tf.config.images import parse_fold
 from rectloc_tf.errors import ConfigError, UserError
 from tests.label_files import write_csv
 

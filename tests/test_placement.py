@@ -88,6 +88,13 @@ def test_auto_measures_both_places(run):
     assert times[("host", "device").index(place)] == min(times)
 
 
+def test_a_run_of_few_steps_is_measured_like_any_other():
+    run, how = RUNS["xy"].changed(steps=2), ExecutionConfig()
+    place, why = choose_place(run, make_source(run), how, make_runtime(how, run.batch_size))
+    assert place in ("host", "device")
+    assert "ms" in why
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [

@@ -26,6 +26,7 @@ from rectloc_tf.experiments import (
 )
 from rectloc_tf.experiments.all import EXPERIMENTS
 from rectloc_tf.experiments.plan import COMPARED, Settings, Task, merge
+from rectloc_tf.experiments.summaries import scenes_path
 from tests.conftest import ROOT
 
 SETTINGS = Settings(
@@ -166,6 +167,8 @@ def test_the_smaller_series_is_of_every_other_size_unless_its_sizes_are_given():
     sizes = (0.01, 0.05, 0.1, 0.2)
     settings = dataclasses.replace(SETTINGS, fractions=sizes, epoch_fractions=None)
     assert settings.epoch_fractions == (0.05, 0.2)  # the largest among them
+    settings = dataclasses.replace(SETTINGS, fractions=sizes[::-1], epoch_fractions=None)
+    assert settings.epoch_fractions == (0.05, 0.2)
     settings = dataclasses.replace(settings, epoch_fractions=(0.1,))
     series = [a["fraction"] for a, _ in data_efficiency.runs(settings) if a["fixed"] == "epochs"]
     assert series == [0.1, 0.1]
@@ -229,6 +232,20 @@ def test_locations_are_summed_up_by_training_domain_and_threshold():
     assert len(summary["agreements"]) == 2 * 5 * 2
     for found in summary["agreements"]:
         assert found["agreement"] == pytest.approx({16: 2 / 3, 64: 1}[found["threshold"]])
+
+
+@pytest.mark.parametrize("module", [multiple_locations, more_labels])
+def test_no_run_is_summed_up_twice_where_lengths_are_alike(module):
+    alike = dataclasses.replace(SETTINGS, plain_epochs=None, short_epochs=None)
+    found = [run for _, run in module.runs(alike)]
+    assert len({*found}) == len(found) < len([*module.runs(SETTINGS)])
+
+
+def test_scenes_of_other_sides_have_a_file_of_their_own():
+    usual = RunConfig(domain=3, image_size=112)
+    assert scenes_path(Path("r"), usual) == Path("r/scenes/domain3_112px_seed0.npz")
+    other = usual.changed(min_side=20, max_side=60)
+    assert scenes_path(Path("r"), other) == Path("r/scenes/domain3_112px_sides20to60_seed0.npz")
 
 
 def test_a_threshold_is_the_one_that_finds_most_on_validation():

@@ -239,9 +239,7 @@ def test_ray_is_an_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError) as caught, join(Resources(1, None), COMMAND):
         pytest.fail("there is no Ray")
-    assert str(caught.value) == (
-        "--runner=ray: Ray is not installed; pip install -e '.[ray]'"
-    )
+    assert str(caught.value) == ("--runner=ray: Ray is not installed; pip install -e '.[ray]'")
 
 
 def test_signals_are_ours_again_after_ray(monkeypatch):

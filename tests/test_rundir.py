@@ -490,3 +490,8 @@ def test_a_model_that_cannot_be_saved_leaves_the_old_one(folder):
         folder.save_model(Model(), folder.best_model)
     assert folder.best_model.read_bytes() == b"old"
     assert [n for n in names_in(folder.path) if n.startswith(".tmp")] == []
+
+
+def test_a_folder_may_lie_below_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert RunFolder("~/runs/a").path == tmp_path / "runs" / "a"

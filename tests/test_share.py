@@ -126,7 +126,7 @@ class FakeCluster:
 def test_a_study_on_a_cluster_sums_up_as_runs_end(tmp_path, monkeypatch):
     part = Part(more_labels.EXPERIMENT, SETTINGS, SETTINGS)
     written = []
-    monkeypatch.setattr(command, "write_experiments", lambda parts, name: written.append(name))
+    monkeypatch.setattr(command, "write_summaries", lambda parts, name: written.append(name))
     cluster = FakeCluster()
     failures = command._run_on(cluster, study(tmp_path), [part])
     names = [task.name for task in merge(more_labels.plan(SETTINGS))]

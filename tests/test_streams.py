@@ -12,7 +12,11 @@ from pipelines.scenes.sampling import scene_table
 from pipelines.source import make_source
 from pipelines.streams import BatchSlices, evaluation_batches, make_batch, training_batches
 from rectloc_tf.config import RunConfig
+from rectloc_tf.errors import ConfigError
 from rectloc_tf.geometry import centers, working_to_frame
+from rectloc_tf.models import build_model, run_head
+from rectloc_tf.training.datasets import make_dataset
+from tests.narrow import narrow
 
 SIZE = 64
 # 16 training images in batches of 12: the epochs end inside batches.
@@ -245,3 +249,16 @@ def test_no_autotuner_delays_the_end_of_a_dataset():
         evaluation_batches(source, range(3), 2),
     ]
     assert [dataset.options().autotune.enabled for dataset in datasets] == [False] * 3
+
+
+def test_keras_fits_only_heads_without_a_loss_of_their_own():
+    for arch in ("xy", "deconv"):
+        run = RunConfig(arch=arch, image_size=64, num_images=10, batch_size=3, epochs=1)
+        images, targets = next(iter(make_dataset(run)))
+        with narrow():
+            output = build_model(run.changed(precision="float32").model, run_head(run)).output
+        assert images.shape == (3, 64, 64, 1)
+        assert targets.shape[1:] == output.shape[1:]
+    for arch in ("score_map", "dsnt", "simcc"):
+        with pytest.raises(ConfigError, match=f"--arch={arch}: has a loss of its own"):
+            make_dataset(RunConfig(arch=arch, image_size=64, num_images=10))

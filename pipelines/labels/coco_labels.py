@@ -95,6 +95,8 @@ def _load(path: Path) -> dict[str, list[Any]]:
         raise UserError(f"{path} {where}: damaged JSON ({error.msg})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8; save the file as UTF-8") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError(f"{path}: damaged JSON (a number of thousands of digits)") from error
     for name in _LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             hint = "COCO has images, annotations and categories"

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.labels.split_file import read_split_file
+from rectloc_tf.config.images import parse_fold
 from rectloc_tf.errors import ConfigError, UserError
 
 SHARES = (0.8, 0.1, 0.1)  # train, validation, test
@@ -101,19 +102,6 @@ def choose_labelled(split: Split, keys: Sequence[str], number: int, seed: int) -
         np.sort(np.array([*split.left_out, *rest], np.int64)),
         f"{split.how}; {number} of the {len(pool)} that are not tested",
     )
-
-
-def parse_fold(fold: str) -> tuple[int, int]:
-    """'2/5' -> (2, 5).
-
-    Raises:
-        ConfigError: if it is not such a fraction.
-    """
-    found = re.fullmatch(r"([1-9]\d{0,2})/([1-9]\d{0,2})", fold, re.ASCII)
-    part, count = (int(number) for number in found.groups()) if found else (0, 0)
-    if not 1 <= part <= count or count < 2:
-        raise ConfigError(f"--fold={fold}: must be i/k with i from 1 to k, as 2/5")
-    return part, count
 
 
 def split_groups(groups: set[str]) -> dict[str, str]:

@@ -4,10 +4,22 @@ import re
 from dataclasses import dataclass
 
 from rectloc_tf.config.keypoints import Keypoints
+from rectloc_tf.errors import ConfigError
 from rectloc_tf.registry import NAMED
 from rectloc_tf.settings import Number, OneOf, Text, Whole, require, setting, validate
 
-SPLIT_BY = ("group", "random", "file")
+
+def parse_fold(fold: str) -> tuple[int, int]:
+    """'2/5' -> (2, 5).
+
+    Raises:
+        ConfigError: if it is not such a fraction.
+    """
+    found = re.fullmatch(r"([1-9]\d{0,2})/([1-9]\d{0,2})", fold, re.ASCII)
+    part, count = (int(number) for number in found.groups()) if found else (0, 0)
+    if not 1 <= part <= count or count < 2:
+        raise ConfigError(f"--fold={fold}: must be i/k with i from 1 to k, as 2/5")
+    return part, count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +96,8 @@ class ImagesConfig:
 
     def _check_images(self) -> None:
         """Refuses texts that are not of the form that they should have."""
-        match = re.fullmatch(r"(\d+)/(\d+)", self.fold)
-        in_range = match and 2 <= int(match[2]) <= 1000 and 1 <= int(match[1]) <= int(match[2])
-        require(not self.fold or bool(in_range), "fold", self.fold, "as 1/5: the first of five")
+        if self.fold:
+            parse_fold(self.fold)
         sizes = re.fullmatch(r"\d+,\d+,\d+", self.split_sizes)
         rule = "three whole numbers with commas, as 80,20,16"
         require(not self.split_sizes or bool(sizes), "split_sizes", self.split_sizes, rule)

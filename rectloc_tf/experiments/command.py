@@ -8,11 +8,10 @@ from pathlib import Path
 from rectloc_tf import cli
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import EXIT_ERROR, UserError
-from rectloc_tf.experiments.extend import extend
+from rectloc_tf.experiments.extend import extend, write_extended, write_summaries
 from rectloc_tf.experiments.plan import Experiment, Part, Settings, Task
 from rectloc_tf.experiments.ray_runner import Cluster, join
 from rectloc_tf.experiments.share import own_command, read_resources, read_share
-from rectloc_tf.experiments.summaries import write_experiment, write_experiments
 from rectloc_tf.training.progress import format_seconds
 
 
@@ -33,7 +32,7 @@ def read_settings(base: RunConfig) -> Settings:
     lists = {name: cli.numbers(name, kind) for name, kind in kinds.items()}
     if cli.option("domains"):
         lists["domains"] = cli.numbers("domains", int)
-    folders = {name: Path(cli.option(name)) for name in ("runs_root", "results_dir")}
+    folders = {name: cli.folder(name) for name in ("runs_root", "results_dir")}
     sizes = ("epochs", "plain_epochs", "short_epochs", "updates", "long_updates")
     return Settings(base=base, **lists, **folders, **{name: cli.option(name) for name in sizes})
 
@@ -63,9 +62,9 @@ def _run(name: str, experiments: list[Experiment]) -> int:
         failures = _run_on(cluster, study, parts) if cluster else study.run(parts)
     if not share.runs:
         for part in parts:
-            print(write_experiment(part))
+            print(write_extended(part))
         names = [experiment.name for experiment in experiments]
-        draw_figures(names, settings.results_dir, Path(cli.option("figures_dir")))
+        draw_figures(names, settings.results_dir, cli.folder("figures_dir"))
     for failure in failures:
         print(f"failed: {failure}")
     return EXIT_ERROR if failures else 0
@@ -78,7 +77,7 @@ def _run_on(cluster: Cluster, study, parts: list[Part]) -> list[str]:
         if problem:
             failures.append(f"{name}: {problem}")
         else:
-            write_experiments(parts, name)
+            write_summaries(parts, name)
     return failures
 
 

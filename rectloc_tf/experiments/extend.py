@@ -8,7 +8,7 @@ from typing import Any
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError, UserError, reason
 from rectloc_tf.experiments.plan import Experiment, Part, Settings
-from rectloc_tf.experiments.summaries import experiment_path, read_experiment
+from rectloc_tf.experiments.summaries import experiment_path, read_experiment, write_experiment
 from rectloc_tf.registry import EXPERIMENTS
 
 # Fields of a run that every experiment sets itself, whatever the base run has.
@@ -94,6 +94,23 @@ def _widen(experiment: Experiment, asked: Settings, summary: dict[str, Any]) -> 
     for name in experiment.lists:
         widened[name] = tuple(sorted({*kept[name], *getattr(asked, name)}))
     return dataclasses.replace(asked, **widened)
+
+
+def write_extended(part: Part) -> Path:
+    """Writes an experiment's summary, with what another command has added meanwhile; its path."""
+    return write_experiment(extend(part.experiment, part.asked))
+
+
+def write_summaries(parts: Iterable[Part], name: str) -> None:
+    """Writes the summaries of the experiments that a run is part of.
+
+    Args:
+        parts: all experiments.
+        name: of the run.
+    """
+    for part in parts:
+        if name in {task.name for task in part.tasks}:
+            write_extended(part)
 
 
 def lists_of(summary: dict[str, Any]) -> dict[str, list]:

@@ -14,9 +14,13 @@ LABELS = {"one": "largest", "both": "largest_and_smallest"}
 
 
 def runs(settings: Settings):
-    """The runs with one label and with both, seed by seed: short ones, then the heatmap's plain."""
+    """Runs with one label and with both, seed by seed: short ones, and the heatmap's plain ones.
+
+    No plain ones where they would be the short ones.
+    """
+    lengths = [(settings.short, COMPARED), (settings.plain, ("deconv",))]
     for seed in settings.seeds:
-        for make, heads in ((settings.short, COMPARED), (settings.plain, ("deconv",))):
+        for make, heads in lengths[:1] if settings.short() == settings.plain() else lengths:
             for arch in heads:
                 for number, labels in LABELS.items():
                     run = make(arch=arch, domain=TRAINED, labels=labels, seed=seed)

@@ -21,10 +21,11 @@ TRAININGS = {
 
 
 def runs(settings: Settings):
-    """A short run of each of the TRAININGS, seed by seed; and plain ones, of the first seed."""
+    """A short run of each of the TRAININGS, seed by seed; plain ones, if others, of the first."""
+    same = settings.short() == settings.plain()
     for seed in settings.seeds:
-        first = seed == settings.seeds[0]
-        for make in (settings.short, settings.plain) if first else (settings.short,):
+        plain_too = seed == settings.seeds[0] and not same
+        for make in (settings.short, settings.plain) if plain_too else (settings.short,):
             for training, (domain, labels) in TRAININGS.items():
                 run = make(arch="deconv", domain=domain, labels=labels, seed=seed)
                 yield {"training": training, "seed": seed, "epochs": run.epochs}, run

@@ -62,7 +62,7 @@ class Settings:
         for name in ("fractions", "long_fractions")[: 2 if self.long_fractions else 1]:
             _require_each(name, getattr(self, name), lambda v: 1e-4 <= v <= 1, "from 0.0001 to 1")
         if self.epoch_fractions is None:
-            object.__setattr__(self, "epoch_fractions", self.fractions[::-2][::-1])
+            object.__setattr__(self, "epoch_fractions", tuple(sorted(self.fractions)[::-2][::-1]))
 
     def improved(self, **changes: Any) -> RunConfig:
         """The base run with some fields changed, of `epochs`, augmented."""

@@ -21,6 +21,7 @@ from pipelines.scenes.sampling import scene_table
 from pipelines.source import Source, make_source
 from rectloc_tf.config import ExecutionConfig, RunConfig
 from rectloc_tf.experiments import summaries
+from rectloc_tf.experiments.extend import write_summaries
 from rectloc_tf.experiments.one_by_one import StudyProgress, make_each
 from rectloc_tf.experiments.plan import Part, Settings, Task, merge
 from rectloc_tf.experiments.share import EVERYTHING, Share
@@ -92,7 +93,7 @@ class Study:
             if problem:
                 failures.append(f"{task.name}: {problem}")
             else:
-                summaries.write_experiments(parts, task.name)
+                write_summaries(parts, task.name)
         return failures
 
     def _finish(self, task: Task, progress: StudyProgress) -> None:

@@ -5,14 +5,13 @@ be committed, and the run folder thrown away. `figures/results/<experiment>.json
 experiment's runs.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from rectloc_tf.config import RunConfig
+from rectloc_tf.config import RunConfig, SceneConfig
 from rectloc_tf.errors import UserError
 from rectloc_tf.experiments.plan import Experiment, Part, Task
 from rectloc_tf.results.data_files import read_json, write_json
@@ -37,7 +36,9 @@ def answers_path(results_dir: Path, name: str) -> Path:
 
 def scenes_path(results_dir: Path, run: RunConfig) -> Path:
     """Where the rectangles of the test scenes of a run's domain lie."""
-    name = f"domain{run.domain}_{run.image_size}px_seed{run.data_seed}.npz"
+    sides, usual = (run.min_side, run.max_side), (SceneConfig.min_side, SceneConfig.max_side)
+    other = "" if sides == usual else f"_sides{sides[0]}to{sides[1]}"
+    name = f"domain{run.domain}_{run.image_size}px{other}_seed{run.data_seed}.npz"
     return results_dir / "scenes" / name
 
 
@@ -185,18 +186,6 @@ def write_experiment(part: Part) -> Path:
     path = experiment_path(settings.results_dir, experiment)
     write_json(path, summary)
     return path
-
-
-def write_experiments(parts: Iterable[Part], name: str) -> None:
-    """Writes the summaries of the experiments that a run is part of.
-
-    Args:
-        parts: all experiments.
-        name: of the run.
-    """
-    for part in parts:
-        if name in {task.name for task in part.tasks}:
-            write_experiment(part)
 
 
 def write_sheet(path: Path, rows: list[np.ndarray]) -> None:

@@ -18,6 +18,7 @@ half a file.
 import contextlib
 import csv
 import dataclasses
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,7 +46,7 @@ class RunFolder:
     """One run's folder, `path`."""
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = Path(os.path.expanduser(path))
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.best_model = self.path / "best.keras"

@@ -32,7 +32,7 @@ def choose_place(
         return execution.render_on, "as asked"
     if execution.deterministic:
         return "host", "--deterministic"
-    seconds, endless = {}, dataclasses.replace(run, epochs=10_000_000)
+    seconds, endless = {}, dataclasses.replace(run, epochs=10_000_000, steps=0)
     for place in ("host", "device"):
         batches = distributed_batches(endless, source, runtime, 0, place == "host")
         seconds[place] = _seconds_a_batch(_make_consumer(source, runtime), batches)
