@@ -1,6 +1,7 @@
 """Five heads on equal terms, and what they know of places that they were not shown."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -115,22 +116,45 @@ def withheld_places(rectangles: np.ndarray) -> np.ndarray:
     return (x > FRAME / 2) & (y > FRAME / 2)
 
 
-def _by_quarter(made: Runs, who: str) -> tuple[Interval, Interval, Interval] | None:
-    """Right in the three quarters shown, and in the one withheld; the median error in that."""
+class Quarter(NamedTuple):
+    """How a head does without labels in one quarter, per cent and px: in the others, and there."""
+
+    elsewhere: Interval  # right in the three others
+    right: Interval
+    wrong: float
+    nowhere: float
+    median: Interval
+    where_right: float  # median error of the right ones
+
+
+def _by_quarter(made: Runs, who: str) -> Quarter | None:
+    """In the quarter that was withheld; None if there are no such runs or images."""
     if not made.has((who, "withheld")):
         return None
     there = withheld_places(made.answers(who, "withheld")[0].rectangles)
     if there.all() or not there.any():  # of a few images
         return None
     right, errors = made.right(who, "withheld"), made.errors(who, "withheld")
-    medians = bootstrap(errors[:, there], "median")
-    return bootstrap(right[:, ~there]), bootstrap(right[:, there]), medians
+    wrong = float(made.wrong(who, "withheld")[:, there].mean())
+    found = bootstrap(right[:, there])
+    near = made.errors_where_right(who, "withheld")[:, there]
+    return Quarter(
+        elsewhere=bootstrap(right[:, ~there]),
+        right=found,
+        wrong=wrong,
+        nowhere=100 - found.value - wrong,
+        median=bootstrap(errors[:, there], "median"),
+        where_right=_median_of(near),
+    )
 
 
-def _median_where_right(made: Runs, who: str) -> str:
-    """A cell: the median error in px of the answers that are right."""
-    errors = made.errors_where_right(who, "plain")
-    return f"{np.nanmedian(errors):.2f}" if np.isfinite(errors).any() else "–"
+def _median_of(errors: np.ndarray) -> float:
+    """The median of those that are not NaN; NaN if there are none."""
+    return float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan
+
+
+def _cell(value: float) -> str:
+    return "–" if value != value else f"{value:.2f}"
 
 
 def milliseconds(path: Path) -> dict[tuple[str, str], str]:
@@ -153,11 +177,10 @@ def milliseconds(path: Path) -> dict[tuple[str, str], str]:
 
 
 def table(summary: dict, runs: dict, results_dir: Path) -> str:
-    """A row for each head: all shown, and in the quarter that was withheld."""
+    """A row for each head, all shown; then one for each in the quarter that was withheld."""
     made = _runs(summary, runs, results_dir)
     head = ["head", "median px", "mean px", "right %", "wrong %", "nowhere %"]
     head += ["median px where right", "sigma of the choice", "step, ms", "prediction, ms"]
-    head += ["a quarter withheld: right elsewhere %", "right there %", "median px there"]
     lines, times = [], milliseconds(BENCHMARK)
     for who in _made(made, "plain"):
         right, wrong = made.right(who, "plain"), made.wrong(who, "plain")
@@ -168,18 +191,29 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
             style.interval(bootstrap(right), 1),
             f"{wrong.mean():.1f}",
             f"{100 - right.mean() - wrong.mean():.1f}",
-            _median_where_right(made, who),
+            _cell(_median_of(made.errors_where_right(who, "plain"))),
             style.interval(match_sigma(chosen_of(made.answers(who, "plain"))).interval, 3),
             *(times.get((who, what), "–") for what in SUITES.values()),
         ]
-        quarters = _by_quarter(made, who)
-        cells += [style.interval(found, 1) for found in quarters] if quarters else ["–"] * 3
         lines.append(cells)
-    return markdown(head, lines)
+    return "\n\n".join(filter(None, [markdown(head, lines), _quarter_table(made)]))
+
+
+def _quarter_table(made: Runs) -> str:
+    """A row for each head that was trained without labels in a quarter; empty if none was."""
+    head = ["a quarter withheld", "right elsewhere %", "right there %", "wrong there %"]
+    head += ["nowhere there %", "median px there", "median px where right there"]
+    lines = []
+    for who in _made(made, "withheld"):
+        if found := _by_quarter(made, who):
+            cells = [style.interval(found.elsewhere, 1), style.interval(found.right, 1)]
+            cells += [f"{found.wrong:.1f}", f"{found.nowhere:.1f}", style.interval(found.median, 1)]
+            lines.append([style.title_of(who), *cells, _cell(found.where_right)])
+    return markdown(head, lines) if lines else ""
 
 
 def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
-    """Of each head: right, median error, and right in the withheld quarter."""
+    """Of each head: right, median and mean error, and the same in the withheld quarter."""
     made = _runs(summary, runs, results_dir)
     found = {f"{who}_{what}_ms": time for (who, what), time in milliseconds(BENCHMARK).items()}
     for who in KINDS:
@@ -187,9 +221,10 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
         found[f"{key}_right"] = style.interval(bootstrap(made.right(who, "plain")), 1, " %")
         found[f"{key}_median"] = style.interval(bootstrap(made.errors(who, "plain"), "median"), 2)
         found[f"{key}_mean"] = style.interval(bootstrap(made.errors(who, "plain")), 1)
-        quarters = _by_quarter(made, who)
-        if quarters:
-            found[f"{key}_shown"], found[f"{key}_withheld"], _ = (
-                style.interval(each, 1, " %") for each in quarters
-            )
+        if quarter := _by_quarter(made, who):
+            found[f"{key}_shown"] = style.interval(quarter.elsewhere, 1, " %")
+            found[f"{key}_withheld"] = style.interval(quarter.right, 1, " %")
+            found[f"{key}_withheld_wrong"] = f"{quarter.wrong:.0f} %"
+            found[f"{key}_withheld_nowhere"] = f"{quarter.nowhere:.0f} %"
+            found[f"{key}_withheld_px"] = f"{quarter.where_right:.1f} px"
     return found

@@ -40,18 +40,25 @@ def study(tmp_path):
 
 
 def test_the_table_says_what_was_right_and_what_was_withheld(study):
-    lines = heads.table(*study[:3]).splitlines()
-    assert len(lines) == 2 + len(KINDS)
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert len({len(row) for row in cells}) == 1
-    by_title = {row[0]: row[1:] for row in cells[2:]}
+    shown, withheld = (
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines()]
+        for part in heads.table(*study[:3]).split("\n\n")
+    )
+    for cells in (shown, withheld):
+        assert len(cells) == 2 + len(KINDS)
+        assert len({len(row) for row in cells}) == 1
+    by_title = {row[0]: row[1:] for row in shown[2:]}
     assert by_title["coordinates (xy)"][:6] == [
         "0.10 (0.10 to 0.10)", "0.1 (0.1 to 0.1)", "100.0 (100.0 to 100.0)", "0.0", "0.0", "0.10",
     ]  # fmt: skip
     assert by_title["score map (score_map), normalised"][0] == "0.80 (0.80 to 0.80)"
     everywhere, nowhere = "100.0 (100.0 to 100.0)", "0.0 (0.0 to 0.0)"
-    assert by_title["coordinates (xy)"][-3:] == [everywhere, nowhere, "40.0 (40.0 to 40.0)"]
-    assert by_title["expected coordinate (dsnt)"][-3:-1] == [everywhere, everywhere]
+    by_title = {row[0]: row[1:] for row in withheld[2:]}
+    lost, found = by_title["coordinates (xy)"], by_title["expected coordinate (dsnt)"]
+    assert lost[:2] == [everywhere, nowhere]
+    assert float(lost[2]) + float(lost[3]) == 100  # wrong or nowhere
+    assert lost[4:] == ["40.0 (40.0 to 40.0)", "–"]
+    assert found == [everywhere, everywhere, "0.0", "0.0", "1.6 (1.6 to 1.6)", "1.60"]
 
 
 def test_times_are_those_of_the_first_group_of_each_suite(study, tmp_path, monkeypatch):
@@ -71,7 +78,7 @@ def test_times_are_those_of_the_first_group_of_each_suite(study, tmp_path, monke
     monkeypatch.setattr(heads, "BENCHMARK", path)
     by_title = {
         line.split("|")[1].strip(): line.split("|")[9:11]
-        for line in heads.table(*study[:3]).splitlines()
+        for line in heads.table(*study[:3]).split("\n\n")[0].splitlines()
     }
     assert by_title["head"] == [" step, ms ", " prediction, ms "]
     assert by_title["coordinates (xy)"] == [" 500 ", " 12.5 "]
@@ -117,6 +124,7 @@ def test_numbers_name_each_head(study):
     assert found["simcc_right"] == "100.0 % (100.0 to 100.0)"
     assert found["deconv_withheld"] == "0.0 % (0.0 to 0.0)"
     assert found["dsnt_withheld"] == found["dsnt_shown"] == "100.0 % (100.0 to 100.0)"
+    assert (found["dsnt_withheld_wrong"], found["dsnt_withheld_px"]) == ("0 %", "1.6 px")
 
 
 def test_a_study_without_withheld_runs_shows_the_rest(study):
@@ -124,7 +132,6 @@ def test_a_study_without_withheld_runs_shows_the_rest(study):
     rows = [row for row in summary["rows"] if row["variant"] == "plain" and row["who"] != "simcc"]
     assert heads.draw({"rows": rows}, runs, folder).keys() == {""}
     lines = heads.table({"rows": rows}, runs, folder).splitlines()
-    assert len(lines) == 2 + len(KINDS) - 1
-    assert all(line.endswith("| – | – | – |") for line in lines[2:])
+    assert len(lines) == 2 + len(KINDS) - 1  # and no second table
     assert heads.draw({"rows": []}, {}, folder) == {}
     assert NORMALISED in KINDS
