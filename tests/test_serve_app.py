@@ -166,6 +166,12 @@ def test_a_hundred_bad_requests_do_no_harm(port, capfd):
     assert {*lines} == {"error: '/page/models/half': IndexError: index out of range"}
 
 
+def test_too_many_parameters_are_named(port):
+    found = ask_json(port, "GET", "/page/scenes?" + "&".join(["count=1"] * 11))
+    assert found == (400, {"error": "too many parameters"})
+    assert ask_json(port, "GET", "/page/scenes?" + "&".join(["count=1"] * 10))[0] == 200
+
+
 def talk(port, data):
     """What comes back until the other side closes."""
     with socket.create_connection(("127.0.0.1", port), HANGS) as connection:

@@ -238,7 +238,10 @@ class _Body:
 
 def _numbers(query: str) -> tuple[int, int, int]:
     """`domain`, `start` and `count` of a query."""
-    given = {name: values[-1] for name, values in parse_qs(query, max_num_fields=10).items()}
+    try:
+        given = {name: values[-1] for name, values in parse_qs(query, max_num_fields=10).items()}
+    except ValueError as error:
+        raise ServingError("too many parameters") from error
     found = []
     for name, default in (("domain", "1"), ("start", "0"), ("count", "1")):
         text = given.get(name, default)
