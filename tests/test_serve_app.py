@@ -241,6 +241,21 @@ def slow_clients(port, count):
         yield slow
 
 
+def test_images_are_looked_at_beside_the_loop_that_answers_others():
+    network, threads = half_plus_three(), []
+
+    def check(array):
+        threads.append(threading.current_thread().name)
+        return [1] * len(array)
+
+    for endpoint in network.endpoints.values():
+        endpoint.check = check
+    with serving(network) as (port, _):
+        assert ask(port, "POST", "/v1/models/half:predict", '{"instances": [1.0]}')[0] == 200
+        assert ask(port, "POST", "/page/models/half", b"A")[0] == 200
+    assert [name.startswith("ThreadPoolExecutor") for name in threads] == [True, True]
+
+
 def test_others_are_answered_while_a_hundred_slow_clients_are_waited_for():
     with serving(half_plus_three()) as (port, _), slow_clients(port, 100):
         for _ in range(3):

@@ -173,7 +173,8 @@ class App:
         return Response(dump({**answer, "ms": round(1000 * answered.seconds, 2)}))
 
     async def _compute(self, network: Any, signature: str, array: np.ndarray) -> Answered:
-        pixels = network.endpoints[signature].check(array)
+        run = asyncio.get_running_loop().run_in_executor
+        pixels = await run(self._parsing, network.endpoints[signature].check, array)
         try:
             async with asyncio.timeout(self._limits.seconds):
                 return await self._batchers[network.name, signature](array, pixels)
