@@ -122,6 +122,19 @@ def test_no_instances_are_answered_with_none(port):
     )
 
 
+@pytest.mark.parametrize("key", ["instances", "inputs"])
+def test_a_response_that_would_be_too_large_is_refused_before_it_is_computed(key):
+    network, asked = half_plus_three(answer=lambda x: asked.append(len(x)) or {"y": x}), []
+    network.signatures["serving_default"].outputs["y"] = TensorInfo("float", (-1, 4000, 2000))
+    with serving(network) as (port, _):
+        for count, status in ((2, 200), (3, 413)):
+            body = json.dumps({key: [1.0] * count})
+            found, answer = ask_json(port, "POST", "/v1/models/half:predict", body)
+            assert found == status
+        assert answer == {"error": "the response would be too large; send fewer images"}
+        assert asked == [2]
+
+
 # What clients may get wrong.
 
 BAD = [

@@ -25,6 +25,7 @@ import numpy as np
 from rectloc_tf.serving.rest import protocol
 from rectloc_tf.serving.rest.batching import Answered, Batcher
 from rectloc_tf.serving.rest.callers import Hosts, check_caller
+from rectloc_tf.serving.rest.pictures import fits
 from rectloc_tf.serving.rest.values import ServingError, dump
 
 _PAGE_MODEL = re.compile(r"/page/models/([^/]+)")
@@ -157,6 +158,9 @@ class App:
             run = asyncio.get_running_loop().run_in_executor
             asked = await run(self._parsing, protocol.parse_predict, body, network.signatures)
             (array,) = asked.inputs.values()
+            if not fits(array, network.signatures[asked.signature].outputs):
+                message = "the response would be too large; send fewer images"
+                raise ServingError(message, TOO_LARGE)
             answered = await self._compute(network, asked.signature, array)
             make = protocol.predict_response
             return Response(await run(self._parsing, make, answered.outputs, asked.is_row))
