@@ -89,7 +89,8 @@ def differences(ours: Answers, theirs: Answers, least: float) -> tuple[np.ndarra
     """
     expected = COMPARED & ours.keys()
     if any(name not in theirs or theirs[name].shape != ours[name].shape for name in expected):
-        return (np.full(len(ours["points_xy"]), math.nan),) * 2
+        nothing = np.full(len(ours["points_xy"]), math.nan)
+        return nothing, nothing
     px = np.linalg.norm(ours["points_xy"] - theirs["points_xy"], axis=-1).max(axis=-1)
     confidences = np.zeros(len(px))
     if "point_confidence" in ours:
@@ -112,7 +113,8 @@ def _from_nearest(one: Answers, other: Answers, least: float) -> tuple[np.ndarra
     nearest = px.argmin(axis=-1)
     apart = np.abs(confidence - np.take_along_axis(others, nearest, axis=1))
     counts = confidence >= least
-    return tuple(np.where(counts, value, 0).max(axis=-1) for value in (px.min(axis=-1), apart))
+    px, apart = (np.where(counts, value, 0).max(axis=-1) for value in (px.min(axis=-1), apart))
+    return px, apart
 
 
 def measure(
