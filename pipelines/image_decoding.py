@@ -5,11 +5,12 @@ are scaled by the depth that their values use. No Exif block, however malformed,
 fail: one that cannot be understood counts as "not turned".
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from pipelines.image_headers import JPEG_START, MAX_PIXELS, PNG_START
+from pipelines.image_headers import JPEG_START, MAX_PARTS, MAX_PIXELS, PNG_START
 
 _MAX_EXIF_BYTES = 65_535  # what a JPEG segment can hold
 _ORIENTATION_TAG, _SHORT = 0x0112, 3
@@ -144,6 +145,14 @@ def _big_endian(data: tf.Tensor, start: tf.Tensor, dtype: tf.DType) -> list[tf.T
     return tf.unstack(tf.cast(numbers, tf.int64), num=2)
 
 
+def _first_part(is_before: Callable, next_part: Callable, start: int) -> tf.Tensor:
+    """Where the first part is that is not `is_before`; or the last that is looked at."""
+    (found,) = tf.while_loop(
+        is_before, next_part, [tf.constant(start, tf.int64)], maximum_iterations=MAX_PARTS - 1
+    )
+    return found
+
+
 def _exif_of_png(data: tf.Tensor) -> tf.Tensor:
     """The contents of the eXIf chunk, or an empty string."""
     exif, end = (int.from_bytes(name, "big") for name in (b"eXIf", b"IEND"))
@@ -155,7 +164,7 @@ def _exif_of_png(data: tf.Tensor) -> tf.Tensor:
     def next_chunk(start):
         return [start + 12 + _big_endian(data, start, tf.int32)[0]]
 
-    (start,) = tf.while_loop(is_before, next_chunk, [tf.constant(8, tf.int64)])
+    start = _first_part(is_before, next_chunk, 8)
     length, name = _big_endian(data, start, tf.int32)
     length = tf.where(name == exif, tf.clip_by_value(length, 0, _MAX_EXIF_BYTES), 0)
     return _slice(data, start + 8, length)
@@ -176,7 +185,7 @@ def _exif_of_jpeg(data: tf.Tensor) -> tf.Tensor:
         marker, length = _big_endian(data, start, tf.uint16)
         return [start + tf.where(marker == 0xFFFF, tf.constant(1, tf.int64), 2 + length)]
 
-    (start,) = tf.while_loop(is_before, next_segment, [tf.constant(2, tf.int64)])
+    start = _first_part(is_before, next_segment, 2)
     marker, length = _big_endian(data, start, tf.uint16)
     length = tf.where(is_exif(marker, start), tf.maximum(length - 8, 0), 0)
     return _slice(data, start + 10, length)

@@ -3,12 +3,14 @@
 Each function takes a seekable binary file and reads a few of its bytes, from any position.
 """
 
+import itertools
 import struct
 from typing import BinaryIO
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8\xff"
 MAX_PIXELS = 64_000_000  # of an image that we read
+MAX_PARTS = 10_000  # segments of a JPEG, or chunks of a PNG, in which Exif data is looked for
 
 _MAX_EXIF_BYTES = 65_535  # what a JPEG segment can hold
 _EXIF, _SHORT, _ORIENTATION_TAG = b"Exif\0\0", 3, 0x0112
@@ -91,7 +93,10 @@ def _bytes_at(file: BinaryIO, place: int, count: int) -> bytes:
 
 
 def _chunks(file: BinaryIO):
-    """(name, place of the contents, their length) of a PNG's chunks, IEND included."""
+    """(name, place of the contents, their length) of a PNG's chunks, IEND included.
+
+    There may be tens of thousands: many programs write pixels in chunks of 8 KiB.
+    """
     place, name = 8, b""
     while name != b"IEND":
         head = _bytes_at(file, place, 8)
@@ -105,9 +110,12 @@ def _chunks(file: BinaryIO):
 
 
 def _segments(file: BinaryIO):
-    """(marker, its place) of a JPEG's segments up to its pixels, start of scan included."""
+    """(marker, its place) of a JPEG's segments up to its pixels, start of scan included.
+
+    Any byte may be padding, each of which takes a step: no more than `MAX_PARTS` are taken.
+    """
     place = 2
-    while True:
+    for _ in range(MAX_PARTS):
         head = _bytes_at(file, place, 4)
         marker, length = struct.unpack(">HH", head.ljust(4, b"\0"))
         if marker == 0xFFFF:  # padding
@@ -122,7 +130,8 @@ def _segments(file: BinaryIO):
 
 
 def _exif_of_png(file: BinaryIO) -> bytes:
-    found = (at for name, *at in _chunks(file) if name == b"eXIf")
+    chunks = itertools.islice(_chunks(file), MAX_PARTS)
+    found = (at for name, *at in chunks if name == b"eXIf")
     place, length = next(found, (0, 0))
     return _bytes_at(file, place, min(length, _MAX_EXIF_BYTES))
 

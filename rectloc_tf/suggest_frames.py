@@ -42,7 +42,7 @@ def suggest_frames() -> None:
     check_folder("output_dir", output_dir)
     line, total = ProgressLine(sys.stderr), 0
     for video, folder in zip(videos, folders, strict=True):
-        labelled = suggestions.frames_in([image["name"] for image in known], folder.name)
+        labelled = suggestions.frames_in([image["name"] for image in known], video.path.name)
         progress = VideoProgress(video, line)
         looks = suggestions.look_at(video, network, progress, without=labelled)
         numbers = suggestions.choose_frames(looks, cli.option("num"))

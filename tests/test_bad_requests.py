@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rectloc_tf.serving.saved_model import export_model
+from tests.exported import export_model
 from tests.test_bad_images import ANSWERED, JPEG, NOISE, PNG, REFUSED, middle_model, png, saved
 from tests.training import small_head
 

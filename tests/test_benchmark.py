@@ -72,6 +72,17 @@ def test_a_worker_that_fails_says_why(tmp_path):
     worker.close()
 
 
+def test_a_worker_that_dies_between_its_turns_says_why(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("print('{}', flush=True)\nraise MemoryError('all is used')")
+    worker = Worker(str(path), {})
+    assert worker.read() == {}
+    worker._process.wait()
+    with pytest.raises(UserError, match="broken.py {}: MemoryError: all is used"):
+        worker.measure()
+    worker.close()
+
+
 def test_our_pipeline_and_a_plain_loop_are_measured(monkeypatch):
     """In processes of their own; the other workers are measured in this one."""
     monkeypatch.setenv("PYTHONPATH", ":".join(p for p in sys.path if p))
@@ -172,6 +183,14 @@ def test_an_export_that_fails_says_why(tmp_path):
     with pytest.raises(UserError, match=r"^none-18-64-float32-onnx-none: .*arch=none"):
         exports.exported({**task, "scratch": str(tmp_path)})
     assert [*tmp_path.iterdir()] == []
+
+
+def test_an_export_that_is_killed_says_how(tmp_path, monkeypatch):
+    killed = SimpleNamespace(run=lambda asked, **how: SimpleNamespace(returncode=-9, stderr=""))
+    monkeypatch.setattr(exports, "subprocess", killed)
+    task = {**SMALL, "format": "onnx", "quantize": "none", "scratch": str(tmp_path)}
+    with pytest.raises(UserError, match=r"^xy-18-64-float32-onnx-none: exit code -9$"):
+        exports.exported(task)
 
 
 def test_frames_are_reported_by_mean_error_and_quantiles():

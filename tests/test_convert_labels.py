@@ -231,6 +231,55 @@ def test_usual_images_stay_where_they_are_and_keep_their_names(tmp_path):
     assert (found.names, found.visibility.tolist()) == (("nose",), [[2], [0]])
 
 
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_one_name_of_two_images_is_refused(tmp_path, suffix):
+    """Their labels were all written for one of them."""
+    files = []
+    for number, folder in enumerate(("a", "b")):
+        write_picture(tmp_path / "in" / folder / "img1.png", picture(seed=number))
+        rows = [*header(NAMES), ["img1.png", 1, number, 3, 4]]
+        files.append(write_rows(tmp_path / "in" / folder / "l.csv", rows))
+    data, output = f"--data={files[0]},{files[1]}", tmp_path / f"out.{suffix}"
+    what = f"error: {files[1]} row 4: img1.png is another image than in a file before"
+    for _ in range(1 if suffix == "json" else 2):
+        done = convert(data, f"--output={output}")
+        assert (done.returncode, output.exists()) == (1, False)
+        assert done.stderr == f"{what}; convert the files one by one\n"
+        for path in (tmp_path / "in").rglob("*.png"):
+            path.unlink()  # a CSV needs no image
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_files_that_label_the_same_image_are_joined(tmp_path, suffix):
+    name = "labeled-data/v/img1.png"
+    project = tmp_path / "in"
+    write_picture(project / name)
+    (tmp_path / "link").symlink_to(project)
+    rows = [*header(NAMES), [name, 1, 2, 3, 4]]
+    files = [project / "l.csv", project / "labeled-data" / "v" / "l.csv", tmp_path / "link/m.csv"]
+    data = ",".join(str(write_rows(path, rows)) for path in files)
+    output = tmp_path / f"out.{suffix}"
+    said = succeeded(convert(f"--data={data}", f"--output={output}"))
+    assert f"{output}: 1 images, 2 keypoints" in said
+    assert {*read_label_file(output).images} == {name}
+
+
+def test_videos_of_one_name_in_two_files_have_folders_of_their_own(tmp_path):
+    for number, folder in enumerate(("a", "b")):
+        (tmp_path / "in" / folder).mkdir()
+        write_video(tmp_path / "in" / folder / "clip.avi", [picture(seed=number)] * 2)
+        frames = [(0, 1, [animal((1, number), (3, 4))])]
+        write_slp(tmp_path / "in" / folder / "l.slp", frames, videos=["clip.avi"])
+    data = ",".join(str(tmp_path / "in" / folder / "l.slp") for folder in "ab")
+    output, images = tmp_path / "l.json", tmp_path / "png"
+    succeeded(convert(f"--data={data}", f"--output={output}", f"--images_dir={images}"))
+    found = read_label_file(output)
+    assert found.images == ("png/clip/frame000001.png", "png/clip-2/frame000001.png")
+    np.testing.assert_array_equal(found.centred[:, 0], [[1, 0], [1, 1]])
+    for number, name in enumerate(found.images):
+        np.testing.assert_array_equal(cv2.imread(str(tmp_path / name)), picture(seed=number))
+
+
 def test_a_damaged_image_is_reported_before_anything_is_written(tmp_path):
     frames = [(0, n, [animal((1, 2), (3, 4))]) for n in (1, 2)]
     images = [picture(), picture()]

@@ -17,9 +17,9 @@ from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.heads.head import Head
 from rectloc_tf.models import run_head
 from rectloc_tf.registry import FORMATS, HEADS, FormatSpec, load
-from rectloc_tf.serving.exporting import export_checked, in_two_sizes, repeat
+from rectloc_tf.serving.exporting import compare, export_checked, in_two_sizes, repeat
 from rectloc_tf.serving.formats.format import Format, is_in_backbone
-from rectloc_tf.serving.parity import measure
+from rectloc_tf.serving.parity import COMPARED, CONFIDENCES, measure
 from rectloc_tf.serving.served import Served
 from tests.training import small_network
 
@@ -242,6 +242,88 @@ def test_other_shapes_are_no_answers():
     assert measure([(answers((1, 1)), answers((1, 1), (2, 2)), 1.0)], 1.0).problem
 
 
+def detected(*found):
+    """Answers to a picture: detections (x, y, confidence), and the first as its point."""
+    xy, confidence = np.array(found)[None, :, :2], np.array(found)[None, :, 2]
+    return {
+        "points_xy": xy[:, :1],
+        "point_confidence": confidence[:, :1],
+        "detections_xy": xy,
+        "detection_confidence": confidence,
+    }
+
+
+TWO = detected((10, 10, 0.9), (30, 30, 0.9), (0, 0, 0))
+NONE = (50, 50, 0)  # where there are no more
+
+
+@pytest.mark.parametrize(
+    ("theirs", "quantize", "px", "confidence", "flips"),
+    [
+        (((10, 10, 0.9), (30, 30, 0.9), NONE), "none", 0, 0, 0),
+        (((10, 10, 0.9), (30, 30.04, 0.9005), NONE), "none", 0.04, 5e-4, 0),
+        (((10, 10, 0.9), (30, 30, 0.9), (50, 50, 9e-4)), "none", 0, 0, 0),  # nothing
+        (((10, 10, 0.9), (30, 30, 0.9), (50, 50, 0.09)), "int8", 0, 0, 0),
+        (((10, 10, 0.9), (30, 30, 0.9), (50, 50, 0.11)), "int8", 0, 0, 1),  # one more
+        (((10, 10, 0.9), (30, 30.06, 0.9), NONE), "none", 0.06, 0, 0),
+        (((10, 10, 0.9), (30, 31.9, 0.9), NONE), "none", 1.9, 0, 0),  # no rounding
+        (((10, 10, 0.9), (33, 34, 0.9), NONE), "none", 0, 0, 1),  # another peak
+        (((10, 10, 0.9), NONE, NONE), "none", 0, 0, 1),  # one fewer
+        (((10, 10, 0), NONE, NONE), "none", 0, 0, 1),
+        (((10, 10, 0.9), (30, 30, 0.898), NONE), "none", 0, 0.002, 0),
+        (((10, 10, 0.9), (30, 30, 0.898), NONE), "float16", 0, 0.002, 0),
+        (((10, 10, 0.888), (30, 30, 0.9), NONE), "float16", 0, 0.012, 0),
+        (((10, 10, 0.9), (30, 30, 0.82), NONE), "int8", 0, 0.08, 0),
+        (((10, 10, 0.9), (30, 30, 0.79), NONE), "int8", 0, 0.11, 0),
+    ],
+)
+def test_detections_and_confidences_are_compared(theirs, quantize, px, confidence, flips):
+    many = [(TWO, TWO, 1.0)] * 99
+    parity = measure([(TWO, detected(*theirs), 1.0), *many], 4.0, quantize)
+    assert parity.max == pytest.approx(px, abs=1e-9)
+    assert parity.confidence == pytest.approx(confidence, abs=1e-9)
+    assert parity.flips == flips  # 1 % may be
+    bad = px > parity.bound or confidence > CONFIDENCES[quantize]
+    assert bool(parity.problem) == bad
+    found = parity.to_json()
+    assert found["difference_confidence"] == parity.confidence
+    assert found["bound_confidence"] == {"none": 1e-3, "float16": 1e-2, "int8": 0.1}[quantize]
+
+
+def test_detections_may_change_their_order_and_be_near_the_least_confidence():
+    ours = detected((10, 10, 0.5), (30, 30, 0.5), (7, 7, 0.00105), (9, 9, 0))
+    theirs = detected((30, 30, 0.5), (10, 10, 0.5), (7, 7, 0.00095), (9, 9, 0))
+    theirs["points_xy"] = ours["points_xy"]
+    parity = measure([(ours, theirs, 1.0)], 4.0)
+    assert (parity.max, parity.flips, parity.problem) == (0, 0, "")
+    assert parity.confidence == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("name", ["point_confidence", "detections_xy", "detection_confidence"])
+def test_an_export_has_all_answers_and_they_are_numbers(name):
+    lacking = {key: value for key, value in TWO.items() if key != name}
+    assert "are not numbers, or for other" in measure([(TWO, lacking, 1.0)], 4.0).problem
+    other = TWO | {name: np.concatenate([TWO[name]] * 2, axis=1)}
+    assert "are not numbers, or for other" in measure([(TWO, other, 1.0)], 4.0).problem
+    none = TWO | {name: np.full_like(TWO[name], math.nan)}
+    for pair in ((TWO, none), (none, TWO)):
+        assert "are not numbers, or for other" in measure([(*pair, 1.0)], 4.0).problem
+
+
+def test_all_answers_but_maps_are_compared(networks):
+    served, cases = networks.answered("score_map")
+    images, answered = cases[0]
+    theirs = {name: value.numpy() for name, value in answered.items() if name in COMPARED}
+    assert theirs.keys() == COMPARED
+    sure = theirs["detection_confidence"]
+    theirs["detection_confidence"] = np.where(sure > 0, sure + 0.01, 0)
+    theirs["detections_xy"] = theirs["detections_xy"] + [0.3, 0.4]
+    parity, _ = compare(served, {"working": images}, {"working": theirs}, "none")
+    assert (parity.pictures, parity.flips) == (len(images), 0)
+    assert parity.max == pytest.approx(0.5, abs=1e-3)
+    assert parity.confidence == pytest.approx(0.01, abs=1e-3)
+
+
 def test_few_pictures_are_repeated_turned():
     images = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3, 1)
     assert repeat(images, 1).tolist() == images[:1].tolist()
@@ -279,6 +361,7 @@ def test_an_export_says_how_it_was_checked(tiny, tmp_path):
     written = json.loads((found.folder / "parity.json").read_text())
     assert written["pictures"] == written["distinct_pictures"] == 6
     assert (written["flips"], written["bound_px"]) == (0, 0.05)
+    assert (written["difference_confidence"], written["bound_confidence"]) == (0, 1e-3)
     assert 0 <= written["difference_px"]["mean"] <= written["difference_px"]["max"] <= 0.05
     assert written["milliseconds"].keys() == {"tensorflow", "onnx"}
     assert json.loads((found.folder / "metadata.json").read_text())["format"] == "onnx"

@@ -24,7 +24,6 @@ from rectloc_tf.results.label_sheet import write_sheet
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.overlay_video import overlay_writer
 from rectloc_tf.serving.overlays import write_overlay
-from rectloc_tf.serving.saved_model import export_model
 from rectloc_tf.serving.suggestions import write_suggestions
 from rectloc_tf.serving.tables import open_table
 from rectloc_tf.training import loop
@@ -33,6 +32,7 @@ from rectloc_tf.training.checkpoints import Checkpointer
 from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.team import ALONE
 from tests.conftest import ROOT
+from tests.exported import export_model
 from tests.label_files import write_project
 from tests.test_label_budget import falling, kept
 from tests.test_security import FILES, dotted, full_names

@@ -1,5 +1,6 @@
 """Decoding: as people see the picture, whatever the file's EXIF data, depth and transparency."""
 
+import contextlib
 import io
 import struct
 import zlib
@@ -18,7 +19,7 @@ from pipelines.image_decoding import (
     exif_orientation,
     is_drawn_in_alpha,
 )
-from pipelines.image_headers import read_orientation
+from pipelines.image_headers import MAX_PARTS, is_whole, read_orientation, read_size
 
 ORIENTATION, SHORT, LONG, ASCII = 0x0112, 3, 4, 2
 decode = tf.function(decode_with_details, input_signature=[tf.TensorSpec([], tf.string)])
@@ -128,6 +129,39 @@ def test_a_corner_is_where_people_see_it():
 )  # fmt: skip
 def test_the_block_is_found_behind_others(data):
     assert int(find_orientation(tf.constant(data))) == read_orientation(io.BytesIO(data)) == 6
+
+
+@pytest.mark.parametrize(
+    ("suffix", "put", "part"),
+    [
+        (".jpg", jpeg_with, b"\xff"),  # padding
+        (".jpg", jpeg_with, segment(0xFFFE, b"")),
+        (".png", png_with, chunk(b"tEXt", b"")),
+    ],
+    ids=["padding", "segments", "chunks"],
+)
+def test_the_block_is_looked_for_in_so_many_parts(suffix, put, part):
+    """A hostile file is full of them, and each takes a step."""
+    data = encode(smooth_picture(), suffix)
+    others = 1 if suffix == ".png" else 0  # IHDR
+    for count, orientation in ((MAX_PARTS - 1 - others, 6), (MAX_PARTS - others, 1)):
+        long = put(data, tiff(6), before=part * count)
+        assert int(find_orientation(tf.constant(long))) == orientation
+        assert read_orientation(io.BytesIO(long)) == orientation
+
+
+def test_a_jpeg_that_is_mostly_padding_is_refused():
+    data = encode(smooth_picture(), ".jpg")
+    for count, is_read in ((100, True), (MAX_PARTS, False), (16 * 2**20, False)):
+        file = io.BytesIO(data[:2] + b"\xff" * count + data[2:])
+        assert is_whole(file) == is_read
+        with contextlib.nullcontext() if is_read else pytest.raises(ValueError, match="damaged"):
+            assert read_size(file) == (40, 24)
+
+
+def test_a_large_png_has_more_chunks_than_are_looked_into():
+    data = encode(smooth_picture(), ".png")
+    assert is_whole(io.BytesIO(data[:-12] + chunk(b"tEXt", b"") * MAX_PARTS + data[-12:]))
 
 
 CUT = [tiff(6)[:length] for length in (0, 1, 3, 7, 9, 12, 35, 43)]

@@ -19,7 +19,7 @@ from rectloc_tf.serving.inference import (
     make_answers,
     make_network,
 )
-from rectloc_tf.serving.saved_model import export_model
+from tests.exported import export_model
 from tests.narrow import narrow
 from tests.training import small_network, start_training
 

@@ -183,6 +183,14 @@ def test_thumbnails_say_where_it_gets_brighter(tmp_path):
     assert seen.damaged == (4,)
 
 
+def test_an_image_of_one_row_has_a_thumbnail_too(tmp_path):
+    ramp = np.arange(0, 250, dtype=np.uint8)[None]
+    images = [ramp, ramp[:, ::-1], ramp.T]
+    paths = [write_picture(tmp_path / f"{n}.png", image) for n, image in enumerate(images)]
+    seen = alike.look_at(paths)
+    assert (seen.hashes.tolist(), seen.damaged) == ([2**64 - 1, 0, 0], ())
+
+
 def test_near_identical_images_across_splits_are_found():
     hashes = np.array([0, 0b1111, 0b11111, 2**64 - 1, 0, 0], np.uint64)
     points = np.tile(mice(1), (6, 1, 1))

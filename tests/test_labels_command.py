@@ -218,6 +218,17 @@ def test_a_suspicious_image_has_a_red_title_and_names(tmp_path):
     assert white[1] > white[0] == 0
 
 
+@pytest.mark.parametrize(("height", "width"), [(2, 2000), (2000, 1)])
+def test_a_very_narrow_image_is_shown(tmp_path, height, width):
+    path = write_picture(tmp_path / "i.png", np.full((height, width, 3), 255, np.uint8))
+    data = labelled(np.array([[[0.5, 0.5]]]), ("a",), [path])
+    data.sizes[:] = width, height
+    (axis,) = label_sheet.draw_sheet(data, [0], {}).axes
+    image = axis.images[0].get_array()
+    assert image.shape == ((1, 288, 3) if width > height else (288, 1, 3))
+    assert (image == 255).all()
+
+
 @pytest.mark.parametrize(
     ("points", "window"),
     [

@@ -26,8 +26,11 @@ from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving import rest
 from rectloc_tf.serving.inference import make_answer_images
 from rectloc_tf.serving.prediction import predict_files
+from rectloc_tf.serving.rest import networks as served_networks
 from tests.browser import open_browser
 from tests.conftest import HANGS, run_without_tensorflow, start
+from tests.narrow import narrow
+from tests.training import small_network
 
 SIZE = 64
 NAMES = ("maps", "points")
@@ -167,6 +170,22 @@ def test_a_damaged_picture_is_refused_and_the_next_one_answered(served):
     assert status == 400
     assert answer["error"].startswith("image_bytes: truncated or damaged image (")
     assert ask(served, "POST", path, encoded_request(whole))[0] == 200
+
+
+def test_no_pictures_have_empty_answers(monkeypatch, tmp_path):
+    with narrow():
+        model, _ = small_network("deconv")
+    monkeypatch.setattr(served_networks, "load_model", lambda path, run: model)
+    run = RunConfig(arch="deconv", image_size=SIZE)
+    network = served_networks.open_network("maps", RunFolder(tmp_path), run, "best")
+    shapes = {
+        "points_xy": (0, 1, 2), "point_confidence": (0, 1), "center_xy": (0, 2),
+        "confidence": (0,), "heatmap": (0, SIZE, SIZE),
+    }  # fmt: skip
+    for endpoint, none in (("serving_default", [0, 20, 30, 3]), ("encoded", [0])):
+        kind = object if endpoint == "encoded" else np.uint8
+        answers = network.endpoints[endpoint].answer(np.zeros(none, kind))
+        assert {name: answer.shape for name, answer in answers.items()} == shapes
 
 
 def test_scenes_are_those_that_networks_are_tested_on(served):

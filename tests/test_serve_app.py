@@ -122,6 +122,19 @@ def test_no_instances_are_answered_with_none(port):
     )
 
 
+@pytest.mark.parametrize("key", ["instances", "inputs"])
+def test_a_response_that_would_be_too_large_is_refused_before_it_is_computed(key):
+    network, asked = half_plus_three(answer=lambda x: asked.append(len(x)) or {"y": x}), []
+    network.signatures["serving_default"].outputs["y"] = TensorInfo("float", (-1, 4000, 2000))
+    with serving(network) as (port, _):
+        for count, status in ((2, 200), (3, 413)):
+            body = json.dumps({key: [1.0] * count})
+            found, answer = ask_json(port, "POST", "/v1/models/half:predict", body)
+            assert found == status
+        assert answer == {"error": "the response would be too large; send fewer images"}
+        assert asked == [2]
+
+
 # What clients may get wrong.
 
 BAD = [
@@ -164,6 +177,12 @@ def test_a_hundred_bad_requests_do_no_harm(port, capfd):
     assert good == (200, {"predictions": [3.5]})
     lines = capfd.readouterr().err.splitlines()
     assert {*lines} == {"error: '/page/models/half': IndexError: index out of range"}
+
+
+def test_too_many_parameters_are_named(port):
+    found = ask_json(port, "GET", "/page/scenes?" + "&".join(["count=1"] * 11))
+    assert found == (400, {"error": "too many parameters"})
+    assert ask_json(port, "GET", "/page/scenes?" + "&".join(["count=1"] * 10))[0] == 200
 
 
 def talk(port, data):
@@ -233,6 +252,21 @@ def slow_clients(port, count):
             with contextlib.suppress(ConnectionError):  # dropped already
                 connection.sendall(STARTS[number % len(STARTS)])
         yield slow
+
+
+def test_images_are_looked_at_beside_the_loop_that_answers_others():
+    network, threads = half_plus_three(), []
+
+    def check(array):
+        threads.append(threading.current_thread().name)
+        return [1] * len(array)
+
+    for endpoint in network.endpoints.values():
+        endpoint.check = check
+    with serving(network) as (port, _):
+        assert ask(port, "POST", "/v1/models/half:predict", '{"instances": [1.0]}')[0] == 200
+        assert ask(port, "POST", "/page/models/half", b"A")[0] == 200
+    assert [name.startswith("ThreadPoolExecutor") for name in threads] == [True, True]
 
 
 def test_others_are_answered_while_a_hundred_slow_clients_are_waited_for():

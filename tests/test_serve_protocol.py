@@ -5,12 +5,13 @@ Examples of its documentation "RESTful API", and of the tests of its model serve
 # ruff: noqa: E501 (messages stand on one line, as they are sent)
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from rectloc_tf.serving.rest import protocol
-from rectloc_tf.serving.rest.pictures import check_files, check_images
+from rectloc_tf.serving.rest.pictures import check_files, check_images, fits
 from rectloc_tf.serving.rest.protocol import Signature, Target, TensorInfo, parse_path
 from rectloc_tf.serving.rest.values import KINDS, ServingError, debug_string, to_array, to_text
 
@@ -278,6 +279,8 @@ KEY = "Failed to process element: {} key: {} of 'instances' list. Error: INVALID
         ({"instances": [[[1], 2]]}, ROW.format(0) + "JSON Value: 2 found at incorrect level: 2 in the JSON DOM. Expected at level: 2"),
         ({"inputs": {"x": [1]}}, "Missing named input: default in 'inputs' object."),
         ({"instances": [0] * 5000}, "5000 values in 'instances'; the limit is 4096"),
+        ({"inputs": [0] * 5000}, "5000 values in 'inputs'; the limit is 4096"),
+        ({"inputs": {"default": [0] * 4097}}, "4097 values in 'inputs'; the limit is 4096"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_request(request_json, message):
@@ -294,6 +297,19 @@ def test_what_is_wrong_with_a_request(request_json, message):
 )  # fmt: skip
 def test_what_is_wrong_with_several_inputs(request_json, message):
     assert error(request_json, NAMED) == message
+
+
+def test_long_responses_are_written_in_parts():
+    maps = np.zeros([10, 100, 100], np.float32)
+    maps[9, 99, 98:] = 0.5, np.nan
+    tracemalloc.start()
+    written = to_text("maps", maps)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40 * maps.size  # bytes; all at once it would be over 128 for each
+    assert written.endswith("0.0, 0.5, null]]]")
+    maps[9, 99, 99] = 0
+    np.testing.assert_array_equal(json.loads(written.replace("null", "0.0")), maps)
 
 
 def test_other_refusals():
@@ -359,6 +375,16 @@ def test_images_and_files_are_counted_in_pixels():
     assert check_images(np.zeros([3, 4, 5, 1], np.uint8)) == [20, 20, 20]
     assert check_images(np.zeros([0, 4, 5, 3], np.uint8)) == []
     assert check_files(np.array([png(7, 3), png(2, 2)], object)) == [21, 4]
+
+
+def test_a_response_to_several_images_is_limited_in_its_numbers():
+    outputs = {"maps": TensorInfo("float", (-1, 1999, 2000)), "xy": TensorInfo("float", (-1, 2000))}
+    assert [fits(np.zeros(count), outputs) for count in (0, 1, 4, 5)] == [True, True, True, False]
+    outputs["more"] = TensorInfo("float", (-1,))  # a number for each image
+    assert not fits(np.zeros(4), outputs)
+    outputs["maps"] = TensorInfo("float", (-1, 10_000, 2000))
+    assert fits(np.zeros(1), outputs)  # fewer there are none
+    assert fits(np.zeros(()), outputs)  # `check_images` says what is wrong with it
 
 
 def png(width, height):

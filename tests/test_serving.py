@@ -18,9 +18,9 @@ from pipelines.resampling import preprocess
 from rectloc_tf.errors import UserError
 from rectloc_tf.models import load_model
 from rectloc_tf.results.rundir import RunFolder
-from rectloc_tf.serving.inference import make_answer_encoded, make_answer_images
+from rectloc_tf.serving.inference import make_answer_images, make_answers
 from rectloc_tf.serving.prediction import predict_files
-from rectloc_tf.serving.saved_model import export_model
+from tests.exported import export_model
 from tests.test_image_decoding import jpeg_with, tiff
 from tests.training import small_head, small_network
 
@@ -247,7 +247,7 @@ def test_a_spot_is_found_where_it_is(channels):
 
 def test_encoded_pictures_of_several_sizes_keep_theirs():
     data = [encode(picture(*shape, 3), ".png") for shape in SHAPES]
-    answers = make_answer_encoded(fixed_point_model(), XY)(tf.constant(data))
+    answers = make_answers(fixed_point_model(), XY)[1](tf.constant(data))
     expected = [[width / 4, height * 3 / 4] for height, width in SHAPES]
     np.testing.assert_allclose(answers["center_xy"], expected, rtol=1e-6)
 
@@ -256,7 +256,7 @@ def test_no_pictures_no_answers():
     model = fake_model(lambda x: x)
     answers = [
         make_answer_images(model, DECONV)(tf.zeros([0, 90, 30, 1], tf.uint8)),
-        make_answer_encoded(model, DECONV)(tf.zeros([0], tf.string)),
+        make_answers(model, DECONV)[1](tf.zeros([0], tf.string)),
     ]
     for answer in answers:
         assert answer["center_xy"].shape == (0, 2)
@@ -498,7 +498,7 @@ def alive(real_models, picture_files):
     """What the networks answer here, in the process that made them: kind -> answers."""
     data = tf.constant([path.read_bytes() for path in picture_files])
     return {
-        kind: {k: v.numpy() for k, v in make_answer_encoded(*network)(data).items()}
+        kind: {k: v.numpy() for k, v in make_answers(*network)[1](data).items()}
         for kind, network in real_models.items()
     }
 

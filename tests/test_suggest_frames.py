@@ -143,7 +143,14 @@ def test_long_videos_are_looked_at_evenly_and_known_frames_are_left_out(clip):
 def test_frames_that_are_labelled_are_known_by_their_names():
     images = ["labeled-data/clip/img00012.png", "clip/img7.png", "clip/other.png"]
     images += ["b/img3.png", "img4.png", "clip/img5.jpg"]
-    assert frames_in(images, "clip") == {12, 7}
+    assert frames_in(images, "clip.mp4") == {12, 7}
+
+
+def test_frames_of_sleap_and_of_convert_labels_are_known_too():
+    images = ["clip.mp4/frame000012.png", "D:/films/clip.mp4/frame1234567.png"]
+    images += ["labeled-data/clip/frame000034.png", "clip/img00056.png"]
+    images += ["b.mp4/frame000001.png", "clip.avi/frame000002.png", "clip.mp4/frame000003.jpg"]
+    assert frames_in(images, "clip.mp4") == {12, 1234567, 34, 56}
 
 
 LABELLED = {"source": "images", "data": "sha256:0", "keypoints": "nose,tail", "image_size": 64}

@@ -86,7 +86,10 @@ def _dhash(path: Path, files: ImageFiles) -> int | None:
         data = np.frombuffer(files.read(path), np.uint8)
     except ValueError:
         return None
-    image = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_2)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_2)
+    except cv2.error:  # a side of one pixel, which cannot be halved
+        image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
     if image is None:
         return None
     small = cv2.resize(image, (9, 8), interpolation=cv2.INTER_AREA)

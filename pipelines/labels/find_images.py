@@ -97,6 +97,10 @@ class ImageFinder:
             return Path(container, frame.dataset, PurePosixPath(name).name)
         return self._find_file(name)
 
+    def place(self, name: str) -> str:
+        """The real path of `find`, or what it is below the nearest root if there is none."""
+        return os.path.realpath(self.find(name) or self._roots[0] / name)
+
     def _find_container(self, name: str) -> Path | None:
         if self._label_file and name == self._label_file.name:
             return self._label_file

@@ -83,7 +83,8 @@ def exported(task: dict[str, Any]) -> Path:
         asked = [sys.executable, "-m", __name__, json.dumps(task), str(folder)]
         done = subprocess.run(asked, capture_output=True, text=True, errors="replace")
         if done.returncode:
-            raise UserError(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+            lines = done.stderr.strip().splitlines()
+            raise UserError(f"{name}: {lines[-1] if lines else f'exit code {done.returncode}'}")
     return folder
 
 

@@ -5,6 +5,7 @@ prints a JSON line, and then answers each line on its standard input with one me
 JSON object with at least `rate` (items per second). `serve` is the worker's side of it.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -80,8 +81,9 @@ class Worker:
     def measure(self) -> Measurement:
         """One turn."""
         assert self._process.stdin is not None  # a pipe
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended: `read` says why
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
         return self.read()
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.image_files import ImageFiles, each_image, is_inside, split_frame
-from pipelines.labels.find_images import Listings
+from pipelines.labels.find_images import ImageFinder, Listings
 from pipelines.labels.labelled import LabelFile
 from pipelines.labels.ledger import Row
 from pipelines.labels.read import make_finder
@@ -41,9 +41,10 @@ def find_every_image(
     """Looks for the images of all rows: all if `everywhere`, or those inside other files.
 
     Raises:
-        UserError: if one is missing, naming the row.
+        UserError: if one is missing, or has the name of another file's image, naming the row.
     """
     found, listings = [], Listings()
+    finders: dict[str, ImageFinder] = {}  # of the first file that has a name
     for file in files:
         finder = make_finder(file, images_root, listings)
         for number, name in zip(file.numbers, file.images, strict=True):
@@ -53,6 +54,12 @@ def find_every_image(
                 if path is None:
                     hint = "give the folder of images or videos with --images_root"
                     raise UserError(f"{row}: image missing ({name}); {hint}")
+            # What is taken out of a video or a package gets a name of its own.
+            is_named = path is None or not is_inside(path)
+            first = finders.setdefault(name, finder) if is_named else finder
+            if first is not finder and first.place(name) != finder.place(name):
+                what = f"{name} is another image than in a file before"
+                raise UserError(f"{row}: {what}; convert the files one by one")
             found.append(_Image(row, name, path))
     return found
 

@@ -20,7 +20,7 @@ from rectloc_tf.models import load_model, run_head
 from rectloc_tf.registry import FORMATS, SOURCES, load
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.check_export import METADATA, answer_all, median_milliseconds
-from rectloc_tf.serving.parity import Parity, measure
+from rectloc_tf.serving.parity import COMPARED, Parity, measure
 from rectloc_tf.serving.served import Served
 from rectloc_tf.serving.versions import new_version
 from rectloc_tf.training.run_files import open_files
@@ -188,7 +188,8 @@ def compare(
 
 
 def _as_arrays(answer: Callable) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    def points(images):
-        return {"points_xy": answer(tf.constant(images))["points_xy"].numpy()}
+    def answers(images):
+        found = answer(tf.constant(images))
+        return {name: found[name].numpy() for name in COMPARED & found.keys()}
 
-    return points
+    return answers

@@ -148,18 +148,14 @@ def make_answer_images(
     return make_answers(model, head, place)[0]
 
 
-def make_answer_encoded(model: keras.Model, head: Head) -> Callable[[tf.Tensor], Answers]:
-    """The function behind `encoded`: image_bytes string [N], PNG or JPEG of any size each.
-
-    Up to 64 million pixels each, as in `predict`.
-    """
-    return make_answers(model, head)[1]
-
-
 def make_answers(
     model: keras.Model, head: Head, place: Place = stretch
 ) -> tuple[Callable[[tf.Tensor], Answers], ...]:
-    """Both functions, on one network; `place` says how images lie in the working size."""
+    """The functions behind `serving_default` and `encoded`, on one network.
+
+    The second takes image_bytes, string [N], PNG or JPEG of up to 64 million pixels each, of any
+    size, as `predict` does. `place` says how images lie in the working size.
+    """
     _, size, _, channels = model.input_shape
     network = make_network(model)
 

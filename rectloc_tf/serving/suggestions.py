@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from rectloc_tf.serving.tables import open_table
 
 MOST = 3000  # frames that are looked at, evenly over the video
 _WIDTH = 30  # pixels, of the small pictures that are compared
+_FRAME = re.compile(r"(?:img|frame)(\d+)\.png")
 
 Confidences = Callable[[np.ndarray], np.ndarray]  # uint8 [N, H, W, 3] -> [N]
 
@@ -95,15 +96,18 @@ def choose_frames(looks: Looks, count: int, seed: int = 0) -> list[int]:
     return looks.numbers[fill_up(looks.numbers, count, chosen)].tolist()
 
 
-def frames_in(images: Iterable[str], folder: str) -> set[int]:
-    """The numbers of frames among images that are named as ours and DeepLabCut's are.
+def frames_in(images: Iterable[str], video: str) -> set[int]:
+    """The numbers of a video's frames among images.
 
     Args:
-        images: paths, as `labeled-data/clip/img00012.png`.
-        folder: the name of their folder.
+        images: paths, as `labeled-data/clip/img00012.png`, which DeepLabCut and `suggest_frames`
+            write, `clip.mp4/frame000012.png`, which lies in the video, or `clip/frame000012.png`,
+            which `convert_labels` writes.
+        video: its file's name.
     """
+    folders = {video, PurePath(video).stem}
     names = (image.split("/")[-2:] for image in images)
-    found = (re.fullmatch(r"img(\d+)\.png", name[1]) for name in names if name[0] == folder)
+    found = (_FRAME.fullmatch(name[1]) for name in names if name[0] in folders)
     return {int(match[1]) for match in found if match}
 
 

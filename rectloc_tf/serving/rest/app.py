@@ -25,6 +25,7 @@ import numpy as np
 from rectloc_tf.serving.rest import protocol
 from rectloc_tf.serving.rest.batching import Answered, Batcher
 from rectloc_tf.serving.rest.callers import Hosts, check_caller
+from rectloc_tf.serving.rest.pictures import fits
 from rectloc_tf.serving.rest.values import ServingError, dump
 
 _PAGE_MODEL = re.compile(r"/page/models/([^/]+)")
@@ -157,6 +158,9 @@ class App:
             run = asyncio.get_running_loop().run_in_executor
             asked = await run(self._parsing, protocol.parse_predict, body, network.signatures)
             (array,) = asked.inputs.values()
+            if not fits(array, network.signatures[asked.signature].outputs):
+                message = "the response would be too large; send fewer images"
+                raise ServingError(message, TOO_LARGE)
             answered = await self._compute(network, asked.signature, array)
             make = protocol.predict_response
             return Response(await run(self._parsing, make, answered.outputs, asked.is_row))
@@ -173,7 +177,8 @@ class App:
         return Response(dump({**answer, "ms": round(1000 * answered.seconds, 2)}))
 
     async def _compute(self, network: Any, signature: str, array: np.ndarray) -> Answered:
-        pixels = network.endpoints[signature].check(array)
+        run = asyncio.get_running_loop().run_in_executor
+        pixels = await run(self._parsing, network.endpoints[signature].check, array)
         try:
             async with asyncio.timeout(self._limits.seconds):
                 return await self._batchers[network.name, signature](array, pixels)
@@ -238,7 +243,10 @@ class _Body:
 
 def _numbers(query: str) -> tuple[int, int, int]:
     """`domain`, `start` and `count` of a query."""
-    given = {name: values[-1] for name, values in parse_qs(query, max_num_fields=10).items()}
+    try:
+        given = {name: values[-1] for name, values in parse_qs(query, max_num_fields=10).items()}
+    except ValueError as error:
+        raise ServingError("too many parameters") from error
     found = []
     for name, default in (("domain", "1"), ("start", "0"), ("count", "1")):
         text = given.get(name, default)

@@ -1,12 +1,17 @@
 """What a request may ask of a network: pictures that are none too large. No TensorFlow."""
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 
 from rectloc_tf.serving.image_files import check_pixels, encoded_size
+from rectloc_tf.serving.rest.protocol import TensorInfo
 from rectloc_tf.serving.rest.values import ServingError
 
 # Resizing costs the working size times a side, so long strips would cost more than their pixels.
 MAX_SIDE = 16_384
+MAX_NUMBERS = 16_000_000  # of the response to several images
 
 
 def check_images(images: np.ndarray) -> list[int]:
@@ -44,6 +49,18 @@ def _check_file(name: str, data: bytes) -> int:
         raise ServingError(f"{name}: {error}") from error
     _check_size(name, width, height)
     return width * height
+
+
+def fits(images: np.ndarray, outputs: Mapping[str, TensorInfo]) -> bool:
+    """Whether the response has at most `MAX_NUMBERS`, or is to one image.
+
+    Args:
+        images: of a request, or its files.
+        outputs: what an answer consists of.
+    """
+    count = len(images) if images.ndim else 1
+    numbers = sum(math.prod(info.shape[1:]) for info in outputs.values())
+    return count == 1 or count * numbers <= MAX_NUMBERS
 
 
 def _check_size(name: str, width: int, height: int) -> None:

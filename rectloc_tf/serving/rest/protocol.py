@@ -242,9 +242,13 @@ def _parse_predict(request: dict[str, Any], signatures: Mapping[str, Signature])
     raise ServingError("Missing 'inputs' or 'instances' key")
 
 
+def _check_count(values: Any, key: str) -> None:
+    if isinstance(values, list) and len(values) > MAX_INSTANCES:
+        raise ServingError(f"{len(values)} values in '{key}'; the limit is {MAX_INSTANCES}")
+
+
 def _rows(instances: list, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
-    if len(instances) > MAX_INSTANCES:
-        raise ServingError(f"{len(instances)} values in 'instances'; the limit is {MAX_INSTANCES}")
+    _check_count(instances, "instances")
     if not isinstance(instances[0], dict) and len(infos) > 1:
         raise ServingError(
             "instances is a plain list, but expecting list of objects as multiple input tensors "
@@ -306,6 +310,7 @@ def _columns(inputs: Any, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarr
     for name in infos:
         if name not in inputs:
             raise ServingError(f"Missing named input: {name} in 'inputs' object.")
+        _check_count(inputs[name], "inputs")
     return {name: to_array(inputs[name], info.kind) for name, info in infos.items()}
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 _DEBUG_CHARACTERS = 256  # of a value that an error shows
 _MAX_RANK = 32
+_AT_ONCE = 2**16  # numbers made into text: NumPy takes 128 bytes for each
 
 
 class ServingError(Exception):
@@ -180,6 +181,8 @@ def to_text(name: str, array: np.ndarray) -> str:
         name: of the output; strings of one that ends in `_bytes` are written in base64.
         array: numbers, or bytes of dtype object.
     """
+    if array.ndim > 1 and array.size > _AT_ONCE:
+        return f"[{', '.join(to_text(name, part) for part in array)}]"
     if array.dtype == object:
         write = _from_bytes if name.endswith("_bytes") else _from_text
         texts = np.empty(array.shape, object)
