@@ -80,6 +80,21 @@ def test_folding_changes_nothing_but_rounding(arch, channels, depth, config):
     assert not [op for op in nodes if "BatchNorm" in op or "Variable" in op]
 
 
+def test_decoding_never_sees_an_empty_batch():
+    # OpenVINO has no pooling of one, which finds the maxima of a map.
+    images, counts = keras.Input((8, 8, 1), dtype="uint8"), []
+    model = keras.Model(images, keras.layers.Rescaling(1.0)(images))
+
+    def decode(outputs):
+        counts.append(len(outputs))
+        return {"sum": tf.reduce_sum(outputs, axis=(1, 2, 3))}
+
+    network = make_network(model, decode)
+    assert network(tf.zeros([0, 8, 8, 1], tf.uint8))["sum"].shape == (0,)
+    assert network(tf.ones([3, 8, 8, 1], tf.uint8))["sum"].numpy().tolist() == [64, 64, 64]
+    assert counts == [1, 3]
+
+
 def test_only_what_belongs_together_is_folded():
     """A normalisation of something else than its convolution stays, and so does the answer."""
     images = keras.Input((SIZE, SIZE, 1), dtype="uint8")

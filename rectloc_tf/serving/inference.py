@@ -83,14 +83,20 @@ def as_float32(model: keras.Model) -> keras.Model:
     return exact
 
 
-def make_network(model: keras.Model) -> Callable[[tf.Tensor], Any]:
+def make_network(
+    model: keras.Model, decode: Callable[[Any], Any] = lambda outputs: outputs
+) -> Callable[[tf.Tensor], Any]:
     """The folded network with its weights as constants of the graph.
 
     Constants are cast, transposed and packed once, when the graph is optimised; variables each
     time that it runs.
 
+    Args:
+        model: any with one input of images.
+        decode: what is made of its outputs; tensors [N, ...].
+
     Returns:
-        A function of uint8 [N, S, S, C], also of none (N = 0), that returns the model's outputs.
+        A function of uint8 [N, S, S, C], also of none (N = 0), that returns the decoded outputs.
         Functions that call it share one copy of the weights when they are saved.
     """
     folded = fold_batch_normalization(model)
@@ -108,11 +114,12 @@ def make_network(model: keras.Model) -> Callable[[tf.Tensor], Any]:
     )
 
     def apply(images):
-        # oneDNN has no convolution of an empty batch: it gets one black image instead.
+        # oneDNN has no convolution of an empty batch, and OpenVINO no pooling: they get one black
+        # image instead.
         count = tf.shape(images)[0]
         black = tf.zeros([tf.cast(count == 0, tf.int32), *model.input_shape[1:]], tf.uint8)
-        outputs = concrete(tf.concat([images, black], axis=0))
-        return tf.nest.map_structure(lambda output: output[:count], outputs)
+        decoded = decode(concrete(tf.concat([images, black], axis=0)))
+        return tf.nest.map_structure(lambda each: each[:count], decoded)
 
     return apply
 
@@ -123,9 +130,9 @@ def in_image(answers: Answers, affine: Affine) -> Answers:
     return answers | {name: affine.to_image(answers[name]) for name in placed}
 
 
-def _answer(head: Head, outputs: Any, affine: Affine) -> Answers:
-    """Answers in the images' own pixels from a network's outputs."""
-    answers = in_image(head.answers(outputs), affine)
+def _answer(head: Head, decoded: Answers, affine: Affine) -> Answers:
+    """Answers in the images' own pixels, with the second names that some have."""
+    answers = in_image(decoded, affine)
     if len(head.keypoints.names) == 1:
         answers["center_xy"] = answers["points_xy"][:, 0]
         if "point_confidence" in answers:
@@ -157,7 +164,7 @@ def make_answers(
     size, as `predict` does. `place` says how images lie in the working size.
     """
     _, size, _, channels = model.input_shape
-    network = make_network(model)
+    network = make_network(model, head.answers)
 
     def answer_images(images):
         prepared, affine = preprocess(images, size, channels, place)
@@ -193,13 +200,12 @@ def make_answer_points(model: keras.Model, head: Head, place: Place = stretch) -
         A `tf.function` of `images`, uint8 [N, H, W, C], N = 0 too, with C as the network has it.
     """
     _, size, _, channels = model.input_shape
-    network = make_network(model)
+    network = make_network(model, head.answers)
 
     def answer_points(images):
         height, width = tf.unstack(tf.shape(images)[1:3])
         affine = place(height, width, size)
-        outputs = network(to_pixels(resample(images, size, affine)))
-        answers = in_image(head.answers(outputs), affine)
+        answers = in_image(network(to_pixels(resample(images, size, affine))), affine)
         return {name: answers[name] for name in sorted(answers.keys() - DRAWN)}
 
     images = tf.TensorSpec([None, None, None, channels], tf.uint8, name="images")
