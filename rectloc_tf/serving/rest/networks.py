@@ -74,11 +74,15 @@ def open_network(name: str, folder: RunFolder, run: RunConfig, weights: str) -> 
     answer, prepare = make_answer_images(model, head, place), make_prepare(model, place)
     concrete = answer.get_concrete_function()
     outputs = {key: _info(output) for key, output in concrete.structured_outputs.items()}
+    _, size, _, channels = model.input_shape
+    black = np.zeros([1, size, size, channels], np.uint8)
 
     def answer_images(images: np.ndarray) -> dict[str, np.ndarray]:
         return {key: output.numpy() for key, output in concrete(tf.constant(images)).items()}
 
     def answer_files(files: np.ndarray) -> dict[str, np.ndarray]:
+        if not len(files):
+            return answer_images(black[:0])
         try:
             _, prepared, affines = zip(*(prepare(tf.constant(data)) for data in files), strict=True)
         except (tf.errors.InvalidArgumentError, ValueError) as error:
@@ -94,8 +98,6 @@ def open_network(name: str, folder: RunFolder, run: RunConfig, weights: str) -> 
     }
     names = Signature(outputs={"names": TensorInfo("string", (len(head.keypoints.names),))})
     signatures = {key: endpoint.signature for key, endpoint in endpoints.items()}
-    _, size, _, channels = model.input_shape
-    black = np.zeros([1, size, size, channels], np.uint8)
     answer_files(np.array([cv2.imencode(".png", black[0])[1].tobytes()], object))
     about = {
         "name": name,
