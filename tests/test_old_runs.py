@@ -113,7 +113,7 @@ def interrupted(left, tmp_path):
 
 def train(run, folder):
     """Trains in this process, measuring few images; returns the result and what was said."""
-    how, said = ExecutionConfig(), []
+    how, said = ExecutionConfig(render_on="host"), []
     progress = ProgressLine()
     progress.print = said.append
     runtime = make_runtime(how, run.batch_size)
