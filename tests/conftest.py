@@ -151,7 +151,7 @@ def trained(tmp_path_factory):
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (folder / "result.json").exists():
                 flags = (f"--arch={arch}", "--domain=2", *TINY, *flags, f"--run_dir={folder}")
-                succeeded(run_cold("train", *flags, few=few, narrow=True))
+                run_ok("train", *flags, few=few, narrow=True)
         return Path(shutil.copytree(folder, copy))  # commands lock a run's folder
 
     return make

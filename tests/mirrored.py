@@ -1,4 +1,6 @@
-"""Trains a narrow network on two replicas, whole and cut: `python -m tests.mirrored FOLDER ARCH`.
+"""Trains a narrow network on two replicas: `python -m tests.mirrored FOLDER ARCH [cut]`.
+
+With `cut`, also one that is stopped and resumed, and a step that overflows on one replica.
 
 Two logical CPUs must be set up before TensorFlow starts, hence a process of its own. The last line
 of its output is what it found, as JSON.
@@ -76,7 +78,20 @@ def weights_of(trainer, strategy):
     return [[part.numpy() for part in pair] for pair in parts]
 
 
-def main(root, arch):
+def resumed(run, root, session, whole):
+    """Whether a run that is stopped, and drawn elsewhere, ends as the whole one."""
+    # Where the pictures are drawn must not matter either, nor how many steps a call makes.
+    # The stop is after step 5, in mid-epoch: the first step is a call of its own.
+    by_four = dataclasses.replace(session, steps_per_call=4)
+    cut = trained(run, root / "cut", by_four, [StopAfter(2), StopRequest()], "device")
+    pairs = zip(*(weights_of(t, session.strategy) for t in (whole, cut)), strict=True)
+    return {
+        "resumed is whole": all(np.array_equal(*pair) for pair in pairs),
+        "same rows": whole.history[0]["val_loss"] == cut.history[0]["val_loss"],
+    }
+
+
+def main(root, arch, *more):
     strategy = make_strategy()
     run = RunConfig(
         arch=arch, domain=2, image_size=64, num_images=40, batch_size=8, epochs=2,
@@ -84,22 +99,17 @@ def main(root, arch):
     )  # fmt: skip
     session = make_runtime(ExecutionConfig(deterministic=True), run.batch_size, strategy)
     tf.config.experimental.enable_op_determinism()
-    # Where the pictures are drawn must not matter either, nor how many steps a call makes.
     whole = trained(run, root / "whole", session, [StopRequest()], "host")
-    # The stop is after step 5, in mid-epoch: the first step is a call of its own.
-    by_four = dataclasses.replace(session, steps_per_call=4)
-    cut = trained(run, root / "cut", by_four, [StopAfter(2), StopRequest()], "device")
-    weights = [weights_of(trainer, strategy) for trainer in (whole, cut)]
     report = {
         "session": session.description,
-        "replicas agree": all(np.array_equal(*pair) for pair in weights[0]),
-        "resumed is whole": all(np.array_equal(a, b) for a, b in zip(*weights, strict=True)),
+        "replicas agree": all(np.array_equal(*pair) for pair in weights_of(whole, strategy)),
         "rows": [[row["step"], row["val_loss"]] for row in whole.history],
-        "same rows": whole.history[0]["val_loss"] == cut.history[0]["val_loss"],
     }
-    print(json.dumps(report | overflow(run, strategy)))
+    if more == ("cut",):
+        report |= resumed(run, root, session, whole) | overflow(run, strategy)
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":
     with narrow():
-        main(Path(sys.argv[1]), sys.argv[2])
+        main(Path(sys.argv[1]), *sys.argv[2:])

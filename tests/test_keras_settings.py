@@ -14,6 +14,7 @@ from rectloc_tf.training.runtime import make_runtime
 from rectloc_tf.training.state import make_optimizer
 from rectloc_tf.training.step import distributed_batches
 from tests.conftest import TINY, run_cold, succeeded
+from tests.narrow import narrow
 from tests.test_train import assert_same_run
 from tests.training import small_network, start_training
 
@@ -43,8 +44,9 @@ def users_keras():
     set_all(*before, policy)
 
 
+@narrow()
 def network(**fields):
-    """A new network: its structure, its weights, and what it answers."""
+    """A new, narrow network: its structure, its weights, and what it answers."""
     keras.utils.set_random_seed(3)
     model, _ = small_network(**fields)
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 1), np.uint8)
@@ -111,6 +113,7 @@ def train_two_steps(run):
     return losses, [(v.path, tuple(v.shape), v.dtype) for v in variables]
 
 
+@pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("policy", ["float64", "mixed_float16"])
 def test_training_does_not_change(users_keras, policy):
     fields = {"arch": "xy", "precision": "mixed_bfloat16", "schedule": "cosine"}

@@ -267,6 +267,7 @@ def test_figure_shows_what_was_measured():
 
 # The command.
 
+CHEAP = {"narrow": True, "eager": True}
 TINY = ("--image_size=64", "--steps=2", "--batch_size=4", "--archs=xy", "--folds=2", "--noaugment")
 
 
@@ -275,7 +276,7 @@ def made(dots, tmp_path_factory):
     """A small budget, whole: its folder, and what the command printed."""
     folder = tmp_path_factory.mktemp("budget")
     flags = (f"--data={dots}", *TINY, "--sizes=3,8", "--precision=float32")
-    done = run("experiments.label_budget", *flags, cwd=folder, narrow=True)
+    done = run("experiments.label_budget", *flags, cwd=folder, **CHEAP)
     assert done.returncode == 0, done.stderr
     return folder, flags, done.stdout
 
@@ -317,7 +318,7 @@ def test_named_runs_are_made_and_nothing_is_summed_up(made):
     whole = summary.read_bytes()
     for path in (first, second, summary):
         path.unlink()
-    done = run("experiments.label_budget", *flags, f"--runs={first.stem}", cwd=folder, narrow=True)
+    done = run("experiments.label_budget", *flags, f"--runs={first.stem}", cwd=folder, **CHEAP)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"[1/1] {first.stem}: done in ")
     assert done.stdout.count("\n") == 1
@@ -334,14 +335,15 @@ def test_a_kill_half_way_leaves_whole_files_and_the_same_command_completes(made)
     whole = {path: path.read_bytes() for path in found.rglob("*") if path.is_file()}
     for path in (*sorted(found.glob("runs/*.json"))[:2], *found.glob("label_budget.*")):
         path.unlink()  # the runs themselves are there, and are measured again
-    killed = ("tests.narrow", "tests.killed", "os.replace", "label_budget/runs/", "2")
-    done = fork("tensorflow", [*killed, "rectloc_tf.experiments.label_budget", *flags], folder)
+    killed = ("tests.killed", "os.replace", "label_budget/runs/", "2")
+    through = ("tests.narrow", "tests.eagerly", *killed)
+    done = fork("tensorflow", [*through, "rectloc_tf.experiments.label_budget", *flags], folder)
     assert done.returncode == -signal.SIGKILL
     left = {path for path in found.rglob("*") if path.is_file()}
     hidden = {path for path in left if path.name.startswith(".tmp-")}
     assert len(hidden) == 1
     assert len(left - hidden) == 3
-    done = run("experiments.label_budget", *flags, cwd=folder, narrow=True)
+    done = run("experiments.label_budget", *flags, cwd=folder, **CHEAP)
     assert (done.returncode, done.stderr) == (0, "")
     assert {path for path in found.rglob("*") if path.is_file()} == {*whole}
     for path in found.glob("runs/*.json"):

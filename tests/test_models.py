@@ -26,6 +26,7 @@ from rectloc_tf.network.backbones import resnet_features
 from rectloc_tf.registry import HEADS, NAMED, RANKED, UNORDERED
 from rectloc_tf.training.state import TrainState
 from rectloc_tf.training.step import make_train_step
+from tests.narrow import narrow
 
 ROOT = Path(__file__).parents[1]
 SIZE = 64
@@ -148,6 +149,7 @@ OUTPUTS = {
         (4, NAMED, 3, "mixed_bfloat16"),
     ],
 )
+@pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("arch", HEADS)
 def test_outputs_are_float32_under_every_precision(arch, count, kind, channels, precision):
     model = build(arch, count, kind, channels=channels, precision=precision)
@@ -184,6 +186,7 @@ def users_policy():
     keras.config.set_dtype_policy(before)
 
 
+@pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("arch", HEADS)
 def test_the_users_policy_stays_and_does_not_leak_in(users_policy, arch):
     model = build(arch)
@@ -202,7 +205,7 @@ def test_the_seed_decides_the_weights():
 
 @pytest.fixture(scope="module")
 def trained():
-    """Networks with each head, before and after two steps, and the losses of these."""
+    """Narrow networks with each head, before and after two steps, and the losses of these."""
     strategy, made = tf.distribute.get_strategy(), {}
     for arch in HEADS:
         run = RunConfig(
@@ -210,7 +213,8 @@ def trained():
         )
         source, head = make_source(run), run_head(run)
         keras.utils.set_random_seed(2)
-        state = TrainState(run, head, source.channels, strategy)
+        with narrow():
+            state = TrainState(run, head, source.channels, strategy)
         untrained = state.model.get_weights()
         step = make_train_step(run, source, head, state, strategy, jit=False)
         losses = [float(step(batch)[0]) for batch in training_batches(run, source)]
@@ -227,6 +231,7 @@ def test_training_changes_every_weight(trained, arch):
         assert (before != weight.numpy()).any(), weight.path
 
 
+@pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("arch", HEADS)
 def test_a_runs_network_is_that_of_its_parts(trained, arch):
     run, state, *_ = trained[arch]

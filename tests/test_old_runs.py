@@ -1,5 +1,6 @@
 """Run folders as version 0.1.0 left them, written by hand: opened, resumed and shown."""
 
+import itertools
 import json
 import shutil
 import zipfile
@@ -19,6 +20,7 @@ from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.progress import ProgressLine
 from rectloc_tf.training.runtime import make_runtime
 from tests.conftest import run_ok
+from tests.eagerly import eagerly, without_own_pictures
 from tests.narrow import narrow
 from tests.training import start_training
 
@@ -45,8 +47,8 @@ METRICS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def narrow_networks():
-    with narrow():
+def cheap_training():
+    with narrow(), eagerly():
         yield
 
 
@@ -76,7 +78,7 @@ def as_saved_then(path):
 def train_four_steps(run):
     keras.utils.set_random_seed(run.seed)
     source, _, state, step = start_training(run)
-    for batch in training_batches(run, source).take(4):
+    for batch in itertools.islice(training_batches(run, source), 4):
         state.add_steps(np.array([step(batch)]), seconds=0.25)
     return state
 
@@ -111,7 +113,7 @@ def interrupted(left, tmp_path):
 
 def train(run, folder):
     """Trains in this process, measuring few images; returns the result and what was said."""
-    how, said = ExecutionConfig(), []
+    how, said = ExecutionConfig(render_on="host"), []
     progress = ProgressLine()
     progress.print = said.append
     runtime = make_runtime(how, run.batch_size)
@@ -139,7 +141,8 @@ def test_a_run_is_resumed_and_ends_as_if_it_had_never_stopped(interrupted, monke
     whole = RunFolder(tmp_path / "whole")
     whole.path.mkdir()
     whole.claim(run)
-    train(run, whole)
+    with without_own_pictures():
+        train(run, whole)
     ours, theirs = (load_model(f.final_model).get_weights() for f in (folder, whole))
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

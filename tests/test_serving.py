@@ -21,6 +21,7 @@ from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.inference import make_answer_images, make_answers
 from rectloc_tf.serving.prediction import predict_files
 from tests.exported import export_model
+from tests.narrow import narrow
 from tests.test_image_decoding import jpeg_with, tiff
 from tests.training import small_head, small_network
 
@@ -365,12 +366,13 @@ np.savez("found.npz", **found)
 def real_models():
     """Networks with answers that depend on the picture and have clear peaks; and their heads."""
     keras.utils.set_random_seed(3)
-    networks = {
-        "xy": small_network("xy"),
-        "deconv": small_network("deconv", channels=3),
-        "two": small_network("deconv", domain=2, labels="all"),
-        "score_map": small_network("score_map", channels=3),
-    }
+    with narrow():
+        networks = {
+            "xy": small_network("xy"),
+            "deconv": small_network("deconv", channels=3),
+            "two": small_network("deconv", domain=2, labels="all"),
+            "score_map": small_network("score_map", channels=3),
+        }
     networks["xy"][0].get_layer("xy").bias.assign([120, 90])
     for kind, peaks in (("deconv", {(20, 33): 3}), ("two", {(20, 33): 3, (38, 9): 2})):
         bias = np.zeros((50, 50), np.float32)
@@ -379,7 +381,6 @@ def real_models():
         model = networks[kind][0]
         coarse, heatmap = model.get_layer("coarse"), model.get_layer("heatmap")
         coarse.bias.assign(bias.ravel())
-        coarse.kernel.assign(coarse.kernel * 0.3)
         x = np.abs(np.arange(15, dtype=np.float32) - 7)
         heatmap.kernel.assign(40 * np.exp(-(x[:, None] ** 2 + x**2) / 8)[..., None, None])
     return networks

@@ -39,9 +39,9 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(project, tmp_path_factory):
-    """A run in its default folder, trained by the entry point; and what it said."""
+    """A run of a narrow network in its default folder, trained by the entry point; what it said."""
     place = tmp_path_factory.mktemp("trained")
-    said = run_ok("train", f"--data={project}", "--arch=score_map", *TINY, cwd=place)
+    said = run_ok("train", f"--data={project}", "--arch=score_map", *TINY, cwd=place, narrow=True)
     (path,) = (place / "runs").iterdir()
     return path, said
 

@@ -30,6 +30,7 @@ from rectloc_tf.training.state import TrainState
 from rectloc_tf.training.step import distributed_batches, make_train_step
 from rectloc_tf.training.team import Team, make_team
 from tests.few_scenes import split_indices
+from tests.narrow import narrow
 from tests.trainers import StopAfter, make_trainer
 
 FLAGS = {
@@ -42,11 +43,12 @@ STOPPED_AFTER = 5  # steps, in mid-epoch: the first alone, and a call
 FROZEN_STEPS = 4
 
 
+@narrow()
 def train_without_batch_statistics(runtime: Runtime) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The weights before and after FROZEN_STEPS steps whose batch normalisations are frozen.
 
-    Adam makes of a gradient near zero, which is mostly rounding, some part of the learning rate:
-    hence a low one.
+    They are a narrow network's. Adam makes of a gradient near zero, which is mostly rounding, some
+    part of the learning rate: hence a low one.
     """
     run = RunConfig(**FLAGS, learning_rate=1e-4)
     keras.utils.set_random_seed(run.seed)
@@ -90,8 +92,9 @@ def failure(work) -> str:
     return ""
 
 
+@narrow()
 def train_both(path: Path, team: Team) -> dict:
-    """Trains a whole run and one that is stopped; keeps what both workers have of them."""
+    """Trains a narrow network whole and one that is stopped; keeps what both workers have."""
     run = RunConfig(**FLAGS)
     runtime = make_runtime(HOW, run.batch_size, team=team)
     tf.config.experimental.enable_op_determinism()
