@@ -8,6 +8,7 @@ and is right within 16 px. REPORT.md uses the file.
 """
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ SUMMARY = Path(__file__).parents[1] / "figures" / "results" / "find_all.json"
 
 
 def rows(found: np.ndarray, truths: np.ndarray) -> list[dict[str, Any]]:
-    """For each range of distances: scenes, and the shares in which both, one or none is found.
+    """For each range of distances with scenes: how many, and where both, one or none is found.
 
     Args:
         found: bool [N, 2].
@@ -34,8 +35,10 @@ def rows(found: np.ndarray, truths: np.ndarray) -> list[dict[str, Any]]:
     """
     distances = np.linalg.norm(truths[:, 0] - truths[:, 1], axis=-1)
     made = []
-    for low, high in zip(EDGES[:-1], EDGES[1:], strict=True):
+    for low, high in itertools.pairwise(EDGES):
         here = found[(distances >= low) & (distances < high)].sum(axis=1)
+        if not here.size:
+            continue
         shares = {word: float(np.mean(here == n)) for n, word in enumerate(("none", "one", "both"))}
         made.append({"from_px": low, "to_px": high, "scenes": len(here), **shares})
     return made
@@ -59,14 +62,13 @@ def which_are_found(
     return found
 
 
-def measure(folder: RunFolder, threshold: float) -> dict[str, Any]:
-    """What a run's final weights find of two rectangles."""
+def measure(folder: RunFolder, about: dict[str, Any]) -> dict[str, Any]:
+    """What a run's final weights find of two rectangles; `about` it, with its threshold."""
     run = folder.run_config()
     source, model = make_source(run.changed(domain=2)), load_model(folder.final_model)
     points, values, rectangles = detect(model, run_head(run), source, source.indices("test"))
     truths = centers(rectangles)
-    found = which_are_found(points, values, truths, threshold)
-    about = {"arch": run.arch, "trained": run.domain, "seed": run.seed, "threshold": threshold}
+    found = which_are_found(points, values, truths, about["threshold"])
     return {**about, "rows": rows(found, truths)}
 
 
@@ -78,13 +80,14 @@ def main() -> None:
     parser.add_argument("run_dir", nargs="+")
     parser.add_argument("--output", type=Path, required=True)
     asked = parser.parse_args()
-    thresholds = {row["run"]: row["threshold"] for row in read_json(SUMMARY)["rows"]}
+    kept = "who", "trained", "seed", "threshold"
+    known = {row["run"]: {k: row[k] for k in kept} for row in read_json(SUMMARY)["rows"]}
     report = read_json(asked.output) if asked.output.exists() else {}
     for folder in map(RunFolder, asked.run_dir):
         name = folder.path.name
-        report[name] = measure(folder, thresholds[name])
+        report[name] = measure(folder, known[name])
         print(name, *report[name]["rows"], sep="\n  ")
-    write_json(asked.output, report)
+        write_json(asked.output, report)
 
 
 if __name__ == "__main__":

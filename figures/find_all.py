@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from figures import style
 from figures.maps import Peak, add_places_legend, find_peaks, show_places
 from rectloc_tf.experiments.find_all import HEADS, MOST
+from rectloc_tf.results.data_files import read_json
 from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.results.markdown import markdown
 
@@ -15,6 +16,7 @@ RADII = {"f1": "F1 within 16 px", "f1_5px": "F1 within 5 px"}
 # What score_map was to reach, set before the runs were made: by metric and rectangles tested on.
 TARGETS = {"f1": {3: 0.98, 5: 0.96}, "f1_5px": {3: 0.95, 5: 0.90}}
 TARGETED = "score_map, sharper"
+NEIGHBOURS = style.BENCHMARK.with_name("neighbours.json")  # by benchmarks/neighbours.py
 OFFSETS = ("score_map",)  # heads whose offsets move detections off the cells' centres
 MIN_DISTANCE = 10.0  # px of 224 between two detections of one class
 NEAR = 4  # working px around a detection in which its score is read off
@@ -174,7 +176,29 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
         targets = [f"≥ {of_metric[d]:.2f}" if d in of_metric else "" for d in domains]
         lines.append(["set before, for score_map", metrics[key], *targets])
     head = ["head", "metric", *(f"{style.count(d, 'rectangle')}" for d in domains)]
-    return markdown(head, lines)
+    tables = markdown(head, lines), _neighbour_table(summary)
+    return "\n\n".join(filter(None, tables))
+
+
+def _neighbours(summary: dict) -> dict[str, dict]:
+    """What benchmarks/neighbours.py measured of runs in this summary, by run."""
+    report = read_json(NEIGHBOURS) if NEIGHBOURS.exists() else {}
+    return {name: report[name] for name in report if name in summary["runs"]}
+
+
+def _neighbour_table(summary: dict) -> str:
+    """A line for each network and what it finds of two rectangles, by their distance."""
+    found = _neighbours(summary)
+    if not found:
+        return ""
+    ranges = [(row["from_px"], row["to_px"]) for row in next(iter(found.values()))["rows"]]
+    head = ["of two rectangles, both found (none found), %"]
+    head += [f"{low}–{high} px apart" for low, high in ranges[:-1]]
+    lines = []
+    for each in found.values():
+        cells = [f"{100 * row['both']:.0f} ({100 * row['none']:.0f})" for row in each["rows"]]
+        lines.append([f"{style.title_of(each['who'])}, trained on {each['trained']}", *cells])
+    return markdown([*head, f"over {ranges[-1][0]} px"], lines)
 
 
 def long_table(summary: dict, runs: dict) -> list[list]:
@@ -206,6 +230,10 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
                 made[f"{who}_from_{number}_f1_{tested}"] = style.spread(values, 3)
     every = reached(summary)
     made["targets"], made["reached"] = str(len(every)), str(sum(every.values()))
+    for each in _neighbours(summary).values():
+        for row in each["rows"]:
+            key = f"{each['who'].replace(', ', '_')}_from_{each['trained']}_at_{row['from_px']}"
+            made |= {f"{key}_{word}": f"{100 * row[word]:.0f} %" for word in ("both", "none")}
     run = runs[summary["rows"][0]["run"]]
     made["epochs"] = str(run["epochs"])
     return made
