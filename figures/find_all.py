@@ -167,17 +167,24 @@ def table(summary: dict, runs: dict, results_dir: Path) -> str:
             values = _values(summary, who, key)
             cells = [style.spread(values.get(d, []), 3) for d in domains]
             lines.append([kind.title, name, *cells])
-    for number in _trained(summary):
-        for who in HEADS if number < MOST else ():
-            values = _values(summary, who, "f1", number)
-            cells = [style.spread(values.get(d, []), 3) for d in domains]
-            lines.append([f"{style.HEADS[who].title}, trained on {number}", RADII["f1"], *cells])
     for key, of_metric in TARGETS.items():
         targets = [f"≥ {of_metric[d]:.2f}" if d in of_metric else "" for d in domains]
         lines.append(["set before, for score_map", metrics[key], *targets])
-    head = ["head", "metric", *(f"{style.count(d, 'rectangle')}" for d in domains)]
-    tables = markdown(head, lines), _neighbour_table(summary)
+    head = ["head", "metric", *(style.count(d, "rectangle") for d in domains)]
+    tables = markdown(head, lines), _trained_table(summary), _neighbour_table(summary)
     return "\n\n".join(filter(None, tables))
+
+
+def _trained_table(summary: dict) -> str:
+    """A line for each head and number of rectangles below MOST that it was trained on."""
+    lines = []
+    for number in _trained(summary):
+        for who in HEADS if number < MOST else ():
+            values = _values(summary, who, "f1", number)
+            cells = [style.spread(values.get(d, []), 3) for d in summary["domains"]]
+            lines.append([f"{style.HEADS[who].title}, trained on {number}", *cells])
+    head = ["F1 within 16 px", *(style.count(d, "rectangle") for d in summary["domains"])]
+    return markdown(head, lines) if lines else ""
 
 
 def _neighbours(summary: dict) -> dict[str, dict]:
