@@ -11,6 +11,7 @@ from rectloc_tf.results.drawing import new_figure
 from rectloc_tf.results.markdown import markdown
 
 WITHIN = (0.5, 1, 2, 5)  # px of 224
+TOLD = 1  # of them, in the table
 # Of the decoders, in the order of the rows; the last is the floor of what cells can tell.
 COLORS = (style.GREY, style.SKY, style.BLUE, style.PURPLE, style.GREEN, style.ORANGE, style.BLACK)
 
@@ -51,26 +52,30 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
             line = "--" if decoder == decoders[-1] else "-"
             axis.plot(WITHIN, shares, line, marker=".", color=color, label=decoder)
         axis.set_title(style.title_of(who).replace(" (", "\n("), fontsize=9)
-        axis.set(xscale="log", xlabel="px of 224", ylim=(0, 101))
+        axis.set(xscale="log", xlabel="distance, px of 224", ylim=(0, 101))
         axis.set_xticks(WITHIN, [f"{d:g}" for d in WITHIN])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("answers at most so far off, %")
+    axes[0].set_ylabel("predictions within this distance, %")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return {"": figure}
 
 
 def table(summary: dict, runs: dict, results_dir: Path) -> str:
-    """A row for each kind of map and decoder; means over the seeds."""
-    lines = []
-    for who in _kinds(summary):
-        for decoder in _decoders(summary):
-            median = style.spread(_values(summary, who, decoder, "median"), 2)
-            cells = [f"{_share(summary, who, decoder, distance):.1f}" for distance in WITHIN]
-            lines.append([style.title_of(who), decoder, median, *cells])
-    head = ["map", "read by", "median px", *(f"within {d:g} px, %" for d in WITHIN)]
-    return markdown(head, lines)
+    """A row for each decoder: of each kind of map the median error, and the share within TOLD px.
+
+    Means over the seeds; the medians with their range.
+    """
+    kinds, lines = _kinds(summary), []
+    for decoder in _decoders(summary):
+        cells = [
+            f"{style.spread(_values(summary, who, decoder, 'median'), 2)}; "
+            f"{_share(summary, who, decoder, TOLD):.0f} %"
+            for who in kinds
+        ]
+        lines.append([decoder, *cells])
+    return markdown([f"median px; within {TOLD:g} px", *map(style.title_of, kinds)], lines)
 
 
 def long_table(summary: dict, runs: dict) -> list[list]:

@@ -81,10 +81,10 @@ def test_tables_and_figures_have_every_decoder(made, tmp_path):
     assert len(made["rows"]) == 4 * 2 * 7
     assert {row["stride"] for row in made["rows"] if row["who"] == "score_map"} == {4}
     lines = figure_module.table(made, {}, tmp_path).splitlines()
-    assert len(lines) == 2 + 4 * 7
-    assert lines[2] == (
-        "| heatmap (deconv) | argmax | 0.50 (0.00–1.00) | 10.0 | 20.0 | 30.0 | 45.0 |"
-    )
+    assert len(lines) == 2 + 7
+    assert lines[0].split("|")[1:3] == [" median px; within 1 px ", " heatmap (deconv) "]
+    assert [line.split("|")[1].strip() for line in lines[2:]] == [*DECODERS, OWN, FLOOR]
+    assert lines[2] == f"| argmax |{4 * ' 0.50 (0.00–1.00); 20 % |'}"
     axes = figure_module.draw(made, {}, tmp_path)[""].axes
     assert [len(axis.get_lines()) for axis in axes] == [7] * 4
     assert axes[3].get_lines()[0].get_ydata().tolist() == pytest.approx([10, 20, 30, 45])
