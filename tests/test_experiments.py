@@ -190,7 +190,7 @@ def test_processes_share_a_study(tmp_path, monkeypatch, capsys):
         return {**summary, "machine": {}, "detections": {"domains": domains}}
 
     monkeypatch.setattr(Study, "_finish", finish)
-    monkeypatch.setattr(runner.summaries, "write_experiment", lambda part: None)
+    monkeypatch.setattr(runner, "write_summaries", lambda parts, name: None)
     study = Study(settings, ExecutionConfig(), StopRequest())
     assert study.run([part]) == []  # no failure
     assert made == [second, *others[1:]]

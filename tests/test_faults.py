@@ -98,7 +98,7 @@ WRITES = {  # (folder, what is given) -> None
     "suggested frames": lambda f, given: write_suggestions(f / "clip", given.video, [0], "a", "me"),
     "overlay video": lambda f, given: save_overlay_video(f, given.video),
     "label sheet": lambda f, given: write_sheet(f / "a.png", given.labels, [0], {}),
-    "label budget": lambda f, _: budget_report.write(f, BUDGET, 40, 0),
+    "label budget": lambda f, _: budget_report.write(f, BUDGET, {("1/2", 0), ("2/2", 0)}, 40, 0),
     "converted image": lambda f, _: label_conversion._write_once(f / "a.png", b"PNG" * 99),
 }  # fmt: skip
 # What is there already is not written again.
