@@ -239,6 +239,9 @@ def test_no_run_is_summed_up_twice_where_lengths_are_alike(module):
     alike = dataclasses.replace(SETTINGS, plain_epochs=None, short_epochs=None)
     found = [run for _, run in module.runs(alike)]
     assert len({*found}) == len(found) < len([*module.runs(SETTINGS)])
+    # 40 epochs are plain ones for coordinates, but not for the heatmap, whose default is 100.
+    of_one_head = dataclasses.replace(SETTINGS, plain_epochs=None, short_epochs=40)
+    assert len(module.runs(of_one_head)) == len(module.runs(SETTINGS))
 
 
 def test_scenes_of_other_sides_have_a_file_of_their_own():

@@ -40,7 +40,7 @@ _HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
 
 def run_config(**changes: Any) -> config.RunConfig:
     """The run that the flags describe, with some of their values changed."""
-    return _from_flags(config.RunConfig, changes)
+    return _from_flags(config.RunConfig, **changes)
 
 
 def execution_config() -> config.ExecutionConfig:
@@ -48,9 +48,8 @@ def execution_config() -> config.ExecutionConfig:
     return _from_flags(config.ExecutionConfig)
 
 
-def _from_flags(cls: type, changes: dict[str, Any] | None = None) -> Any:
-    values = {name: option(name) for name in settings_of(cls)} | (changes or {})
-    return cls(**config.implied(values))
+def _from_flags(cls: type, **changes: Any) -> Any:
+    return cls(**config.implied({name: option(name) for name in settings_of(cls)} | changes))
 
 
 def option(name: str) -> Any:
@@ -74,8 +73,7 @@ def numbers(name: str, kind: type) -> tuple:
 
 def path_option(name: str) -> Path | None:
     """The value of a flag that names a file or folder, `~` expanded; None if it is left out."""
-    value = option(name)
-    return None if value is None else Path(os.path.expanduser(value))
+    return None if option(name) is None else folder(name)
 
 
 def folder(name: str) -> Path:

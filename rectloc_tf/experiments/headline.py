@@ -19,6 +19,7 @@ from rectloc_tf.experiments.plan import (
     Experiment,
     Settings,
     Task,
+    each_once,
     tested_rows,
 )
 
@@ -52,12 +53,12 @@ def _about(variant: str, run: RunConfig) -> dict:
 
 
 def all_runs(settings: Settings):
-    """All runs, each once, seed by seed: where lengths are alike, some variants are the same."""
-    found: dict[RunConfig, dict] = {}
-    for seed in settings.seeds:
-        for about, run in (*runs(settings, seed, HEADS), *separate_runs(settings, seed)):
-            found.setdefault(run, about)
-    return [(about, run) for run, about in found.items()]
+    """All runs, each once, seed by seed."""
+    return each_once(
+        pair
+        for seed in settings.seeds
+        for pair in (*runs(settings, seed, HEADS), *separate_runs(settings, seed))
+    )
 
 
 def plan(settings: Settings) -> list[Task]:

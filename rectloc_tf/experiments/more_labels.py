@@ -7,7 +7,15 @@ pictures of one; seeds are compared in pairs. Short runs, and the heatmap's of p
 """
 
 from rectloc_tf.experiments.command import main
-from rectloc_tf.experiments.plan import COMPARED, Experiment, Settings, Task, finished, tests
+from rectloc_tf.experiments.plan import (
+    COMPARED,
+    Experiment,
+    Settings,
+    Task,
+    each_once,
+    finished,
+    tests,
+)
 
 TRAINED, TESTED = 2, 1
 LABELS = {"one": "largest", "both": "largest_and_smallest"}
@@ -18,9 +26,12 @@ def runs(settings: Settings):
 
     No plain ones where they would be the short ones.
     """
-    lengths = [(settings.short, COMPARED), (settings.plain, ("deconv",))]
+    return each_once(_every_run(settings))
+
+
+def _every_run(settings: Settings):
     for seed in settings.seeds:
-        for make, heads in lengths[:1] if settings.short() == settings.plain() else lengths:
+        for make, heads in ((settings.short, COMPARED), (settings.plain, ("deconv",))):
             for arch in heads:
                 for number, labels in LABELS.items():
                     run = make(arch=arch, domain=TRAINED, labels=labels, seed=seed)

@@ -11,7 +11,7 @@ import functools
 import operator
 
 from rectloc_tf.experiments.command import main
-from rectloc_tf.experiments.plan import Experiment, Settings, Task, finished
+from rectloc_tf.experiments.plan import Experiment, Settings, Task, each_once, finished
 
 TRAININGS = {
     "3, largest": (3, "largest"),
@@ -22,10 +22,13 @@ TRAININGS = {
 
 def runs(settings: Settings):
     """A short run of each of the TRAININGS, seed by seed; plain ones, if others, of the first."""
-    same = settings.short() == settings.plain()
+    return each_once(_every_run(settings))
+
+
+def _every_run(settings: Settings):
     for seed in settings.seeds:
-        plain_too = seed == settings.seeds[0] and not same
-        for make in (settings.short, settings.plain) if plain_too else (settings.short,):
+        first = seed == settings.seeds[0]
+        for make in (settings.short, settings.plain) if first else (settings.short,):
             for training, (domain, labels) in TRAININGS.items():
                 run = make(arch="deconv", domain=domain, labels=labels, seed=seed)
                 yield {"training": training, "seed": seed, "epochs": run.epochs}, run

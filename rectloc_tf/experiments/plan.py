@@ -193,6 +193,20 @@ class Part:
         return [task for task in self.tasks if task.name in names]
 
 
+def each_once(
+    pairs: Iterable[tuple[dict[str, Any], RunConfig]],
+) -> list[tuple[dict[str, Any], RunConfig]]:
+    """An experiment's runs, each once: where lengths are alike, some of its variants are the same.
+
+    Args:
+        pairs: the first columns of a run's rows, and the run; of equal runs the first stays.
+    """
+    found: dict[RunConfig, dict[str, Any]] = {}
+    for about, run in pairs:
+        found.setdefault(run, about)
+    return [(about, run) for run, about in found.items()]
+
+
 def finished(
     pairs: Iterable[tuple[dict[str, Any], RunConfig]], summaries: Mapping[str, dict[str, Any]]
 ) -> Iterator[tuple[dict[str, Any], RunConfig, dict[str, Any]]]:
