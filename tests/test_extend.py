@@ -299,6 +299,23 @@ def test_what_experiments_choose_themselves_makes_no_difference(usual):
         extend(experiment, asked)
 
 
+def test_a_flag_that_repeats_a_default_is_part_of_the_study(tmp_path):
+    flags = ("--flagfile=flags/study.flags", "--radius=7", "--sigma=3")
+    command = [sys.executable, "-c", READ, *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["given"] == {"radius": 7.0}  # 3 differs from all defaults
+    asked = dataclasses.replace(SETTINGS, results_dir=tmp_path, given={"radius": 7.0})
+    task = headline.EXPERIMENT.plan(asked)[0]
+    made = {"config": {}, "splits": {"test": {"3": {}}}, "pictures": {"3": {}}}
+    made |= {"final": {"test": {"3": {}}}, "machine": {}, "seconds": 1.0}
+    write_summary(tmp_path, task.name, made)
+    write_experiment(extend(headline.EXPERIMENT, asked))
+    assert extend(headline.EXPERIMENT, asked).settings.given == {"radius": 7.0}
+    for given, here in (({}, "-"), ({"radius": 6.0}, "6.0")):
+        with pytest.raises(UserError, match=f"--radius for all heads=7.0 there, {here} here"):
+            extend(headline.EXPERIMENT, dataclasses.replace(asked, given=given))
+
+
 def test_lengths_are_compared_by_what_they_mean(tmp_path):
     asked = dataclasses.replace(SETTINGS, results_dir=tmp_path, epochs=12, short_epochs=None)
     task = headline.EXPERIMENT.plan(asked)[0]

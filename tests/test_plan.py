@@ -392,3 +392,13 @@ def test_detections_are_summed_up_by_head_trained_and_tested():
 def test_wrong_lists_are_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
         dataclasses.replace(SETTINGS, **fields)
+
+
+def test_a_flag_holds_for_every_head_even_if_it_repeats_a_default_of_one():
+    assert SETTINGS.short(arch="score_map").radius == 10
+    asked = dataclasses.replace(SETTINGS, given={"radius": 7.0, "batch_norm": False})
+    assert {run.radius for run in _runs(heads, asked) if run.arch == "score_map"} == {7.0}
+    assert not any(run.batch_norm for run in _runs(heads, asked) if run.arch == "dsnt")
+    # What an experiment sets itself stays.
+    assert asked.short(arch="score_map", radius=12).radius == 12
+    assert sum(run.batch_norm for run in _runs(heads, asked)) == 4  # the normalised score maps

@@ -35,7 +35,7 @@ def summarise(settings: Settings, summaries) -> dict:
 
     networks = {}
     for arch in COMPARED:
-        run = settings.base.changed(arch=arch)
+        run = settings.varied(arch=arch)
         model = build_run_model(run, run_head(run), channels=1)
         networks[arch] = {"weights": model.count_params(), "stages": stages(model)}
     return {"networks": networks}

@@ -4,6 +4,7 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from rectloc_tf import cli
 from rectloc_tf.config import RunConfig
@@ -12,6 +13,7 @@ from rectloc_tf.experiments.extend import extend, write_extended, write_summarie
 from rectloc_tf.experiments.plan import Experiment, Part, Settings, Task
 from rectloc_tf.experiments.ray_runner import Cluster, join
 from rectloc_tf.experiments.share import own_command, read_resources, read_share
+from rectloc_tf.registry import HEADS
 from rectloc_tf.training.progress import format_seconds
 
 
@@ -34,7 +36,19 @@ def read_settings(base: RunConfig) -> Settings:
         lists["domains"] = cli.numbers("domains", int)
     folders = {name: cli.folder(name) for name in ("runs_root", "results_dir")}
     sizes = ("epochs", "plain_epochs", "short_epochs", "updates", "long_updates")
-    return Settings(base=base, **lists, **folders, **{name: cli.option(name) for name in sizes})
+    lengths = {name: cli.option(name) for name in sizes}
+    return Settings(base=base, given=_given(base), **lists, **folders, **lengths)
+
+
+def _given(base: RunConfig) -> dict[str, Any]:
+    """Flags that only repeat a default of `base`, for which other heads have another."""
+    by_head = {"loss", *(name for head in HEADS.values() for name in head.defaults)} - {"epochs"}
+    usual = RunConfig()
+    return {
+        name: getattr(base, name)
+        for name in sorted(by_head)
+        if cli.is_given(name) and getattr(base, name) == getattr(usual, name)
+    }
 
 
 def _run(name: str, experiments: list[Experiment]) -> int:

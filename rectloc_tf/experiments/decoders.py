@@ -28,7 +28,7 @@ def runs(settings: Settings):
         for who, fields in KINDS.items():
             more = {"domain": DOMAIN, "seed": seed, **fields}
             if fields.get("target") == "gaussian":
-                more["sigma"] = sigma_of_equal_mass(settings.base.changed(arch="deconv").radius)
+                more["sigma"] = sigma_of_equal_mass(settings.varied(arch="deconv").radius)
             run = settings.short(**more)
             about = {"who": who, "arch": run.arch, "seed": seed, "stride": _stride(run)}
             yield about, run

@@ -55,7 +55,7 @@ def _settings_of(path: Path, summary: dict[str, Any], asked: Settings) -> Settin
         raise UserError(f"{path}: {reason(error)}") from error
     for name in UPDATES:
         lengths[name] = summary.get(name, getattr(asked, name))
-    return dataclasses.replace(asked, base=base, **lengths)
+    return dataclasses.replace(asked, base=base, given=summary.get("given", {}), **lengths)
 
 
 def _fixed(experiment: Experiment, settings: Settings) -> dict[str, Any]:
@@ -67,14 +67,14 @@ def _fixed(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     for name in UPDATES:
         if name in EXPERIMENTS[experiment.name]:
             fixed[name] = getattr(settings, name)
-    return fixed
+    return fixed | {f"{name} for all heads": value for name, value in settings.given.items()}
 
 
 def _require_same(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     differences = [
-        f"--{name}={_shown(theirs[name])} there, {_shown(ours[name])} here"
-        for name in ours
-        if theirs[name] != ours[name]
+        f"--{name}={_shown(theirs.get(name))} there, {_shown(ours.get(name))} here"
+        for name in theirs | ours
+        if theirs.get(name) != ours.get(name)
     ]
     if differences:
         raise UserError(

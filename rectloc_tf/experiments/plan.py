@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +33,8 @@ class Settings:
         long_fractions, long_updates: of its series of longer runs; `updates` if None.
         runs_root: folder of the run folders.
         results_dir: folder of the summaries.
+        given: of the settings whose default differs between heads, those that every head takes from
+            the flags, although `base` has them by default.
     """
 
     base: RunConfig
@@ -51,6 +53,7 @@ class Settings:
     long_updates: int | None = None
     runs_root: Path
     results_dir: Path
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         _require_each("seeds", self.seeds, lambda v: 0 <= v < 2**31, "whole numbers from 0")
@@ -64,13 +67,17 @@ class Settings:
         if self.epoch_fractions is None:
             object.__setattr__(self, "epoch_fractions", tuple(sorted(self.fractions)[::-2][::-1]))
 
+    def varied(self, **changes: Any) -> RunConfig:
+        """The base run with some fields changed; another head has its own defaults."""
+        return self.base.changed(**{**self.given, **changes})
+
     def improved(self, **changes: Any) -> RunConfig:
         """The base run with some fields changed, of `epochs`, augmented."""
-        return self.base.changed(epochs=self.epochs, augment=True, **changes)
+        return self.varied(epochs=self.epochs, augment=True, **changes)
 
     def plain(self, **changes: Any) -> RunConfig:
         """The base run with some fields changed, of `plain_epochs`."""
-        return self.base.changed(epochs=self.plain_epochs or self.epochs, **changes)
+        return self.varied(epochs=self.plain_epochs or self.epochs, **changes)
 
     def short(self, **changes: Any) -> RunConfig:
         """The base run with some fields changed, of `short_epochs`."""

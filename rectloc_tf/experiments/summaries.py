@@ -170,6 +170,7 @@ def write_experiment(part: Part) -> Path:
         "schema": 1,
         "experiment": experiment.name,
         "base": settings.base.to_json(),
+        **({"given": dict(settings.given)} if settings.given else {}),
         "seeds": list(dict.fromkeys(task.run.seed for task in tasks)),
         "epochs": settings.epochs,
         "plain_epochs": settings.plain_epochs,
