@@ -9,7 +9,7 @@ from rectloc_tf import cli
 from rectloc_tf.config import MAX_DOMAIN
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.results.data_files import write_json
-from rectloc_tf.results.output_files import check_not_input, check_writable, message_stream
+from rectloc_tf.results.output_files import check_writable, message_stream
 from rectloc_tf.results.report import format_result
 
 
@@ -19,13 +19,11 @@ def evaluate() -> None:
     if output:
         check_writable("output", output)
     folder, run = cli.open_run()
-    if output:
-        check_not_input("output", output, folder.files())
     from pipelines.source import make_source
     from rectloc_tf.models import load_model, run_head
     from rectloc_tf.results.evaluation import Evaluator, make_report
     from rectloc_tf.training.progress import ProgressLine
-    from rectloc_tf.training.run_files import open_files
+    from rectloc_tf.training.run_files import check_output, open_files
 
     split, labels = cli.option("split"), run.labels
     if cli.is_given("run_dir") and cli.is_given("labels"):
@@ -46,6 +44,8 @@ def evaluate() -> None:
     if "domain" in run.unused:
         domains = []  # from a flagfile, which serves all sources
     files = open_files(run, folder, cli.option("data"), cli.option("images_root"))
+    if output:
+        check_output("output", output, folder, cli.option("data"), files)
     runs = [dataclasses.replace(asked, domain=n) for n in domains or [run.domain]]
     sources = [make_source(other, files=files) for other in runs]
     for source in sources:  # refuse what cannot be measured before anything is

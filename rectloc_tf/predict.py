@@ -36,15 +36,17 @@ def predict() -> int:
     check_not_input("output", output, paths)
     check_writable("output", output)
     folder, run = cli.open_run()
-    check_not_input("output", output, folder.files())
     from pipelines.resampling import PLACES
     from rectloc_tf.models import load_model, run_head
     from rectloc_tf.serving import answer_files, prediction
     from rectloc_tf.serving.overlays import check_overlays, overlay_paths
+    from rectloc_tf.training.run_files import check_output
+
+    check_output("output", output, folder, cli.option("data"))
 
     source, indices, truths = None, range(0), None
     if not paths:
-        source, indices, truths = _own_images(folder, run)
+        source, indices, truths = _own_images(folder, run, output)
         paths = [*truths]
     names = [source.label(i) for i in indices] if source and not paths else [*map(str, paths)]
     overlays = overlay_paths(overlay_dir, names) if overlay_dir else {}
@@ -96,13 +98,14 @@ def _predict_video(path: Path) -> int:
     if overlay:
         check_overlay_video(overlay, video, output)
     folder, run = cli.open_run()
-    for flag, written in (("output", output), ("overlay_video", overlay)):
-        if written:
-            check_not_input(flag, written, folder.files())
     from pipelines.resampling import PLACES
     from rectloc_tf.models import load_model, run_head
     from rectloc_tf.serving.video_prediction import VideoRun, write_video_answers
+    from rectloc_tf.training.run_files import check_output
 
+    for flag, written in (("output", output), ("overlay_video", overlay)):
+        if written:
+            check_output(flag, written, folder, cli.option("data"))
     head = run_head(run)
     model = load_model(folder.model_path(cli.option("weights")), run)
     how = VideoRun(
@@ -118,15 +121,16 @@ def _predict_video(path: Path) -> int:
     return 0 if is_whole else EXIT_ERROR
 
 
-def _own_images(folder: RunFolder, run: RunConfig):
+def _own_images(folder: RunFolder, run: RunConfig, output: Path):
     """Images of the run's source: the source, their indices and, of files, path -> true points."""
     from pipelines.source import make_source
-    from rectloc_tf.training.run_files import open_files
+    from rectloc_tf.training.run_files import check_output, open_files
 
     if cli.option("ignore_exif"):
         raise ConfigError("--ignore_exif: works with --images only; labels refer to rotated images")
     domain = cli.option("domain") if cli.is_given("domain") else run.domain
     files = open_files(run, folder, cli.option("data"), cli.option("images_root"))
+    check_output("output", output, folder, files=files)
     source = make_source(dataclasses.replace(run, domain=domain), files=files)
     indices = _first(source.indices(cli.option("split")), run)
     labels = files and files.labels

@@ -432,6 +432,19 @@ def test_only_the_request_at_fault_fails():
     assert [answers[n].outputs["y"].tolist() for n in (0, 2)] == [[2.0], [4.0]]
 
 
+def test_nothing_more_is_computed_for_a_request_that_has_failed():
+    def answer(array):
+        if (array == 13).any():
+            raise ServingError("unlucky")
+        return double(array)
+
+    requests = [np.array([13.0, *range(100, 180)]), np.array([2.0])]
+    answers, called = batches_of(requests, answer)
+    assert str(answers[0]) == "unlucky"
+    assert answers[1].outputs["y"].tolist() == [4.0]
+    assert called == [32, 32, 1]  # the second part had been begun, the third is left out
+
+
 def test_too_much_that_waits_is_refused(monkeypatch):
     monkeypatch.setattr(batching, "MAX_WAITING_BYTES", 32)
     requests = [np.zeros(2), np.zeros(2), np.zeros(1)]  # 16 bytes each, after 8 that are busy

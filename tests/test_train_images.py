@@ -13,13 +13,13 @@ from pipelines.labels.label_files import read_label_file
 from pipelines.labels.reading import read_run
 from pipelines.source import make_source
 from rectloc_tf.config import ExecutionConfig, RunConfig
-from rectloc_tf.errors import Interrupted, UserError
+from rectloc_tf.errors import ConfigError, Interrupted, UserError
 from rectloc_tf.models import load_model
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training import loop
 from rectloc_tf.training.interrupts import StopRequest
 from rectloc_tf.training.progress import ProgressLine
-from rectloc_tf.training.run_files import open_files, places_of, require_same
+from rectloc_tf.training.run_files import check_output, open_files, places_of, require_same
 from rectloc_tf.training.runtime import make_runtime
 from tests.conftest import run, run_ok
 from tests.labelled_dots import write_dots
@@ -273,6 +273,34 @@ def test_a_flagfile_resumes_nothing_but_its_own_labels(trained, tmp_path, monkey
         require_same(asked, resolved, RunFolder(resolved.default_folder), files)
     asked = RunConfig.from_json(found.to_json() | {"data": str(copy), "split_sizes": ""})
     require_same(asked, resolved, RunFolder(resolved.default_folder), files)  # a new run
+
+
+@pytest.mark.parametrize("module", ["predict", "evaluate"])
+def test_labels_are_never_written_over(trained, project, module):
+    path, _ = trained
+    before = project.read_bytes()
+    done = run(module, f"--run_dir={path}", f"--output={project}")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: --output={project}: this is one of the inputs ({project}); name another file\n"
+    )
+    assert project.read_bytes() == before
+
+
+def test_an_output_is_no_file_of_the_run(trained, project, tmp_path):
+    path, _ = trained
+    folder = RunFolder(path)
+    files = open_files(folder.run_config(), folder)
+    copy = write_dots(tmp_path / "copy")
+    check_output("output", tmp_path / "new.csv", folder, files=files)
+    check_output("output", copy, folder)  # not this run's
+    moved = {"data": str(copy)}
+    image = next(project.parent.rglob("img05.png"))
+    cases = [(project, {}), (path / "best.keras", {}), (copy, moved), (image, {"files": files})]
+    for output, fields in cases:
+        with pytest.raises(ConfigError, match=r"^--output=.*: this is one of the inputs"):
+            check_output("output", output, folder, **fields)
+    check_output("output", copy, folder, data=str(tmp_path / "gone.csv"))
 
 
 def test_a_label_file_that_is_gone_is_named(trained, tmp_path):

@@ -4,15 +4,18 @@ A digest of their contents is part of the run's identity; their paths are not, a
 the run's `flags.flags`.
 """
 
+import contextlib
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
-from pipelines.labels.data_files import split_at_commas
+from pipelines.labels.data_files import find_label_files, split_at_commas
 from pipelines.labels.reading import split_expected
 from pipelines.source import read_files
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError
+from rectloc_tf.results.output_files import check_not_input
 from rectloc_tf.results.rundir import RunFolder
 
 
@@ -95,3 +98,24 @@ def open_files(run: RunConfig, folder: RunFolder, data: str = "", images_root: s
     now, files = read_files(asked, images_root or places.get("images_root", ""))
     require_same(asked, now, folder, files)
     return files
+
+
+def check_output(flag: str, path: Path, folder: RunFolder, data: str = "", files: Any = None):
+    """Refuses to write over a file of a run: one of its folder, its labels or its images.
+
+    Args:
+        flag: that names the output.
+        path: of the output.
+        folder: of the run, which knows where its label files were.
+        data: where they are now, if that is somewhere else.
+        files: what `open_files` returned, if that was called.
+
+    Raises:
+        ConfigError: naming both.
+    """
+    places, inputs = folder.places(), folder.files()
+    for place in filter(None, (data, split_expected(places.get("data", ""))[0])):
+        with contextlib.suppress(UserError):  # they are gone
+            inputs += find_label_files(place)[0]
+    inputs += [Path(places["split_by"])] if "split_by" in places else []
+    check_not_input(flag, path, [*inputs, *(files.labels.paths if files else ())])

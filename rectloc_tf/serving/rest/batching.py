@@ -76,6 +76,8 @@ class Batcher:
             answers = await asyncio.gather(*(job.answered for job in jobs))
         finally:
             self._bytes -= size
+            for job in jobs:  # of a request that failed nothing more need be answered
+                job.answered.cancel()
         names = answers[0].outputs.keys()
         outputs = {name: np.concatenate([a.outputs[name] for a in answers]) for name in names}
         return Answered(outputs, max(answer.seconds for answer in answers))
@@ -112,7 +114,8 @@ class Batcher:
         except Exception as error:
             if len(group) > 1:  # only those at fault are to fail
                 for job in group:
-                    await self._answer_group([job])
+                    if not job.answered.done():
+                        await self._answer_group([job])
             elif not group[0].answered.done():
                 group[0].answered.set_exception(error)
             return
