@@ -87,11 +87,12 @@ def test_plan_refuses_sets_that_are_not_there(dots, sizes):
 
 
 def test_nothing_is_predicted_beyond_four_times_what_there_is():
-    budget.check_more(300, 100)
-    with pytest.raises(
-        ConfigError, match="--more_labels=301: must be at most 300: with 100 labelled images"
-    ):
-        budget.check_more(301, 100)
+    assert budget.check_more(180, 100, 70) == 180
+    with pytest.raises(ConfigError, match="^--more_labels=181: must be at most 180: errors are me"):
+        budget.check_more(181, 100, 70)
+    assert budget.check_more(0, 100, 70) == 100  # as many again
+    assert budget.check_more(0, 100, 30) == 20
+    assert budget.check_more(0, 100, 20) == 0
 
 
 # What is said.
@@ -163,6 +164,35 @@ def test_summary_predicts_and_checks_itself():
     assert last["median_px"] == pytest.approx(falling(80))
 
 
+def test_the_check_knows_how_sure_both_numbers_are():
+    sizes = np.array([10, 20, 40, 80])
+    rng = np.random.default_rng(0)
+    noise = np.exp(0.02 * rng.normal(size=(3, 4, 1, 2)))
+    level = np.array([40.0, 20.0, 10.0, 5.0])[None, :, None, None]
+    hard = np.exp(0.1 * rng.normal(size=(3, 1, 50, 2)))
+    agreeing = MeasuredErrors(sizes, level * hard * noise)
+    assert budget_report.summarise(agreeing, ("nose", "tail"), 80, 0)["checked"]["agrees"]
+    level[0, -1] = 30.0  # a rise after two halvings
+    other = MeasuredErrors(sizes, level * hard * noise)
+    assert not budget_report.summarise(other, ("nose", "tail"), 80, 0)["checked"]["agrees"]
+
+
+def test_sizes_that_are_no_halves_are_checked_too():
+    measured = budget_report.collect(kept(falling, sizes=(25, 50, 75, 100)), RUNS)
+    assert budget_report.summarise(measured, ("nose", "tail"), 120, 80)["checked"]["from"] == 75
+
+
+def test_nothing_is_predicted_far_from_what_was_measured():
+    measured = budget_report.collect(kept(falling, sizes=(5, 10, 20)), RUNS)
+    found = budget_report.summarise(measured, ("nose", "tail"), 81, 0)
+    assert found["predicted"] == []
+    text = budget_report.paragraph({"xy": found}, 81, 0)
+    assert "less than a quarter of the 81 images that are labelled: too few" in text
+    found = budget_report.summarise(measured, ("nose", "tail"), 80, 0)
+    assert [row["num_labelled"] for row in found["predicted"]] == [80]
+    assert "more (" not in budget_report.paragraph({"xy": found}, 80, 0)
+
+
 def test_two_sizes_predict_nothing():
     measured = budget_report.collect(kept(falling, sizes=(10, 20)), RUNS)
     found = budget_report.summarise(measured, ("nose", "tail"), 120, 80)
@@ -182,10 +212,10 @@ def test_paragraph_names_the_best_head_and_both_outcomes_of_the_check():
     assert "For comparison: coordinates (xy) 7.1 px" in text
     assert "With all 120, expect 2." in text
     assert "With 80 more (200 in all), 2." in text
-    assert "2.4 px that were measured are inside that interval" in text
+    assert "the 2.4 px that were measured agree with that." in text
     assert "The hardest keypoint is tail, at 3.2 px." in text
-    heads["score_map"]["checked"]["mean_px"] |= {"low": 5.0, "high": 6.0}
-    assert "are outside that interval" in budget_report.paragraph(heads, 120, 80)
+    heads["score_map"]["checked"]["agrees"] = False
+    assert "measured do not agree with that." in budget_report.paragraph(heads, 120, 80)
 
 
 def test_heads_are_compared_at_a_size_that_all_have():

@@ -85,15 +85,25 @@ def default_sizes(found: AllImages, folds: int) -> tuple[int, ...]:
     return tuple(size for size in sizes if size >= FEWEST or size == most)
 
 
-def check_more(more: int, whole: int) -> None:
-    """Refuses to predict what is too far from `whole` labelled images.
+def check_more(more: int, whole: int, largest: int) -> int:
+    """How many further images to predict the error for.
+
+    Args:
+        more: as asked for; 0: as many again, or fewer if that is too far from what is measured.
+        whole: images that are labelled.
+        largest: of the sizes that are measured.
 
     Raises:
-        ConfigError: naming the flag.
+        ConfigError: naming the flag, if more are asked for than can be predicted.
     """
-    if whole + more > FARTHEST * whole:
-        rule = f"must be at most {(FARTHEST - 1) * whole}: with {whole} labelled images, errors are"
-        raise ConfigError(f"--more_labels={more}: {rule} predicted for up to {FARTHEST * whole}")
+    most = max(FARTHEST * largest - whole, 0)
+    if more > most:
+        rule = f"must be at most {most}: errors are measured with up to {largest} labelled images"
+        raise ConfigError(
+            f"--more_labels={more}: {rule} and predicted for up to {FARTHEST * largest}, "
+            f"of which {whole} are there"
+        )
+    return more or min(whole, most)
 
 
 def _most(found: AllImages, folds: int) -> int:

@@ -48,10 +48,15 @@ def read_flags() -> Asked:
     for flag in cli.typed_flags(sys.argv[1:]):
         if problem := commands.unused_by_all(bases, flag):
             raise ConfigError(problem)
+    sizes = cli.numbers("sizes", int) if cli.option("sizes") else ()
     seeds = cli.numbers("seeds", int) if cli.is_given("seeds") else (0,)
+    for name, values in (("sizes", sizes), ("seeds", seeds)):
+        if len({*values}) < len(values):
+            given = ",".join(map(str, values))
+            raise ConfigError(f"--{name}={given}: must be whole numbers with commas, each once")
     return Asked(
         bases,
-        tuple(sorted(cli.numbers("sizes", int))) if cli.option("sizes") else (),
+        tuple(sorted(sizes)),
         cli.option("folds"),
         seeds,
         cli.option("more_labels"),

@@ -32,8 +32,8 @@ def label_budget() -> int:
     heads = [runtime.resolve(base, execution)[0] for base in asked.bases]
     found = read_all(heads[0], images_root)
     whole = len(found.labels)
-    budget.check_more(asked.more, whole)
     sizes = asked.sizes or budget.default_sizes(found, asked.folds)
+    more = budget.check_more(asked.more, whole, sizes[-1])
     bases = [initial_weights.resolve(run, cli.option("weights")) for run in heads]
     trainings = budget.plan(bases, found, sizes, asked.folds, asked.seeds)
     command = own_command("experiments.label_budget", heads[0].precision)
@@ -50,7 +50,7 @@ def label_budget() -> int:
         raise UserError(f"--data={cli.option('data')}: no training finished; see above")
     if not share.runs:
         runs = {(training.run.fold, training.run.seed) for training in trainings}
-        print(budget_report.write(output, kept, runs, whole, asked.more or whole))
+        print(budget_report.write(output, kept, runs, whole, more))
     for failure in failures:
         print(f"failed: {failure}")
     return EXIT_ERROR if failures else 0

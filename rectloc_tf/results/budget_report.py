@@ -16,7 +16,7 @@ from rectloc_tf.registry import HEADS
 from rectloc_tf.results.data_files import write_json, write_text
 from rectloc_tf.results.drawing import keypoint_colors, log_pixels, new_figure
 from rectloc_tf.results.intervals import Interval
-from rectloc_tf.results.learning_curve import FEWEST_SIZES, MeasuredErrors, fit_curve
+from rectloc_tf.results.learning_curve import FARTHEST, FEWEST_SIZES, MeasuredErrors, fit_curve
 from rectloc_tf.results.markdown import markdown
 from rectloc_tf.results.output_files import atomic_path
 
@@ -125,8 +125,9 @@ def summarise(measured: MeasuredErrors, names: Sequence[str], whole: int, more: 
     Returns:
         measured: a row for each size: num_labelled, mean_px and its interval, median_px and
         keypoint_mean_px. If there are enough sizes and trainings also predicted: the same for
-        numbers that were not measured; and checked: what the curve of the smaller sizes
-        predicts for the largest, if they are enough.
+        numbers that were not measured, up to FARTHEST times the largest that was; and checked:
+        what the curve of the smaller sizes predicts for the largest, if they are enough, and
+        whether that agrees with what was measured.
     """
     rows = [
         {
@@ -142,13 +143,30 @@ def summarise(measured: MeasuredErrors, names: Sequence[str], whole: int, more: 
     if not _has_curve(measured):
         return found
     curve = fit_curve(measured)
-    wanted = sorted({whole, whole + more} - {*sizes})
+    wanted = [n for n in sorted({whole, whole + more} - {*sizes}) if n <= FARTHEST * sizes[-1]]
     found["predicted"] = [{"num_labelled": n, "mean_px": _as_json(curve.at(n))} for n in wanted]
-    half = measured.up_to(sizes[-1] // 2)
-    if len(half.sizes) >= FEWEST_SIZES:
-        predicted = fit_curve(half).at(sizes[-1])
-        found["checked"] = {"from": int(half.sizes[-1]), "mean_px": _as_json(predicted)}
+    smaller = measured.up_to(sizes[-1] // 2)
+    if len(smaller.sizes) < FEWEST_SIZES:
+        smaller = measured.up_to(sizes[-2])
+    if len(smaller.sizes) >= FEWEST_SIZES:
+        predicted = fit_curve(smaller).at(sizes[-1])
+        agrees = _agrees(predicted, float(measured.means[-1]), measured.run_variance())
+        checked = {"from": int(smaller.sizes[-1]), "mean_px": _as_json(predicted)}
+        found["checked"] = {**checked, "agrees": agrees}
     return found
+
+
+def _agrees(predicted: Interval, mean: float, variance: float) -> bool:
+    """Whether a mean error is where it was predicted, as far as both are known.
+
+    Args:
+        predicted: with its interval.
+        mean: that was measured.
+        variance: of its logarithm from run to run; the images are those of the prediction.
+    """
+    end = predicted.high if mean > predicted.value else predicted.low
+    apart, known = np.log(mean / predicted.value), np.log(end / predicted.value)
+    return bool(abs(apart) <= np.hypot(known, 1.96 * np.sqrt(variance)))
 
 
 def _has_curve(measured: MeasuredErrors) -> bool:
@@ -226,16 +244,20 @@ def paragraph(heads: Mapping[str, Mapping[str, Any]], whole: int, more: int) -> 
     predicted = {row["num_labelled"]: row for row in found.get("predicted", ())}
     if whole in predicted:
         parts.append(f"With all {whole}, expect {_px(predicted[whole])}.")
-    if whole + more in predicted:
+    if more and whole + more in predicted:
         parts.append(f"With {more} more ({whole + more} in all), {_px(predicted[whole + more])}.")
-    if not predicted:
+    if "predicted" not in found:
         parts.append(f"It takes {FEWEST_SIZES} sizes or more to say what further labels bring.")
+    elif whole > FARTHEST * number:
+        parts.append(
+            f"That is less than a quarter of the {whole} images that are labelled: too few to "
+            "predict the error with all of them."
+        )
     if checked := found.get("checked"):
-        low, high = checked["mean_px"]["low"], checked["mean_px"]["high"]
         parts.append(
             f"As a check, the curve through up to {checked['from']} images predicted "
-            f"{_px(checked)} for {number}; the {truth:.1f} px that were measured are "
-            f"{'inside' if low <= truth <= high else 'outside'} that interval."
+            f"{_px(checked)} for {number}; the {truth:.1f} px that were measured "
+            f"{'agree' if checked['agrees'] else 'do not agree'} with that."
         )
     each = {k: value for k, value in last["keypoint_mean_px"].items() if value is not None}
     if len(each) > 1:
@@ -271,7 +293,8 @@ def draw(
         left.errorbar(errors.sizes, errors.means, yerr=bars, **style)
         if _has_curve(errors):
             curve = fit_curve(errors)
-            places = np.geomspace(errors.sizes[0], 2 * whole, 40)
+            largest = min(2 * whole, FARTHEST * errors.sizes[-1])
+            places = np.geomspace(errors.sizes[0], largest, 40)
             found = [curve.at(place) for place in places]
             left.plot(places, [f.value for f in found], color=color, linewidth=1)
             low, high = ([getattr(f, end) for f in found] for end in ("low", "high"))
