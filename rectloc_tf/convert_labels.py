@@ -12,6 +12,7 @@ from pipelines.labels.read import read_label_files
 from rectloc_tf import cli
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.results.label_conversion import (
+    each_image_once,
     find_every_image,
     join_rows,
     read_sizes,
@@ -49,6 +50,7 @@ def convert_labels() -> None:
         sizes=sizes if has_sizes else (),
         images=take_out(images, folder, output),
     )
+    rows = each_image_once(rows, files)
     write(output, rows)
     stream = message_stream(output)
     print("\n".join([*notes, f"{output}: {count_labels(rows)}"]), file=stream)

@@ -59,6 +59,7 @@ def folder(tmp_path_factory):
 @settings(max_examples=60, deadline=None)
 def test_numbers_of_files_come_back_to_the_last_bit(folder, write, name, drawn):
     centred, visibility = drawn
+    (folder / name).unlink(missing_ok=True)
     write(folder / name, rows_of(centred, visibility))
     found = read_label_file(folder / name)
     np.testing.assert_array_equal(bits(found.centred), bits(centred))
@@ -88,6 +89,7 @@ def test_points_counted_from_the_corner_come_back_to_the_last_bit(folder, values
     frames = [(0, 0, [animal(*points[0])])]
     old = read_label_file(write_slp(folder / "old.slp", frames, version=1.0))
     np.testing.assert_array_equal(bits(old.points), bits(points))
+    (folder / "new.csv").unlink(missing_ok=True)
     write_csv(folder / "new.csv", rows_of(old.centred, old.visibility))
     np.testing.assert_array_equal(bits(read_label_file(folder / "new.csv").points), bits(points))
 
@@ -293,6 +295,40 @@ def test_a_damaged_image_is_reported_before_anything_is_written(tmp_path):
     assert "000002.png: not a PNG or JPEG file)" in done.stderr
     assert [*(tmp_path / "png").iterdir()] == []
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_another_label_file_is_not_replaced(tmp_path):
+    path = write_rows(tmp_path / "in" / "a.csv", [*header(NAMES), ["v/a.png", 1, 2, 3, 4]])
+    work = tmp_path / "CollectedData_me.csv"
+    work.write_text("hours of work")
+    done = convert(f"--data={path}", f"--output={work}")
+    assert (done.returncode, done.stdout) == (1, "")
+    start = f"error: --output={work}: already exists and differs"
+    assert done.stderr == f"{start}; choose another file\n"
+    assert work.read_text() == "hours of work"
+    work.unlink()
+    for _ in range(2):  # again: it is as it would be written
+        succeeded(convert(f"--data={path}", f"--output={work}"))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_what_two_files_say_of_an_image_is_written_once_or_refused(tmp_path, suffix):
+    folder = tmp_path / "in"
+    write_picture(folder / "v" / "a.png")
+    write_picture(folder / "v" / "b.png", picture(seed=1))
+    same, more = ["v/a.png", 1, 2, 3, 4], ["v/b.png", 5, 6, "", ""]
+    first = write_rows(folder / "CollectedData_a.csv", [*header(NAMES), same])
+    second = write_rows(folder / "CollectedData_b.csv", [*header(NAMES), more, same])
+    output = tmp_path / f"labels.{suffix}"
+    said = succeeded(convert(f"--data={folder}", f"--output={output}"))
+    assert said == f"{output}: 2 images, 2 keypoints, 3 labels\n"
+    assert read_label_file(output).images == ("v/a.png", "v/b.png")
+    output.unlink()
+    write_rows(second, [*header(NAMES), ["v/a.png", 1, 2, 3, 5]])
+    done = convert(f"--data={folder}", f"--output={output}")
+    assert done.returncode == 1
+    assert f"error: v/a.png: labelled differently in {first} and {second}; " in done.stderr
+    assert not output.exists()
 
 
 REFUSED = {

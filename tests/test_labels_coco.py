@@ -88,10 +88,12 @@ def test_what_may_be_missing_or_wrong_does_not_matter(tmp_path):
 
 def test_groups_and_images_without_annotations_are_noted(tmp_path):
     crowd = annotation(13, 7, [1, 1, 2] * 3, iscrowd=1)
-    found = read(tmp_path, content(annotations=[content()["annotations"][0], crowd]))
+    images = [*content()["images"], image(4), image(5)]
+    annotations = [content()["annotations"][0], crowd]
+    found = read(tmp_path, content(images=images, annotations=annotations))
     assert found.numbers == (11,)
     assert [note.split(": ")[1] for note in found.notes] == [
-        "1 groups of several animals (iscrowd) left out", "1 images without an annotation",
+        "1 groups of several animals (iscrowd) left out", "2 images without an annotation",
     ]  # fmt: skip
 
 
@@ -101,6 +103,8 @@ def test_one_of_several_categories_is_chosen(tmp_path):
     both["annotations"].append({"id": 13, "image_id": 7, "category_id": 4, "keypoints": [3, 3, 2]})
     found = read(tmp_path, both, "rat")
     assert (found.names, found.numbers) == (("snout",), (13,))
+    # The other image has an annotation, though of another category.
+    assert found.notes == (f"{found.path}: 2 annotations of other categories left out",)
     assert read(tmp_path, both, "mouse").numbers == (11, 12)
     with pytest.raises(ConfigError, match="several categories; choose one with --individual"):
         read(tmp_path, both)
@@ -122,6 +126,10 @@ DAMAGED = {
     "no file name": (content(images=[{"id": 2}]), "image 2 has no 'file_name'"),
     "an empty file name": (content(images=[image(2, " ")]), "file_name ' ' is not a path"),
     "two of an id": (content(images=[image(2), image(2)]), "two images have the id 2"),
+    "no category": (
+        content(annotations=[{**annotation(1, 2, [1, 1, 2] * 3), "category_id": 9}]),
+        r"annotation 1: no category has the id 9 \(category_id\)",
+    ),
     "no image": (content(images=[image(7)]), "annotation 11: no image has the id 2"),
     "an id in brackets": (content(images=[image([2])]), "'id' must be a number or a string"),
     "too few numbers": (

@@ -42,6 +42,31 @@ def with_exif(data, orientation):
 # Projects.
 
 
+def test_folders_of_one_name_that_have_images_of_one_name_are_told_apart(tmp_path):
+    for place, count in (("monday", 2), ("tuesday", 2), ("other", 1)):
+        rows = [[f"images/{n}.png", 1 + n, 2] for n in range(count)]
+        write_csv(tmp_path / place / "a.csv", [*A, *rows])
+        for n in range(count):
+            write_picture(tmp_path / place / "images" / f"{n}.png")
+    write_csv(tmp_path / "other" / "b.csv", [*A, ["videos/9.png", 1, 2]])
+    write_picture(tmp_path / "other" / "videos" / "9.png")
+    files = [tmp_path / name for name in ("monday/a.csv", "tuesday/a.csv", "other/b.csv")]
+    data, ledger = read(*files)
+    assert data.groups == ("monday/images",) * 2 + ("tuesday/images",) * 2 + ("videos",)
+    assert len({*data.keys}) == 5
+    assert counts(ledger) == {"read": (5, 5)}
+    alone, _ = read(files[0])  # as long as nothing is to be told apart, names stay short
+    assert alone.groups == ("images",) * 2
+    # Nor are folders whose images have names of their own.
+    data, _ = read(files[0], tmp_path / "other" / "b.csv")
+    assert data.groups == ("images", "images", "videos")
+    # A folder inside the other one of its name.
+    write_csv(tmp_path / "monday" / "images" / "a.csv", [*A, ["images/0.png", 1, 2]])
+    write_picture(tmp_path / "monday" / "images" / "images" / "0.png")
+    data, _ = read(files[0], tmp_path / "monday" / "images" / "a.csv")
+    assert data.keys == ("images/0.png", "images/1.png", "images/images/0.png")
+
+
 def test_a_project(tmp_path):
     labels = [["1", "2", "", ""], ["3.25", "4", "39", "29"], ["", "", "5", "6"]]
     path = write_project(tmp_path, labels)

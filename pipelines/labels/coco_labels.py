@@ -46,21 +46,28 @@ def read_coco_file(path: Path, individual: str = "") -> LabelFile:
     chosen = _choose(path, categories, individual)
     names = categories[chosen].keypoints
     files = _files(path, content["images"])
-    numbers, images, points, visibility, crowds = [], [], [], [], 0
+    known = {_get(category, "id", path, "a category") for category in content["categories"]}
+    numbers, images, points, visibility, crowds, others = [], [], [], [], 0, 0
+    annotated = set()
     for place, annotation in enumerate(content["annotations"], start=1):
         number = annotation.get("id", place) if isinstance(annotation, dict) else place
         number = number if isinstance(number, int) and number >= 0 else place
         where = f"{path} {UNIT} {number}"
         if not isinstance(annotation, dict):
             raise UserError(f"{where}: must be an object in braces")
-        if _get(annotation, "category_id", path, f"{UNIT} {number}") != chosen:
+        category = _get(annotation, "category_id", path, f"{UNIT} {number}")
+        if category not in known:
+            raise UserError(f"{where}: no category has the id {category!r} (category_id)")
+        image = _get(annotation, "image_id", path, f"{UNIT} {number}")
+        if image not in files:
+            raise UserError(f"{where}: no image has the id {image!r} (image_id)")
+        annotated.add(image)
+        if category != chosen:
+            others += 1
             continue
         if annotation.get("iscrowd"):
             crowds += 1
             continue
-        image = _get(annotation, "image_id", path, f"{UNIT} {number}")
-        if image not in files:
-            raise UserError(f"{where}: no image has the id {image!r} (image_id)")
         place_xy, seen = _keypoints(annotation, len(names), where)
         numbers.append(number)
         images.append(files[image])
@@ -69,7 +76,8 @@ def read_coco_file(path: Path, individual: str = "") -> LabelFile:
     if not numbers:
         raise UserError(f"{path}: no {UNIT} of {categories[chosen].name!r} with keypoints")
     notes = [f"{path}: {crowds} groups of several animals (iscrowd) left out"] * bool(crowds)
-    bare = len({*files.values()} - {*images})
+    notes += [f"{path}: {others} annotations of other categories left out"] * bool(others)
+    bare = len(files.keys() - annotated)
     notes += [f"{path}: {bare} images without an {UNIT}"] * bool(bare)
     return LabelFile(
         path,

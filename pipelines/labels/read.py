@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -80,7 +80,7 @@ def read_labels(
         for label, accounts in found:
             entries += accounts
             labels += [label] if label else []
-    kept, accounts = _without_duplicates(labels, chosen)
+    kept, accounts = _without_duplicates(_told_apart(labels), chosen)
     entries = sorted([*entries, *accounts], key=_place(files))
     return _join(kept, chosen), Ledger(tuple(entries), tuple(notes))
 
@@ -203,6 +203,30 @@ def _group(name: str, path: Path) -> str:
     if _DATA in folders[:-1]:
         folders = folders[folders.index(_DATA) + 1 :]
     return "/".join(folders) or path.parent.name
+
+
+def _told_apart(labels: Sequence[_Label]) -> list[_Label]:
+    """The labels with groups that differ if two folders of one name have images of one name.
+
+    The folders then count from the lowest that holds all of them: `monday/images`.
+    """
+    names: dict[str, dict[str, set[str]]] = {}  # of images, by group and by folder
+    for label in labels:
+        folder, name = os.path.split(os.path.realpath(label.path))
+        names.setdefault(label.group, {}).setdefault(folder, set()).add(name)
+    groups = {}
+    for group, folders in names.items():
+        if len(set().union(*folders.values())) == sum(map(len, folders.values())):
+            continue
+        common = os.path.commonpath(folders)
+        top = os.path.dirname(common) if common in folders else common
+        for folder in folders:
+            groups[group, folder] = Path(os.path.relpath(folder, top)).as_posix()
+    return [
+        replace(label, group=groups.get((label.group, folder), label.group))
+        for label in labels
+        for folder in [os.path.dirname(os.path.realpath(label.path))]
+    ]
 
 
 def _without_duplicates(

@@ -1,5 +1,6 @@
 """Label files of any format, made ready to be written as another one, with their images."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 
 from pipelines.image_files import ImageFiles, each_image, is_inside, split_frame
 from pipelines.labels.find_images import ImageFinder, Listings
-from pipelines.labels.labelled import LabelFile
+from pipelines.labels.labelled import NOT_LABELLED, LabelFile
 from pipelines.labels.ledger import Row
 from pipelines.labels.read import make_finder
 from rectloc_tf.errors import ConfigError, UserError, reason
@@ -32,6 +33,45 @@ def join_rows(files: Sequence[LabelFile], names: Sequence[str], animal: str = ""
         np.concatenate([f.centred[:, at] for f, at in zip(files, places, strict=True)]),
         np.concatenate([f.visibility[:, at] for f, at in zip(files, places, strict=True)]),
         animal=animal or "animal",
+    )
+
+
+def each_image_once(labels: LabelRows, files: Sequence[LabelFile]) -> LabelRows:
+    """The rows without those that repeat what a file before says of an image.
+
+    Args:
+        labels: the rows of all files, their images named alike where they are the same.
+        files: that they come from.
+
+    Raises:
+        UserError: if two files label an image differently, naming them.
+    """
+    owners = [file.path for file in files for _ in file.images]
+    rows: dict[str, dict[Path, list[int]]] = {}
+    for row, (image, owner) in enumerate(zip(labels.images, owners, strict=True)):
+        rows.setdefault(image, {}).setdefault(owner, []).append(row)
+
+    def said(numbers: list[int]) -> list[bytes]:
+        points = [(labels.centred[n], labels.visibility[n]) for n in numbers]
+        return sorted(seen.tobytes() + xy[seen != NOT_LABELLED].tobytes() for xy, seen in points)
+
+    kept = []
+    for image, by_file in rows.items():
+        first, *others = by_file
+        kept += by_file[first]
+        for other in others:
+            if said(by_file[other]) != said(by_file[first]):
+                raise UserError(
+                    f"{image}: labelled differently in {first} and {other}; correct one of them, "
+                    "or convert one file alone"
+                )
+    kept.sort()
+    return dataclasses.replace(
+        labels,
+        images=tuple(labels.images[n] for n in kept),
+        centred=labels.centred[kept],
+        visibility=labels.visibility[kept],
+        sizes=tuple(labels.sizes[n] for n in kept) if labels.sizes else (),
     )
 
 

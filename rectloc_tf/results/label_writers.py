@@ -135,8 +135,15 @@ WRITERS: dict[str, Callable[[Path, LabelRows], None]] = {".csv": write_csv, ".js
 
 
 def _write(path: Path, text: str) -> None:
+    """Writes a label file.
+
+    Raises:
+        UserError: if another one is there: it may be somebody's work.
+    """
     # Names of files need not be text: they come out as the bytes they are.
     data = text.encode("utf-8", "surrogateescape")
+    if path.exists() and path.read_bytes() != data:
+        raise UserError(f"--output={path}: already exists and differs; choose another file")
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
