@@ -84,7 +84,7 @@ def parity_text(cell: dict[str, Any]) -> str:
     if not cell:
         return "–"
     if "refused" in cell:
-        found = re.search(r"up to (\S+ px)|peak in (\d+) of \d+ pictures", cell["refused"])
+        found = re.search(r"up to (\S+ px)|peak in (\d+) of \d+ images", cell["refused"])
         how = f": {found[1] or f'{found[2]} flips'}" if found else ""
         return f"refused{how}"
     most = cell["difference_px"]["max"]

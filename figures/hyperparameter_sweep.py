@@ -246,7 +246,7 @@ def by_time(summary: dict, runs: dict, rates: Rates) -> str:
         better = ", ".join(texts) or "no other setting ends better"
         parts.append(f"{head.title}, {own:.1f} px after {times[-1]:.0f} s; {better}")
     known = (
-        "The centre's final error and its time on 2 CPU cores, then the errors that settings with "
-        "a lower final error reach in that time"
+        "The baseline's final error and its time on 2 CPU cores, then the errors that settings "
+        "with a lower final error reach in that time"
     )
     return f"{known}: {'. '.join(parts)}. Their learning rates are still high then."

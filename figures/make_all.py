@@ -74,12 +74,13 @@ def facts(summary: dict, configs: dict[str, dict]) -> str:
     runs = len(summary["runs"])
     if not runs:
         return ""
-    seeds = ", ".join(map(str, summary["seeds"]))
+    made = sorted({run["config"]["seed"] for run in configs.values()})
+    seeds = ", ".join(map(str, made))
     # Once each: machines that differ in their operating system only read alike.
     machines = "; ".join(dict.fromkeys(map(_machine, summary["machines"])))
     size = f"{_values(configs, 'image_size')} px, batch {_values(configs, 'batch_size')}"
     size += f", {_values(configs, 'schedule')} schedule, {_values(configs, 'precision')}"
-    seeded = f"{style.count(len(summary['seeds']), 'seed')} ({seeds})"
+    seeded = f"{style.count(len(made), 'seed')} ({seeds})"
     text = f"{style.count(runs, 'run')} at {size}, {seeded}; "
     text += f"on {machines}"
     more = len({*summary["missing"]} - {*summary["runs"]})

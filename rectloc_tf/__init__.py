@@ -1,4 +1,4 @@
-"""rectloc_tf: two small networks find the centre of the largest rectangle.
+"""rectloc_tf: keypoint localisation heads, compared on drawn rectangles and on your own images.
 
 Importing the package is cheap: TensorFlow loads with the modules that need it
 (`models`, `training`, `serving`, ...). `import rectloc_tf.models` is what

@@ -29,7 +29,7 @@ def export() -> None:
     if parity.flips:
         flips = f", and {parity.flips} pick another peak"
     print(
-        f"checked on {parity.pictures} pictures: at most {parity.max:.2g} px from the network's "
+        f"checked on {parity.pictures} images: at most {parity.max:.2g} px from the network's "
         f"predictions{flips}\nexported {found.folder}"
     )
 

@@ -75,6 +75,8 @@ def train() -> None:
         progress.print(f"precision {run.precision} ({why}); {session.description}")
         for line in files.about() if files else ():
             progress.print(line)
+        if files and not cli.is_given("arch"):
+            progress.print(f"no --arch: training {run.arch}; score_map needs far fewer images")
         if start := run.init_from or run.backbone_weights:
             progress.print(f"starting weights {start}")
         what = run, execution, folder, session, stop, progress, weights, source

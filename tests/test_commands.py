@@ -215,8 +215,8 @@ def test_a_typed_setting_that_the_head_uses_is_not_refused(name):
         ({"fold": "1/3"}, "--fold: --source=scenes does not use it; leave it out (--source="),
         ({"rotate": 5.0}, "--rotate: --source=scenes --noaugment does not use it; leave it out ("),
         ({"epochs": 3, "steps": 9, "data": "a"}, "--epochs: --steps=9 does not use it; leave "),
-        ({"num_images": 9, "data": "a"}, "--num_images: --source=images does not use it; leave "),
-        ({"domain": 2, "data": "a"}, "--domain: --source=images does not use it; leave it out ("),
+        ({"num_images": 9, "data": "a"}, "--num_images: is for drawn images, not for --data"),
+        ({"domain": 2, "data": "a"}, "--domain: is for drawn images, not for --data; leave it out"),
         ({"zoom": 0.1, "augment": False, "data": "a"}, "--zoom: --noaugment does not use it; "),
     ],
 )  # fmt: skip

@@ -209,7 +209,7 @@ def test_the_largest_difference_counts_and_flips_do_not():
     assert (parity.pictures, parity.flips) == (3, 1)
     assert parity.max == pytest.approx(0.05)
     assert parity.mean == pytest.approx(0.03)
-    assert "picks another peak in 1 of 3 pictures" in parity.problem
+    assert "picks another peak in 1 of 3 images" in parity.problem
     many = [(answers(*[(5, 5)] * 297), answers(*[(5, 5)] * 297), 1.0)]
     parity = measure([(ours, answers((10, 10), (23, 24), (30, 30)), 1.0), *many], step=4.0)
     assert (parity.pictures, parity.flips, parity.problem) == (300, 1, "")

@@ -182,13 +182,15 @@ def test_the_package_does_not_import_the_figures():
 
 def test_the_line_under_a_table_gives_the_settings_of_the_runs():
     fields = {"image_size": 112, "batch_size": 16, "schedule": "constant", "precision": "float32"}
-    configs = {"a": {"config": fields}, "b": {"config": {**fields, "batch_size": 64}}}
+    fields |= {"seed": 1}
+    other = {**fields, "batch_size": 64, "seed": 0}
+    configs = {"a": {"config": fields}, "b": {"config": other}}
     machine = {"cpu": "X", "cores": 2}
-    summary = {"runs": ["a", "b"], "missing": ["b", "c"], "seeds": [0], "machines": [machine]}
+    summary = {"runs": ["a", "b"], "missing": ["b", "c"], "seeds": [0, 1, 2], "machines": [machine]}
     line = make_all.facts({**summary, "base": {"schedule": "cosine"}}, configs)
     assert line == (
-        "*2 runs at 112 px, batch 16–64, constant schedule, float32, 1 seed (0); on X, 2 cores; "
-        "1 more run of this plan not made yet.*"
+        "*2 runs at 112 px, batch 16–64, constant schedule, float32, 2 seeds (0, 1); on X, 2 "
+        "cores; 1 more run of this plan not made yet.*"
     )
     configs["b"]["config"]["schedule"] = "cosine"
     assert "constant and cosine schedule" in make_all.facts(summary, configs)

@@ -19,7 +19,7 @@ RUN = RunConfig(arch="xy", image_size=64, precision="float32")
 GOOD = {"difference_px": {"max": 3e-5}, "flips": 0, "mib": 43.2}
 FLIPPED = {"difference_px": {"max": 0.187}, "flips": 3, "mib": 11.4}
 FAR = {"refused": "--format=onnx: refused, it differs from the network by up to 0.69 px, 0.5 al"}
-OTHER = {"refused": "--format=x: refused, it picks another peak in 12 of 200 pictures, 1% allowed"}
+OTHER = {"refused": "--format=x: refused, it picks another peak in 12 of 200 images, 1% allowed"}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Measures processes in turns (A B A B ...), so that the machine's mood hits all alike.
+"""Measures processes in turns (A B A B ...), so that changes of the machine's speed hit all alike.
 
 A worker is a program that takes a task as JSON in its first argument, prepares and warms up,
 prints a JSON line, and then answers each line on its standard input with one measurement, a

@@ -200,7 +200,7 @@ def _parse(name: str, argv: list[str]) -> list[str]:
         hint = commands.did_you_mean(error.flagname, known, "--")
         return _fail(f"unknown flag --{error.flagname}{hint}", EXIT_USAGE)
     except (flags.Error, OSError, UnicodeDecodeError, ConfigError) as error:
-        return _fail(" ".join(str(error).split()), EXIT_USAGE)
+        return _fail(" ".join(str(error).removeprefix("ERROR:: ").split()), EXIT_USAGE)
     if not problem and rest[1:]:
         problem = f"unexpected argument {rest[1]!r}: options are written --name=value"
         if "images" in commands.COMMANDS[name].flags and os.path.isfile(rest[1]):

@@ -217,6 +217,8 @@ def _without_use(run: RunConfig, flag: str, setting: str) -> str:
     fewest = min(map(len, changes), default=0)
     nearest = [change for change in changes if len(change) == fewest]
     deciding = [name for name in RUN if any(name in change for change in nearest)] or ["arch"]
+    if run.data and deciding == ["source"]:
+        return f"--{flag}: is for drawn images, not for --data; leave it out"
     now = _as_flags({name: getattr(run, name) for name in deciding})
     verb = "does" if len(nearest) == 1 else "do"
     hint = f" ({_in_words([*map(_as_flags, nearest)])} {verb})" if nearest else ""

@@ -50,8 +50,8 @@ flags.DEFINE_enum("split", "test", config.SPLITS, "evaluate, predict: which spli
 flags.DEFINE_string(
     "output",
     None,
-    "evaluate, benchmark: JSON file; predict: CSV file; check_labels: PNG file; convert_labels: "
-    "CSV or JSON file.",
+    "evaluate, benchmark: JSON file; predict: CSV file (default: predictions.csv); check_labels: "
+    "PNG file; convert_labels: CSV or JSON file.",
 )  # fmt: skip
 flags.DEFINE_string(
     "images", None,

@@ -72,7 +72,7 @@ class ImagesConfig:
         later=True,
     )  # fmt: skip
     rotate: float = setting(
-        Number(0, 180, "degrees"), 25.0, "Rotate by up to so many degrees either way.", later=True
+        Number(0, 180, "degrees"), 25.0, "Rotate by up to this many degrees either way.", later=True
     )
     zoom: float = setting(
         Number(0, 4), 0.25, "Enlarge by a factor of up to 1 + this, or shrink as much.", later=True

@@ -6,7 +6,7 @@ The main series has a fixed number of updates, so small sets are only seen more 
 series, with the first seed only, has a fixed number of epochs, so small sets also train for less.
 A third repeats some sizes with more updates, to show the effect of the training's length. A batch
 is at most half the training set: if all batches are the same, batch normalisation memorises their
-statistics, and coordinates in other images are far off (REPORT.md has numbers).
+statistics, and coordinates in other images are far off.
 """
 
 import dataclasses

@@ -61,7 +61,7 @@ class Parity:
             return f"its confidences differ from the network's by up to {share}"
         if self.flips > FLIPS[self.quantize] * self.pictures:
             share = f"{FLIPS[self.quantize]:.0%} allowed"
-            return f"it picks another peak in {self.flips} of {self.pictures} pictures, {share}"
+            return f"it picks another peak in {self.flips} of {self.pictures} images, {share}"
         return ""
 
     def to_json(self) -> dict[str, Any]:
