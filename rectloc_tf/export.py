@@ -32,6 +32,11 @@ def export() -> None:
         f"checked on {parity.pictures} images: at most {parity.max:.2g} px from the network's "
         f"predictions{flips}\nexported {found.folder}"
     )
+    if found.first_stage > 1:
+        print(
+            f"stages {found.first_stage} to 4 of the backbone are in 8 bits: with more of it the "
+            "predictions differ too much"
+        )
 
 
 def check_format(name: str, quantize: str) -> None:

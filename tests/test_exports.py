@@ -18,7 +18,7 @@ from rectloc_tf.heads.head import Head
 from rectloc_tf.models import run_head
 from rectloc_tf.registry import FORMATS, HEADS, FormatSpec, load
 from rectloc_tf.serving.exporting import compare, export_checked, in_two_sizes, repeat
-from rectloc_tf.serving.formats.format import Format, is_in_backbone
+from rectloc_tf.serving.formats.format import Format, backbone, is_in_backbone
 from rectloc_tf.serving.parity import COMPARED, CONFIDENCES, measure
 from rectloc_tf.serving.served import Served
 from tests.training import small_network
@@ -193,6 +193,13 @@ def test_the_metadata_is_in_the_files(networks):
 )
 def test_the_backbone_is_known_by_name(name, inside):
     assert is_in_backbone(name) == inside
+
+
+def test_a_part_of_the_backbone_begins_with_a_stage():
+    names = ["conv1_conv/", *(f"stack{n}_block0_1_conv_1/" for n in range(4))]
+    for first, count in ((1, 5), (2, 3), (3, 2), (4, 1)):
+        found = [name for name in names if is_in_backbone(name, backbone(first))]
+        assert found == names[5 - count :]
 
 
 # Parity.
@@ -370,7 +377,7 @@ def test_an_export_says_how_it_was_checked(tiny, tmp_path):
 class Wrong(Format):
     """Writes what the test says, as a SavedModel would be, and answers a corner."""
 
-    def write(self, served, folder, metadata, quantize="none", calibration=None):
+    def write(self, served, folder, metadata, quantize="none", calibration=None, convolutions=""):
         (folder / "model").write_text("corner")
 
     def load(self, folder):
@@ -398,6 +405,39 @@ def test_an_export_that_answers_otherwise_is_refused(tiny, tmp_path, monkeypatch
     finally:
         served.model.get_layer("xy").bias.assign([0.0, 0.0])
     assert [*tmp_path.iterdir()] == []
+
+
+def test_int8_leaves_first_stages_in_float32_where_that_helps(tiny, tmp_path, monkeypatch):
+    import rectloc_tf.serving.exporting as exporting
+
+    served, source = tiny
+    monkeypatch.setitem(FORMATS, "wrong", FormatSpec(f"{__name__}:Wrong", quantize=("int8",)))
+    tried, enough = [], 3
+
+    def write(self, served, folder, metadata, quantize, calibration, convolutions):
+        assert calibration.shape == (16, SIZE, SIZE, 1)
+        tried.append((metadata["int8_stages"], convolutions))
+
+    def answers(folder, arrays, about):
+        off = 0.4 if tried[-1][0][0] >= enough else 0.6
+        found = served.answer_images()
+        return {
+            key: {"points_xy": found(tf.constant(images))["points_xy"].numpy() + np.array([off, 0])}
+            for key, images in arrays.items()
+        }, 1.0
+
+    monkeypatch.setattr(Wrong, "write", write)
+    monkeypatch.setattr(exporting, "run_apart", answers)
+    found = export_checked(served, source, tmp_path, "wrong", "int8", pictures=2)
+    assert tried == [([first, 4], backbone(first)) for first in (1, 2, 3)]
+    assert found.first_stage == 3
+    assert json.loads((found.folder / "metadata.json").read_text())["int8_stages"] == [3, 4]
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+    tried, enough = [], 9
+    with pytest.raises(UserError, match=r"int8: refused, it differs .* by up to 0\.6 px"):
+        export_checked(served, source, tmp_path, "wrong", "int8", pictures=2)
+    assert [first for (first, _), _ in tried] == [1, 2, 3, 4]
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
 def test_a_runtime_that_fails_is_one_line(tiny, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from rectloc_tf.models import load_model, run_head
 from rectloc_tf.registry import FORMATS, SOURCES, load
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving.check_export import METADATA, answer_all, median_milliseconds
+from rectloc_tf.serving.formats.format import STAGES, backbone
 from rectloc_tf.serving.parity import COMPARED, Parity, measure
 from rectloc_tf.serving.served import Served
 from rectloc_tf.serving.versions import new_version
@@ -40,6 +41,11 @@ class Exported(NamedTuple):
     folder: Path
     parity: Parity
     distinct: int  # of the pictures, the others being some of them turned and mirrored
+    first_stage: int = 1  # of the backbone that is in 8 bits, with int8
+
+
+class _DiffersError(UserError):
+    """An export whose answers are not the network's."""
 
 
 def open_served(
@@ -72,6 +78,9 @@ def export_checked(
 ) -> Exported:
     """Writes the next version of a network in a format, if it answers as the network does.
 
+    With int8, as many of the backbone's stages stay in float32, the first ones first, as it takes:
+    their images are the largest, so that rounding in them moves the answer most.
+
     Args:
         served: the network.
         source: images like those that it was trained on: those of the test split are answered by
@@ -88,12 +97,35 @@ def export_checked(
     if not spec.any_precision:
         served = served.in_float32()
     metadata = {"format": name, "quantize": quantize, **served.metadata()}
-    calibration = draw(source, "train", CALIBRATION) if quantize == "int8" else ()
+    if quantize != "int8":
+        return _export(served, source, export_dir, metadata, pictures)
+    for first in range(1, STAGES):
+        try:
+            return _export(served, source, export_dir, metadata, pictures, first)
+        except _DiffersError:
+            pass  # with more of it in float32 it may not
+    return _export(served, source, export_dir, metadata, pictures, STAGES)
+
+
+def _export(
+    served: Served,
+    source: Source,
+    export_dir: Path,
+    metadata: dict[str, Any],
+    pictures: int,
+    first: int = 1,
+) -> Exported:
+    """One try of `export_checked`, with the backbone from the stage `first` on in 8 bits."""
+    name, quantize = metadata["format"], metadata["quantize"]
+    how = ()
+    if quantize == "int8":
+        metadata = metadata | {"int8_stages": [first, STAGES]}
+        how = draw(source, "train", CALIBRATION), backbone(first)
     test = draw(source, "test", pictures)
     with new_version(export_dir) as (folder, target):
         about = f"--format={name}" + ("" if quantize == "none" else f" --quantize={quantize}")
         try:
-            load(spec.implementation)().write(served, folder, metadata, quantize, calibration)
+            load(FORMATS[name].implementation)().write(served, folder, metadata, quantize, *how)
         except (OSError, tf.errors.OpError):
             raise  # said by `new_version`
         except Exception as error:
@@ -104,13 +136,13 @@ def export_checked(
         theirs, milliseconds = run_apart(folder, arrays, about)
         parity, ours = compare(served, arrays, theirs, quantize)
         if parity.problem:
-            raise UserError(f"{about}: refused, {parity.problem}")
+            raise _DiffersError(f"{about}: refused, {parity.problem}")
         found = parity.to_json() | {
             "distinct_pictures": len(test),
             "milliseconds": {"tensorflow": ours, name: milliseconds},
         }
         (folder / PARITY).write_text(json.dumps(found, indent=2) + "\n")
-    return Exported(target, parity, len(test))
+    return Exported(target, parity, len(test), first)
 
 
 def draw(source: Source, split: str, count: int) -> np.ndarray:

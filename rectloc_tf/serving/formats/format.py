@@ -14,14 +14,28 @@ if TYPE_CHECKING:
 
 Answer = Callable[[np.ndarray], dict[str, np.ndarray]]
 
-# Names of the backbone's convolutions in a graph, see `network.backbones`. They are what int8
-# computes in 8 bits: nearly all of the time, and nothing whose steps would be seen in an answer.
-BACKBONE = r"(^|[/;])(conv1|stack\d+_block\d+_\d)_conv(_\d+)?/"
+STAGES = 4  # of the backbone; nearly all weights are in the last two
 
 
-def is_in_backbone(name: str) -> bool:
-    """Whether the name of an op, or of what it makes, is that of a backbone's convolution."""
-    return bool(re.search(BACKBONE, name))
+def backbone(first: int = 1) -> str:
+    """A pattern of the names of the backbone's convolutions, see `network.backbones`.
+
+    They are what int8 computes in 8 bits: nearly all of the time, and nothing whose steps would be
+    seen in an answer.
+
+    Args:
+        first: the stage from which on they are; 1 includes the first convolution of all.
+    """
+    stem = "conv1|" if first == 1 else ""
+    return rf"(^|[/;])({stem}stack[{first - 1}-{STAGES - 1}]_block\d+_\d)_conv(_\d+)?/"
+
+
+BACKBONE = backbone()
+
+
+def is_in_backbone(name: str, convolutions: str = BACKBONE) -> bool:
+    """Whether the name of an op, or of what it makes, is that of one of these convolutions."""
+    return bool(re.search(convolutions, name))
 
 
 class Format(abc.ABC):
@@ -35,6 +49,7 @@ class Format(abc.ABC):
         metadata: Mapping[str, Any],
         quantize: str = "none",
         calibration: Iterable[np.ndarray] = (),
+        convolutions: str = BACKBONE,
     ) -> None:
         """Writes the files of a network.
 
@@ -44,6 +59,7 @@ class Format(abc.ABC):
             metadata: JSON values by name; becomes part of the format's own metadata.
             quantize: "none", "float16" or "int8", one of those in `registry.FORMATS`.
             calibration: training images, uint8 [S, S, C] each, for int8.
+            convolutions: a pattern of the names of those that int8 computes in 8 bits.
 
         Raises:
             Exception: whatever the converter raises.

@@ -17,7 +17,9 @@ METADATA = "rectloc_tf"  # the name under which a file has ours, as JSON
 class LiteRt(Format):
     """One file; pictures of any size, any number at once."""
 
-    def write(self, served, folder, metadata, quantize="none", calibration=()):
+    def write(
+        self, served, folder, metadata, quantize="none", calibration=(), convolutions=BACKBONE
+    ):
         """By TensorFlow; int8 by AI Edge Quantizer. float16 is how weights are kept."""
         import tensorflow as tf
 
@@ -29,7 +31,7 @@ class LiteRt(Format):
                 converter.target_spec.supported_types = [tf.float16]
             data = converter.convert()
         if quantize == "int8":
-            data = _quantize(data, calibration)
+            data = _quantize(data, calibration, convolutions)
         (folder / FILE).write_bytes(_with_metadata(data, metadata))
 
     def load(self, folder):
@@ -51,8 +53,8 @@ class LiteRt(Format):
         return answer
 
 
-def _quantize(data: bytes, calibration: Iterable[np.ndarray]) -> bytes:
-    """The backbone's convolutions in 8 bits, by ranges seen on calibration images.
+def _quantize(data: bytes, calibration: Iterable[np.ndarray], convolutions: str) -> bytes:
+    """Some convolutions in 8 bits, by ranges seen on calibration images.
 
     TensorFlow's own int8 has everything in 8 bits, coordinates too, and its calibrator crashes on
     pictures of any size.
@@ -61,7 +63,7 @@ def _quantize(data: bytes, calibration: Iterable[np.ndarray]) -> bytes:
     from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
     recipe = recipe_manager.RecipeManager()
-    recipe.add_static_config(BACKBONE, qtyping.TFLOperationName.CONV_2D, 8, 8)
+    recipe.add_static_config(convolutions, qtyping.TFLOperationName.CONV_2D, 8, 8)
     # Whole ranges: those of its default, moving averages, cut off what is bright in few images.
     ranges = calibrator.Calibrator(data, qsv_update_func=min_max_update)
     images = [{"images": image[None]} for image in calibration]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rectloc_tf.serving.formats.format import Format, as_texts, is_in_backbone
+from rectloc_tf.serving.formats.format import BACKBONE, Format, as_texts, is_in_backbone
 
 FILE = "model.onnx"
 _OPSET = 18
@@ -16,7 +16,9 @@ _SMALL = 1024  # constants of fewer numbers stay float32: they cost nothing, and
 class Onnx(Format):
     """One file; pictures of any size, any number at once."""
 
-    def write(self, served, folder, metadata, quantize="none", calibration=()):
+    def write(
+        self, served, folder, metadata, quantize="none", calibration=(), convolutions=BACKBONE
+    ):
         """By tf2onnx; int8 by ONNX Runtime. float16 is how weights are kept, not computed with."""
         import onnx
         import tf2onnx
@@ -28,7 +30,7 @@ class Onnx(Format):
         )
         _name_outputs(model, names)
         if quantize == "int8":
-            model = _quantize(model, calibration)
+            model = _quantize(model, calibration, convolutions)
         if quantize == "float16":
             _halve(model)
         onnx.helper.set_model_props(model, as_texts(metadata))
@@ -76,8 +78,8 @@ def _halve(model) -> None:
     model.graph.node.extend(nodes)
 
 
-def _quantize(model, calibration: Iterable[np.ndarray]):
-    """The backbone's convolutions in 8 bits, by ranges seen on calibration images."""
+def _quantize(model, calibration: Iterable[np.ndarray], convolutions: str):
+    """Some convolutions in 8 bits, by ranges seen on calibration images."""
     import onnx
     from onnxruntime import quantization
 
@@ -90,7 +92,7 @@ def _quantize(model, calibration: Iterable[np.ndarray]):
     chosen = [
         node.name
         for node in model.graph.node
-        if node.op_type == "Conv" and is_in_backbone(f"{node.name}/")
+        if node.op_type == "Conv" and is_in_backbone(f"{node.name}/", convolutions)
     ]
     with tempfile.TemporaryDirectory() as folder:
         whole, quantized = (str(Path(folder, name)) for name in ("whole.onnx", "int8.onnx"))

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from rectloc_tf.serving.formats.format import Format, as_texts, is_in_backbone
+from rectloc_tf.serving.formats.format import BACKBONE, Format, as_texts, is_in_backbone
 from rectloc_tf.serving.formats.onnx import FILE as ONNX_FILE
 from rectloc_tf.serving.formats.onnx import Onnx
 
@@ -13,12 +13,14 @@ FILE = "model.xml"
 class OpenVino(Format):
     """`model.xml` and `model.bin`; pictures of any size, any number at once."""
 
-    def write(self, served, folder, metadata, quantize="none", calibration=()):
+    def write(
+        self, served, folder, metadata, quantize="none", calibration=(), convolutions=BACKBONE
+    ):
         """By OpenVINO itself; int8 from ONNX by NNCF. float16 is how weights are kept."""
         import openvino
 
         if quantize == "int8":
-            model = _quantize(served, calibration)
+            model = _quantize(served, calibration, convolutions)
         else:
             model = openvino.convert_model(served.answer_points().get_concrete_function())
         for name, text in as_texts(metadata).items():
@@ -39,8 +41,8 @@ class OpenVino(Format):
         return answer
 
 
-def _quantize(served, calibration):
-    """The backbone's convolutions in 8 bits, by ranges seen on calibration images.
+def _quantize(served, calibration, convolutions):
+    """Some convolutions in 8 bits, by ranges seen on calibration images.
 
     OpenVINO forgets the names of TensorFlow's convolutions, but not those of ONNX's.
     """
@@ -51,13 +53,12 @@ def _quantize(served, calibration):
     with tempfile.TemporaryDirectory() as folder:
         Onnx().write(served, Path(folder), {})
         model = openvino.convert_model(str(Path(folder, ONNX_FILE)))
-    chosen = {
-        node.get_friendly_name()
-        for node in model.get_ops()
-        if node.get_type_name() == "Convolution" and is_in_backbone(f"{node.get_friendly_name()}/")
-    }
-    others = [node.get_friendly_name() for node in model.get_ops()]
-    others = [name for name in others if name not in chosen]
+    kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
+    others = [
+        name
+        for name, kind in kinds.items()
+        if kind != "Convolution" or not is_in_backbone(f"{name}/", convolutions)
+    ]
     # Whole ranges: those of its default, means over images, cut off what is bright in few of them.
     ranges = nncf.AdvancedQuantizationParameters(
         activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX

@@ -6,7 +6,7 @@ from rectloc_tf.serving.formats.format import Format
 class SavedModel(Format):
     """A folder; images or encoded pictures of any size, answers with maps."""
 
-    def write(self, served, folder, metadata, quantize="none", calibration=()):
+    def write(self, served, folder, metadata, quantize="none", calibration=(), convolutions=""):
         """See `serving.saved_model.save`."""
         from rectloc_tf.serving.saved_model import save
 
