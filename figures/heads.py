@@ -125,6 +125,7 @@ class Quarter(NamedTuple):
     nowhere: float
     median: Interval
     where_right: float  # median error of the right ones
+    shown: float  # the same of networks that were trained on all places
 
 
 def _by_quarter(made: Runs, who: str) -> Quarter | None:
@@ -137,7 +138,10 @@ def _by_quarter(made: Runs, who: str) -> Quarter | None:
     right, errors = made.right(who, "withheld"), made.errors(who, "withheld")
     wrong = float(made.wrong(who, "withheld")[:, there].mean())
     found = bootstrap(right[:, there])
-    near = made.errors_where_right(who, "withheld")[:, there]
+    near, shown = (
+        made.errors_where_right(who, variant)[:, there] if made.has((who, variant)) else np.empty(0)
+        for variant in ("withheld", "plain")
+    )
     return Quarter(
         elsewhere=bootstrap(right[:, ~there]),
         right=found,
@@ -145,6 +149,7 @@ def _by_quarter(made: Runs, who: str) -> Quarter | None:
         nowhere=100 - found.value - wrong,
         median=bootstrap(errors[:, there], "median"),
         where_right=_median_of(near),
+        shown=_median_of(shown),
     )
 
 
@@ -227,4 +232,5 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
             found[f"{key}_withheld_wrong"] = f"{quarter.wrong:.0f} %"
             found[f"{key}_withheld_nowhere"] = f"{quarter.nowhere:.0f} %"
             found[f"{key}_withheld_px"] = f"{quarter.where_right:.1f} px"
+            found[f"{key}_shown_px"] = f"{quarter.shown:.1f} px"
     return found
