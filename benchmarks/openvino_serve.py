@@ -1,7 +1,7 @@
 """The served network in OpenVINO: a peer of the exported SavedModel.
 
-A worker for `rectloc_tf.benchmarking.turns`. OpenVINO cannot resize as our SavedModel does
-(ScaleAndTranslate): it gets pictures of the working size, and the same network and decoding.
+A worker for `rectloc_tf.benchmarking.turns`. It has the same network and decoding, but no resizing
+(unlike our own `openvino` export, which is measured too): it gets pictures of the working size.
 """
 
 from collections.abc import Callable
