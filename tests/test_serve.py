@@ -5,6 +5,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import math
 import re
 import signal
 import sys
@@ -22,6 +23,7 @@ from rectloc_tf.config import RunConfig, SceneConfig
 from rectloc_tf.config.scenes import TEST_START
 from rectloc_tf.errors import UserError
 from rectloc_tf.models import load_model, run_head
+from rectloc_tf.results.metrics import match_points
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving import rest
 from rectloc_tf.serving.inference import make_answer_images
@@ -366,6 +368,19 @@ def test_an_answer_is_judged_as_in_the_metrics(page):
     assert found == {"found": 2, "missed": 0, "extra": 2, "errors": [1, 4]}
     assert judge("unordered", []) == {"found": 0, "missed": 2, "extra": 0, "errors": []}
     assert page.run(f"judge({{kind: 'named', ranks: null}}, [[1, 1]], {scene})") is None
+
+    # Pairs of points of one class, at 224 px. The nearest pair would leave only one here.
+    rng = np.random.default_rng(5)
+    cases = [([[51, 50], [71, 50]], [[40, 50], [60, 50]])]
+    cases += [rng.integers(9, 80, (2, count, 2)).tolist() for count in (1, 4, 8, 12, 20)]
+    for points, truths in cases:
+        boxes = [[x - 9, y - 9, x + 9, y + 9] for x, y in truths]
+        found = page.run(f"judge({{kind: 'unordered', ranks: [0]}}, {points}, {boxes}, 224)")
+        pairs = match_points(np.array(points), np.array(truths), 16)
+        errors = [math.dist(points[p], truths[t]) for p, t in pairs]
+        counts = len(pairs), len(truths) - len(pairs), len(points) - len(pairs)
+        assert (found["found"], found["missed"], found["extra"]) == counts
+        assert sum(found["errors"]) == pytest.approx(sum(errors))
 
 
 @pytest.mark.parametrize("solid", [False, True])
