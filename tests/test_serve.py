@@ -236,6 +236,14 @@ def rectangles(page):
     return page.run("page.scene().rectangles")
 
 
+def text(page, name):
+    return page.run(f"document.getElementById('{name}').textContent")
+
+
+def click(page, name):
+    page.run(f"document.getElementById('{name}').click()")
+
+
 def answers(page):
     """What each network answers to the scene, once all have answered it."""
     page.run("page.settled()")
@@ -271,11 +279,20 @@ def test_an_opened_picture_is_answered_as_predict_answers_the_file(page, at, net
     picture = tmp_path / "noise.png"
     cv2.imwrite(str(picture), noise)
     data = json.dumps([*picture.read_bytes()])
+    click(page, "run")
     page.run(f"openPicture(new File([Uint8Array.from({data})], 'noise.png'))")
+    assert text(page, "run") == "Score 100 scenes"  # it ends that
     assert page.run("[page.scene().width, page.scene().height]") == [90, 50]
     assert_answered_as_predicted(page, networks, picture)
+    click(page, "remove")
+    page.run("document.getElementById('stage').focus()")
+    page.press("Delete")
+    assert page.run("page.scene().picture") == "noise.png"
+    assert text(page, "status") == "noise.png, 90 × 50"
+    click(page, "add")
+    assert text(page, "status") == ""
     page.run("openPicture(new File(['no picture'], 'text.png'))")
-    assert page.run("document.getElementById('status').textContent").startswith("text.png: this b")
+    assert text(page, "status").startswith("text.png: this b")
 
 
 def test_rectangles_are_moved_and_resized_by_mouse(page, at):
@@ -322,11 +339,24 @@ def test_the_slider_chooses_how_many_rectangles_a_random_scene_has(page, at):
     table = scene_table(SceneConfig(domain=5, image_size=SIZE))[TEST_START:].tolist()
     page.run("Math.random = () => 0.25")
     slide = "(s => { s.value = 5; s.dispatchEvent(new Event('input')); })"
+    click(page, "run")
     page.run(f"{slide}(document.getElementById('count'))")
+    assert text(page, "run") == "Score 100 scenes"
     wait_for(page, "page.scene().rectangles.length === 5")
     assert rectangles(page) == table[250]
+    # A late answer to an earlier step of the slider changes nothing.
+    page.run("""(async () => {
+        const fetched = fetch, held = Promise.withResolvers();
+        window.fetch = (...asked) => held.promise.then(() => fetched(...asked));
+        const late = randomScene(7);
+        window.fetch = fetched;
+        await randomScene(5);
+        held.resolve();
+        await late;
+    })()""")
+    assert (rectangles(page), page.run("byId('count').value")) == (table[250], "5")
     page.run("Math.random = () => 0.5")
-    page.run("document.getElementById('random').click()")
+    click(page, "random")
     wait_for(page, f"page.scene().rectangles[0].join() === '{','.join(map(str, table[500][0]))}'")
     assert rectangles(page) == table[500]
 
@@ -337,17 +367,18 @@ def wait_for(page, condition):
 
 
 def test_scenes_are_scored_as_they_run(page, at):
-    page.run("score(6)")
+    click(page, "run")
+    assert text(page, "run") == "Stop"
+    click(page, "run")
+    assert text(page, "run") == "Score 100 scenes"
+    page.run("score(6)")  # the one that was stopped adds nothing to it
     tallies = page.run("page.networks().map(n => n.tally)")
     for tally in tallies:
         assert tally["scenes"] == 6
         assert tally["right"] + tally["wrong"] + tally["nowhere"] == 6
         assert len(tally["errors"]) == 6
-    assert page.run("document.getElementById('progress').value") == "6 of 6"
-    page.run("document.getElementById('run').click()")
-    assert page.run("document.getElementById('run').textContent") == "Stop"
-    page.run("document.getElementById('run').click()")
-    wait_for(page, "document.getElementById('run').textContent === 'Score 100 scenes'")
+    assert text(page, "progress") == "6 of 6"
+    assert text(page, "run") == "Score 100 scenes"
 
 
 def test_an_answer_is_judged_as_in_the_metrics(page):
