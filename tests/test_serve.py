@@ -414,6 +414,24 @@ def test_an_answer_is_judged_as_in_the_metrics(page):
         assert sum(found["errors"]) == pytest.approx(sum(errors))
 
 
+def test_a_failed_request_leaves_nothing_of_the_answer_before(page, at):
+    cells = "[n.pointsShown, n.confidenceShown, n.errorShown, n.timeShown]"
+    shown = f"page.networks().map(n => {cells}.map(c => c.textContent))"
+    red = f"page.networks().map(n => {cells}.map(c => c.className))"
+    answers(page)
+    refuse = "async () => Response.json({error: 'too late'}, {status: 504})"
+    page.run(f"(window.fetched = fetch, window.fetch = {refuse})")
+    page.run("page.setRectangles([[10, 10, 40, 40]])")
+    page.run("page.settled()")
+    page.run("window.fetch = fetched")
+    assert page.run(shown) == [["too late", "–", "–", "–"]] * 2
+    assert page.run(red) == [["error", "", "", ""]] * 2
+    labels = page.run("page.networks().map(n => n.canvas.getAttribute('aria-label'))")
+    assert labels == ["picture, no answer"] * 2
+    page.run("score(1)")
+    assert page.run(red) == [[""] * 4] * 2
+
+
 @pytest.mark.parametrize("solid", [False, True])
 def test_pixels_are_drawn_as_in_training(page, solid):
     rng = np.random.default_rng(4)
