@@ -455,6 +455,14 @@ def test_the_page_fits_a_phone_and_takes_a_finger(page, at):
     assert min(heights) >= 44
     page.touch(at(10, 12), at(20, 20), at(50, 30))
     assert rectangles(page) == [[10, 12, 50, 30]]
+    # A second finger changes nothing while the first drags.
+    first, second = at(30, 20), at(20, 50)
+    page.fingers("touchStart", first)
+    page.fingers("touchStart", first, second)
+    page.fingers("touchMove", first, at(40, 60))
+    page.fingers("touchMove", at(35, 22))  # the second is up
+    page.fingers("touchEnd")
+    assert rectangles(page) == [[15, 14, 55, 32]]
     page.run("page.settled()")
     page.resize(1100, 900)
 
