@@ -328,6 +328,12 @@ def test_rectangles_are_changed_by_keys(page, at):
     page.press(" ")
     page.press("ArrowDown", shift=True)
     assert rectangles(page)[1] == [40, 40, 50, 51]
+    label = page.run("document.getElementById('stage').getAttribute('aria-label')")
+    assert label == "rectangle 2 of 2, centre x 45, y 45.5"
+    page.run("document.activeElement.blur()")  # Remove acts on it still, so it is still shown
+    pixel = "stage.getContext('2d').getImageData(...[40, 40].map(v => v * stage.width / 64), 1, 1)"
+    assert page.run(f"(stage => [...{pixel}.data])(byId('stage'))") == [0x6D, 0xB8, 0xF2, 255]
+    page.run("document.getElementById('stage').focus()")
     page.press("n")
     assert len(rectangles(page)) == 3
     page.press("Delete")
