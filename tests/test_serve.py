@@ -445,11 +445,15 @@ def test_pixels_are_drawn_as_in_training(page, solid):
     scene = np.concatenate([corners, corners + rng.integers(2, 40, (5, 2))], axis=1).clip(0, 300)
     asked = f"encodePng(drawPixels({scene.tolist()}, 300, {json.dumps(solid)}), 300)"
     # Of more than one block, in a browser that takes as few arguments as Safari.
-    page.run("window.push = Array.prototype.push")
-    limited = "if (items.length > 65536) throw new RangeError(); return push.apply(this, items);"
-    page.run(f"Array.prototype.push = function(...items) {{ {limited} }}")
-    data = np.array(page.run(f"[...{asked}]"), np.uint8)
-    page.run("Array.prototype.push = push")
+    limited = f"""(() => {{
+        const push = Array.prototype.push;
+        Array.prototype.push = function(...items) {{
+            if (items.length > 65536) throw new RangeError();
+            return push.apply(this, items);
+        }};
+        try {{ return [...{asked}]; }} finally {{ Array.prototype.push = push; }}
+    }})()"""
+    data = np.array(page.run(limited), np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(image, render_opencv(scene[None], 300, solid)[0, ..., 0])
 
