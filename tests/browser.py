@@ -108,10 +108,14 @@ class Page:
 
     def touch(self, start: tuple[float, float], *steps: tuple[float, float]) -> None:
         """Puts a finger down at a place of the window and moves it."""
-        for number, (x, y) in enumerate((start, *steps)):
-            kind = "touchMove" if number else "touchStart"
-            self.send("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
-        self.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        for number, place in enumerate((start, *steps)):
+            self.fingers("touchMove" if number else "touchStart", place)
+        self.fingers("touchEnd")
+
+    def fingers(self, kind: str, *places: tuple[float, float]) -> None:
+        """An event (touchStart, touchMove, touchEnd) after which fingers are at these places."""
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+        self.send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
 
     def press(self, key: str, shift: bool = False) -> None:
         code, number = KEYS.get(key, (f"Key{key.upper()}", ord(key[0].upper())))

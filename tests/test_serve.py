@@ -5,6 +5,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import math
 import re
 import signal
 import sys
@@ -22,6 +23,7 @@ from rectloc_tf.config import RunConfig, SceneConfig
 from rectloc_tf.config.scenes import TEST_START
 from rectloc_tf.errors import UserError
 from rectloc_tf.models import load_model, run_head
+from rectloc_tf.results.metrics import match_points
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.serving import rest
 from rectloc_tf.serving.inference import make_answer_images
@@ -234,6 +236,14 @@ def rectangles(page):
     return page.run("page.scene().rectangles")
 
 
+def text(page, name):
+    return page.run(f"document.getElementById('{name}').textContent")
+
+
+def click(page, name):
+    page.run(f"document.getElementById('{name}').click()")
+
+
 def answers(page):
     """What each network answers to the scene, once all have answered it."""
     page.run("page.settled()")
@@ -269,11 +279,20 @@ def test_an_opened_picture_is_answered_as_predict_answers_the_file(page, at, net
     picture = tmp_path / "noise.png"
     cv2.imwrite(str(picture), noise)
     data = json.dumps([*picture.read_bytes()])
+    click(page, "run")
     page.run(f"openPicture(new File([Uint8Array.from({data})], 'noise.png'))")
+    assert text(page, "run") == "Score 100 scenes"  # it ends that
     assert page.run("[page.scene().width, page.scene().height]") == [90, 50]
     assert_answered_as_predicted(page, networks, picture)
+    click(page, "remove")
+    page.run("document.getElementById('stage').focus()")
+    page.press("Delete")
+    assert page.run("page.scene().picture") == "noise.png"
+    assert text(page, "status") == "noise.png, 90 × 50"
+    click(page, "add")
+    assert text(page, "status") == ""
     page.run("openPicture(new File(['no picture'], 'text.png'))")
-    assert page.run("document.getElementById('status').textContent").startswith("text.png: this b")
+    assert text(page, "status").startswith("text.png: this b")
 
 
 def test_rectangles_are_moved_and_resized_by_mouse(page, at):
@@ -309,6 +328,12 @@ def test_rectangles_are_changed_by_keys(page, at):
     page.press(" ")
     page.press("ArrowDown", shift=True)
     assert rectangles(page)[1] == [40, 40, 50, 51]
+    label = page.run("document.getElementById('stage').getAttribute('aria-label')")
+    assert label == "rectangle 2 of 2, centre x 45, y 45.5"
+    page.run("document.activeElement.blur()")  # Remove acts on it still, so it is still shown
+    pixel = "stage.getContext('2d').getImageData(...[40, 40].map(v => v * stage.width / 64), 1, 1)"
+    assert page.run(f"(stage => [...{pixel}.data])(byId('stage'))") == [0x6D, 0xB8, 0xF2, 255]
+    page.run("document.getElementById('stage').focus()")
     page.press("n")
     assert len(rectangles(page)) == 3
     page.press("Delete")
@@ -320,11 +345,24 @@ def test_the_slider_chooses_how_many_rectangles_a_random_scene_has(page, at):
     table = scene_table(SceneConfig(domain=5, image_size=SIZE))[TEST_START:].tolist()
     page.run("Math.random = () => 0.25")
     slide = "(s => { s.value = 5; s.dispatchEvent(new Event('input')); })"
+    click(page, "run")
     page.run(f"{slide}(document.getElementById('count'))")
+    assert text(page, "run") == "Score 100 scenes"
     wait_for(page, "page.scene().rectangles.length === 5")
     assert rectangles(page) == table[250]
+    # A late answer to an earlier step of the slider changes nothing.
+    page.run("""(async () => {
+        const fetched = fetch, held = Promise.withResolvers();
+        window.fetch = (...asked) => held.promise.then(() => fetched(...asked));
+        const late = randomScene(7);
+        window.fetch = fetched;
+        await randomScene(5);
+        held.resolve();
+        await late;
+    })()""")
+    assert (rectangles(page), page.run("byId('count').value")) == (table[250], "5")
     page.run("Math.random = () => 0.5")
-    page.run("document.getElementById('random').click()")
+    click(page, "random")
     wait_for(page, f"page.scene().rectangles[0].join() === '{','.join(map(str, table[500][0]))}'")
     assert rectangles(page) == table[500]
 
@@ -335,17 +373,18 @@ def wait_for(page, condition):
 
 
 def test_scenes_are_scored_as_they_run(page, at):
-    page.run("score(6)")
+    click(page, "run")
+    assert text(page, "run") == "Stop"
+    click(page, "run")
+    assert text(page, "run") == "Score 100 scenes"
+    page.run("score(6)")  # the one that was stopped adds nothing to it
     tallies = page.run("page.networks().map(n => n.tally)")
     for tally in tallies:
         assert tally["scenes"] == 6
         assert tally["right"] + tally["wrong"] + tally["nowhere"] == 6
         assert len(tally["errors"]) == 6
-    assert page.run("document.getElementById('progress').value") == "6 of 6"
-    page.run("document.getElementById('run').click()")
-    assert page.run("document.getElementById('run').textContent") == "Stop"
-    page.run("document.getElementById('run').click()")
-    wait_for(page, "document.getElementById('run').textContent === 'Score 100 scenes'")
+    assert text(page, "progress") == "6 of 6"
+    assert text(page, "run") == "Score 100 scenes"
 
 
 def test_an_answer_is_judged_as_in_the_metrics(page):
@@ -367,6 +406,37 @@ def test_an_answer_is_judged_as_in_the_metrics(page):
     assert judge("unordered", []) == {"found": 0, "missed": 2, "extra": 0, "errors": []}
     assert page.run(f"judge({{kind: 'named', ranks: null}}, [[1, 1]], {scene})") is None
 
+    # Pairs of points of one class, at 224 px. The nearest pair would leave only one here.
+    rng = np.random.default_rng(5)
+    cases = [([[51, 50], [71, 50]], [[40, 50], [60, 50]])]
+    cases += [rng.integers(9, 80, (2, count, 2)).tolist() for count in (1, 4, 8, 12, 20)]
+    for points, truths in cases:
+        boxes = [[x - 9, y - 9, x + 9, y + 9] for x, y in truths]
+        found = page.run(f"judge({{kind: 'unordered', ranks: [0]}}, {points}, {boxes}, 224)")
+        pairs = match_points(np.array(points), np.array(truths), 16)
+        errors = [math.dist(points[p], truths[t]) for p, t in pairs]
+        counts = len(pairs), len(truths) - len(pairs), len(points) - len(pairs)
+        assert (found["found"], found["missed"], found["extra"]) == counts
+        assert sum(found["errors"]) == pytest.approx(sum(errors))
+
+
+def test_a_failed_request_leaves_nothing_of_the_answer_before(page, at):
+    cells = "[n.pointsShown, n.confidenceShown, n.errorShown, n.timeShown]"
+    shown = f"page.networks().map(n => {cells}.map(c => c.textContent))"
+    red = f"page.networks().map(n => {cells}.map(c => c.className))"
+    answers(page)
+    refuse = "async () => Response.json({error: 'too late'}, {status: 504})"
+    page.run(f"(window.fetched = fetch, window.fetch = {refuse})")
+    page.run("page.setRectangles([[10, 10, 40, 40]])")
+    page.run("page.settled()")
+    page.run("window.fetch = fetched")
+    assert page.run(shown) == [["too late", "–", "–", "–"]] * 2
+    assert page.run(red) == [["error", "", "", ""]] * 2
+    labels = page.run("page.networks().map(n => n.canvas.getAttribute('aria-label'))")
+    assert labels == ["picture, no answer"] * 2
+    page.run("score(1)")
+    assert page.run(red) == [[""] * 4] * 2
+
 
 @pytest.mark.parametrize("solid", [False, True])
 def test_pixels_are_drawn_as_in_training(page, solid):
@@ -374,7 +444,16 @@ def test_pixels_are_drawn_as_in_training(page, solid):
     corners = rng.integers(0, 280, (5, 2))
     scene = np.concatenate([corners, corners + rng.integers(2, 40, (5, 2))], axis=1).clip(0, 300)
     asked = f"encodePng(drawPixels({scene.tolist()}, 300, {json.dumps(solid)}), 300)"
-    data = np.array(page.run(f"[...{asked}]"), np.uint8)  # of more than one block
+    # Of more than one block, in a browser that takes as few arguments as Safari.
+    limited = f"""(() => {{
+        const push = Array.prototype.push;
+        Array.prototype.push = function(...items) {{
+            if (items.length > 65536) throw new RangeError();
+            return push.apply(this, items);
+        }};
+        try {{ return [...{asked}]; }} finally {{ Array.prototype.push = push; }}
+    }})()"""
+    data = np.array(page.run(limited), np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(image, render_opencv(scene[None], 300, solid)[0, ..., 0])
 
@@ -386,6 +465,14 @@ def test_the_page_fits_a_phone_and_takes_a_finger(page, at):
     assert min(heights) >= 44
     page.touch(at(10, 12), at(20, 20), at(50, 30))
     assert rectangles(page) == [[10, 12, 50, 30]]
+    # A second finger changes nothing while the first drags.
+    first, second = at(30, 20), at(20, 50)
+    page.fingers("touchStart", first)
+    page.fingers("touchStart", first, second)
+    page.fingers("touchMove", first, at(40, 60))
+    page.fingers("touchMove", at(35, 22))  # the second is up
+    page.fingers("touchEnd")
+    assert rectangles(page) == [[15, 14, 55, 32]]
     page.run("page.settled()")
     page.resize(1100, 900)
 
