@@ -193,6 +193,19 @@ def test_nothing_is_predicted_far_from_what_was_measured():
     assert "more (" not in budget_report.paragraph({"xy": found}, 80, 0)
 
 
+def test_a_keypoint_that_some_trainings_have_not_learnt_is_named():
+    values = np.full((3, 4, 6, 2), 4.0)
+    assert budget_report.not_learnt(MeasuredErrors(np.arange(4), values), ("a", "b")) == {}
+    values[1, 2, :, 1] = 17.0
+    values[2, 0, :3, 1] = 40.0  # the mean of all six is 22
+    values[0, :, :, 0] = np.nan
+    measured = MeasuredErrors(np.array([10, 20, 40, 80]), values)
+    assert budget_report.not_learnt(measured, ("a", "b")) == {"b": 2}
+    found = budget_report.summarise(measured, ("a", "b"), 80, 0)
+    text = budget_report.paragraph({"xy": found}, 80, 0)
+    assert "hardly learnt a keypoint (b in 2), which widens all intervals" in text
+
+
 def test_two_sizes_predict_nothing():
     measured = budget_report.collect(kept(falling, sizes=(10, 20)), RUNS)
     found = budget_report.summarise(measured, ("nose", "tail"), 120, 80)

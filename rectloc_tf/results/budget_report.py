@@ -20,6 +20,7 @@ from rectloc_tf.results.learning_curve import FARTHEST, FEWEST_SIZES, MeasuredEr
 from rectloc_tf.results.markdown import markdown
 from rectloc_tf.results.output_files import atomic_path
 
+_UNUSUAL = 4  # times a keypoint's usual error, from which on a training has not learnt it
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 
 
@@ -124,10 +125,11 @@ def summarise(measured: MeasuredErrors, names: Sequence[str], whole: int, more: 
 
     Returns:
         measured: a row for each size: num_labelled, mean_px and its interval, median_px and
-        keypoint_mean_px. If there are enough sizes and trainings also predicted: the same for
-        numbers that were not measured, up to FARTHEST times the largest that was; and checked:
-        what the curve of the smaller sizes predicts for the largest, if they are enough, and
-        whether that agrees with what was measured.
+        keypoint_mean_px. not_learnt: for each keypoint in how many trainings its error is
+        unusual, without those where in none. If there are enough sizes and trainings also
+        predicted: the same for numbers that were not measured, up to FARTHEST times the largest
+        that was; and checked: what the curve of the smaller sizes predicts for the largest, if
+        they are enough, and whether that agrees with what was measured.
     """
     rows = [
         {
@@ -138,7 +140,7 @@ def summarise(measured: MeasuredErrors, names: Sequence[str], whole: int, more: 
         }
         for m, size in enumerate(measured.sizes)
     ]
-    found: dict[str, Any] = {"measured": rows}
+    found: dict[str, Any] = {"measured": rows, "not_learnt": not_learnt(measured, names)}
     sizes = measured.sizes.tolist()
     if not _has_curve(measured):
         return found
@@ -153,6 +155,20 @@ def summarise(measured: MeasuredErrors, names: Sequence[str], whole: int, more: 
         agrees = _agrees(predicted, float(measured.means[-1]), measured.run_variance())
         checked = {"from": int(smaller.sizes[-1]), "mean_px": _as_json(predicted)}
         found["checked"] = {**checked, "agrees": agrees}
+    return found
+
+
+def not_learnt(measured: MeasuredErrors, names: Sequence[str]) -> dict[str, int]:
+    """In how many trainings the mean error of a keypoint is _UNUSUAL times its median over all."""
+    known = ~np.isnan(measured.values)
+    total, count = np.where(known, measured.values, 0).sum(axis=2), known.sum(axis=2)
+    each = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    each = each.reshape(-1, each.shape[-1])  # [trainings, K]
+    found = {}
+    for name, errors in zip(names, each.T, strict=True):
+        errors = errors[np.isfinite(errors)]
+        if len(errors) and (many := int((errors > _UNUSUAL * np.median(errors)).sum())):
+            found[name] = many
     return found
 
 
@@ -258,6 +274,12 @@ def paragraph(heads: Mapping[str, Mapping[str, Any]], whole: int, more: int) -> 
             f"As a check, the curve through up to {checked['from']} images predicted "
             f"{_px(checked)} for {number}; the {truth:.1f} px that were measured "
             f"{'agree' if checked['agrees'] else 'do not agree'} with that."
+        )
+    if found["not_learnt"]:
+        listed = ", ".join(f"{name} in {count}" for name, count in found["not_learnt"].items())
+        parts.append(
+            f"Some trainings have hardly learnt a keypoint ({listed}), which widens all intervals: "
+            "give them more --steps."
         )
     each = {k: value for k, value in last["keypoint_mean_px"].items() if value is not None}
     if len(each) > 1:
