@@ -116,7 +116,7 @@ class Trainer:
         run_steps = make_steps(make_train_step(run, self.source, self.head, state, *how))
         start = step = int(state.step)
         place, why = choose_place(run, self.source, self.execution, self.runtime)
-        if self.source.can_draw_on_device:
+        if why:
             self.progress.print(f"images are drawn on the {place} ({why})")
         batches = distributed_batches(run, self.source, self.runtime, start, place == "host")
         batches = iter(batches)

@@ -23,11 +23,13 @@ def choose_place(
 ) -> tuple[str, str]:
     """Resolves `--render_on`: returns "host" or "device", and the reason.
 
+    The reason is empty if there is no choice, since the images cannot be drawn on the device.
+
     "auto" times a batch drawn on the host and moved to the device, and one drawn on the device.
     The short measurement may differ between sessions; the training does not.
     """
     if not source.can_draw_on_device:
-        return "host", "these images cannot be drawn on the device"
+        return "host", ""
     if execution.render_on != "auto":
         return execution.render_on, "as asked"
     if execution.deterministic:
