@@ -10,7 +10,6 @@ import argparse
 import io
 import json
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
@@ -46,22 +45,23 @@ def measure(run_dir: Path, path: Path) -> dict:
     how = VideoRun(model, run_head(run), PLACES[SOURCES[run.source].place], folder.path.name)
     frames = decode(path)
 
-    def predict(place: Path, overlay: bool) -> None:
-        drawn = place / "drawn.mp4" if overlay else None
-        write_video_answers(how, video, place / "points.csv", drawn, io.StringIO())
+    def predict(place: Path, overlay: Path | None = None) -> None:
+        write_video_answers(how, video, place / "points.csv", overlay, io.StringIO())
 
-    rates: dict[str, list[float]] = {"decode": [], "predict": [], "predict, overlay": []}
+    ways = {
+        "decode": lambda place: decode(path),
+        "predict": predict,
+        "predict, overlay": lambda place: predict(place, place / "drawn.mp4"),
+    }
+    rates: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(ROUNDS + 1):
-        for way, found in rates.items():
+        for way, act in ways.items():
             with tempfile.TemporaryDirectory() as place:
                 start = perf_counter()
-                if way == "decode":
-                    decode(path)
-                else:
-                    predict(Path(place), overlay="overlay" in way)
+                act(Path(place))
                 rate = frames / (perf_counter() - start)
             if number:
-                found.append(round(rate, 1))
+                rates[way].append(round(rate, 1))
     return {
         "run": {name: getattr(run, name) for name in ("arch", "depth", "image_size", "precision")},
         "video": {"frames": frames, "width": video.width, "height": video.height},
@@ -80,4 +80,3 @@ if __name__ == "__main__":
     report = measure(options.run_dir, options.video)
     write_json(options.output, report)
     print(json.dumps(report["frames_per_second"]))
-    sys.exit(0)

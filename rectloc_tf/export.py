@@ -21,6 +21,7 @@ def export() -> None:
     check_folder("export_dir", export_dir)
     folder, run = cli.open_run()
     from rectloc_tf.serving.exporting import export_checked, open_served
+    from rectloc_tf.serving.formats.format import STAGES
 
     where = cli.option("weights"), cli.option("data"), cli.option("images_root")
     served, source = open_served(folder, run, *where)
@@ -34,8 +35,8 @@ def export() -> None:
     )
     if found.first_stage > 1:
         print(
-            f"stages {found.first_stage} to 4 of the backbone are in 8 bits: with more of it the "
-            "predictions differ too much"
+            f"stages {found.first_stage} to {STAGES} of the backbone are in 8 bits: with more of "
+            "it the predictions differ too much"
         )
 
 

@@ -42,10 +42,10 @@ def predict() -> int:
     from rectloc_tf.serving.overlays import check_overlays, overlay_paths
     from rectloc_tf.training.run_files import check_output
 
-    check_output("output", output, folder, cli.option("data"))
-
     source, indices, truths = None, range(0), None
-    if not paths:
+    if paths:
+        check_output("output", output, folder, cli.option("data"))
+    else:
         source, indices, truths = _own_images(folder, run, output)
         paths = [*truths]
     names = [source.label(i) for i in indices] if source and not paths else [*map(str, paths)]
@@ -130,7 +130,7 @@ def _own_images(folder: RunFolder, run: RunConfig, output: Path):
         raise ConfigError("--ignore_exif: works with --images only; labels refer to rotated images")
     domain = cli.option("domain") if cli.is_given("domain") else run.domain
     files = open_files(run, folder, cli.option("data"), cli.option("images_root"))
-    check_output("output", output, folder, files=files)
+    check_output("output", output, folder, cli.option("data"), files)
     source = make_source(dataclasses.replace(run, domain=domain), files=files)
     indices = _first(source.indices(cli.option("split")), run)
     labels = files and files.labels

@@ -87,12 +87,12 @@ def test_plan_refuses_sets_that_are_not_there(dots, sizes):
 
 
 def test_nothing_is_predicted_beyond_four_times_what_there_is():
-    assert budget.check_more(180, 100, 70) == 180
+    assert budget.resolve_more(180, 100, 70) == 180
     with pytest.raises(ConfigError, match="^--more_labels=181: must be at most 180: errors are me"):
-        budget.check_more(181, 100, 70)
-    assert budget.check_more(0, 100, 70) == 100  # as many again
-    assert budget.check_more(0, 100, 30) == 20
-    assert budget.check_more(0, 100, 20) == 0
+        budget.resolve_more(181, 100, 70)
+    assert budget.resolve_more(0, 100, 70) == 100  # as many again
+    assert budget.resolve_more(0, 100, 30) == 20
+    assert budget.resolve_more(0, 100, 20) == 0
 
 
 # What is said.
@@ -411,6 +411,11 @@ def test_same_command_resumes_without_the_run_folders(made):
         (("--data=a.csv", "--archs=xy,cnn"), "--archs=xy,cnn: must be some of xy, deconv, "),
         (("--data=a.csv", "--archs=xy,xy"), "--archs=xy,xy: must be some of xy, deconv, "),
         (("--data=a.csv", "--sizes=many"), "--sizes=many: must be numbers"),
+        (
+            ("--data=a.csv", "--sizes=5,5"),
+            "--sizes=5,5: must be above 0, separated by commas, each",
+        ),
+        (("--data=a.csv", "--seeds=0,0"), "--seeds=0,0: must be whole numbers from 0, separated "),
         (("--data=a.csv", "--folds=1"), "flag --folds=1"),
         (("--data=a.csv", "--fold=1/3"), "--fold: set by the experiments themselves"),
         (("--data=a.csv", "--arch=xy"), "--arch: set by the experiments themselves"),

@@ -80,7 +80,7 @@ def read_labels(
         for label, accounts in found:
             entries += accounts
             labels += [label] if label else []
-    kept, accounts = _without_duplicates(_told_apart(labels), chosen)
+    kept, accounts = _without_duplicates(_distinguish_groups(labels), chosen)
     entries = sorted([*entries, *accounts], key=_place(files))
     return _join(kept, chosen), Ledger(tuple(entries), tuple(notes))
 
@@ -205,14 +205,14 @@ def _group(name: str, path: Path) -> str:
     return "/".join(folders) or path.parent.name
 
 
-def _told_apart(labels: Sequence[_Label]) -> list[_Label]:
-    """The labels with groups that differ if two folders of one name have images of one name.
+def _distinguish_groups(labels: Sequence[_Label]) -> list[_Label]:
+    """The labels, with longer groups where two folders share their name and the name of an image.
 
-    The folders then count from the lowest that holds all of them: `monday/images`.
+    Such a group starts at the lowest folder that contains all of them: `monday/images`.
     """
+    places = [os.path.split(os.path.realpath(label.path)) for label in labels]
     names: dict[str, dict[str, set[str]]] = {}  # of images, by group and by folder
-    for label in labels:
-        folder, name = os.path.split(os.path.realpath(label.path))
+    for label, (folder, name) in zip(labels, places, strict=True):
         names.setdefault(label.group, {}).setdefault(folder, set()).add(name)
     groups = {}
     for group, folders in names.items():
@@ -224,8 +224,7 @@ def _told_apart(labels: Sequence[_Label]) -> list[_Label]:
             groups[group, folder] = Path(os.path.relpath(folder, top)).as_posix()
     return [
         replace(label, group=groups.get((label.group, folder), label.group))
-        for label in labels
-        for folder in [os.path.dirname(os.path.realpath(label.path))]
+        for label, (folder, _) in zip(labels, places, strict=True)
     ]
 
 

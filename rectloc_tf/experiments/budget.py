@@ -85,7 +85,7 @@ def default_sizes(found: AllImages, folds: int) -> tuple[int, ...]:
     return tuple(size for size in sizes if size >= FEWEST or size == most)
 
 
-def check_more(more: int, whole: int, largest: int) -> int:
+def resolve_more(more: int, whole: int, largest: int) -> int:
     """How many further images to predict the error for.
 
     Args:

@@ -7,6 +7,7 @@ from rectloc_tf import cli
 from rectloc_tf.cli import commands
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError
+from rectloc_tf.experiments.plan import require_each
 from rectloc_tf.registry import HEADS, NAMED
 
 
@@ -50,10 +51,9 @@ def read_flags() -> Asked:
             raise ConfigError(problem)
     sizes = cli.numbers("sizes", int) if cli.option("sizes") else ()
     seeds = cli.numbers("seeds", int) if cli.is_given("seeds") else (0,)
-    for name, values in (("sizes", sizes), ("seeds", seeds)):
-        if len({*values}) < len(values):
-            given = ",".join(map(str, values))
-            raise ConfigError(f"--{name}={given}: must be whole numbers with commas, each once")
+    require_each("seeds", seeds, lambda v: 0 <= v < 2**31, "whole numbers from 0")
+    if sizes:
+        require_each("sizes", sizes, lambda v: v > 0, "above 0")
     return Asked(
         bases,
         tuple(sorted(sizes)),

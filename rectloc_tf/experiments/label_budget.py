@@ -33,7 +33,7 @@ def label_budget() -> int:
     found = read_all(heads[0], images_root)
     whole = len(found.labels)
     sizes = asked.sizes or budget.default_sizes(found, asked.folds)
-    more = budget.check_more(asked.more, whole, sizes[-1])
+    more = budget.resolve_more(asked.more, whole, sizes[-1])
     bases = [initial_weights.resolve(run, cli.option("weights")) for run in heads]
     trainings = budget.plan(bases, found, sizes, asked.folds, asked.seeds)
     command = own_command("experiments.label_budget", heads[0].precision)

@@ -56,14 +56,14 @@ class Settings:
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-        _require_each("seeds", self.seeds, lambda v: 0 <= v < 2**31, "whole numbers from 0")
-        _require_each(
+        require_each("seeds", self.seeds, lambda v: 0 <= v < 2**31, "whole numbers from 0")
+        require_each(
             "domains", self.domains, lambda v: 1 <= v <= MAX_DOMAIN, f"from 1 to {MAX_DOMAIN}"
         )
         for name in ("batch_sizes", "learning_rates", "depths"):  # checked as runs are planned
-            _require_each(name, getattr(self, name), lambda v: v > 0, "above 0")
+            require_each(name, getattr(self, name), lambda v: v > 0, "above 0")
         for name in ("fractions", "long_fractions")[: 2 if self.long_fractions else 1]:
-            _require_each(name, getattr(self, name), lambda v: 1e-4 <= v <= 1, "from 0.0001 to 1")
+            require_each(name, getattr(self, name), lambda v: 1e-4 <= v <= 1, "from 0.0001 to 1")
         if self.epoch_fractions is None:
             object.__setattr__(self, "epoch_fractions", tuple(sorted(self.fractions)[::-2][::-1]))
 
@@ -85,7 +85,12 @@ class Settings:
         return dataclasses.replace(run, epochs=self.short_epochs or run.epochs)
 
 
-def _require_each(name: str, values: tuple, test: Callable[[Any], bool], rule: str) -> None:
+def require_each(name: str, values: tuple, test: Callable[[Any], bool], rule: str) -> None:
+    """Refuses a list that is empty, has a value twice, or one that fails the test.
+
+    Raises:
+        ConfigError: naming the flag and the rule.
+    """
     if not values or not all(test(value) for value in values) or len(set(values)) < len(values):
         given = ",".join(map(str, values))
         raise ConfigError(f"--{name}={given}: must be {rule}, separated by commas, each once")

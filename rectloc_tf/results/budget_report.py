@@ -160,10 +160,7 @@ def summarise(measured: MeasuredErrors, names: Sequence[str], whole: int, more: 
 
 def not_learnt(measured: MeasuredErrors, names: Sequence[str]) -> dict[str, int]:
     """In how many trainings the mean error of a keypoint is _UNUSUAL times its median over all."""
-    known = ~np.isnan(measured.values)
-    total, count = np.where(known, measured.values, 0).sum(axis=2), known.sum(axis=2)
-    each = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    each = each.reshape(-1, each.shape[-1])  # [trainings, K]
+    each = measured.mean_over(2).reshape(-1, len(names))  # [trainings, K]
     found = {}
     for name, errors in zip(names, each.T, strict=True):
         errors = errors[np.isfinite(errors)]

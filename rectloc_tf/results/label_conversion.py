@@ -13,9 +13,9 @@ from pipelines.labels.find_images import ImageFinder, Listings
 from pipelines.labels.labelled import NOT_LABELLED, LabelFile
 from pipelines.labels.ledger import Row
 from pipelines.labels.read import make_finder
-from rectloc_tf.errors import ConfigError, UserError, reason
+from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.results.label_writers import LabelRows
-from rectloc_tf.results.output_files import atomic_path
+from rectloc_tf.results.output_files import atomic_path, is_there
 
 
 class _Image(NamedTuple):
@@ -178,13 +178,6 @@ def _targets(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
 
 
 def _write_once(target: Path, data: bytes) -> None:
-    try:
-        there = target.read_bytes()
-    except FileNotFoundError:
+    if not is_there(target, data, str(target), "--images_dir"):
         with atomic_path(target) as temporary:
             temporary.write_bytes(data)
-        return
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written ({reason(error)})") from error
-    if there != data:
-        raise UserError(f"{target}: already exists and differs; choose another --images_dir")

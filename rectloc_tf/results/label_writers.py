@@ -12,7 +12,7 @@ import numpy as np
 
 from pipelines.labels.labelled import NOT_LABELLED, OCCLUDED
 from rectloc_tf.errors import UserError
-from rectloc_tf.results.output_files import atomic_path
+from rectloc_tf.results.output_files import atomic_path, is_there
 
 SCORER = "rectloc_tf"
 _GREATEST = float(np.finfo(np.float64).max)  # JSON has no infinity
@@ -142,8 +142,7 @@ def _write(path: Path, text: str) -> None:
     """
     # Names of files need not be text: they come out as the bytes they are.
     data = text.encode("utf-8", "surrogateescape")
-    if path.exists() and path.read_bytes() != data:
-        raise UserError(f"--output={path}: already exists and differs; choose another file")
+    is_there(path, data, f"--output={path}", "file")  # refuses another one
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 

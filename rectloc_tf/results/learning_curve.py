@@ -21,7 +21,7 @@ import numpy as np
 from rectloc_tf.results.intervals import LEVEL, Interval
 
 FEWEST_SIZES = 3
-FARTHEST = 4  # times what there is, beyond which nothing is predicted
+FARTHEST = 4  # times the largest size that was measured, beyond which nothing is predicted
 RESAMPLES = 2000
 _FLOORS = np.linspace(0, 0.98, 50)
 _NO_FLOOR = 0.25  # prior weight of the first of them
@@ -56,9 +56,12 @@ class MeasuredErrors:
     @property
     def keypoint_means(self) -> np.ndarray:
         """The mean of each keypoint, [M, K]; NaN of keypoints that no tested image has."""
+        return self.mean_over(0, 2)
+
+    def mean_over(self, *axes: int) -> np.ndarray:
+        """The mean over some of the axes of `values`; NaN where there is no label."""
         known = ~np.isnan(self.values)
-        total = np.where(known, self.values, 0).sum(axis=(0, 2))
-        count = known.sum(axis=(0, 2))
+        total, count = np.where(known, self.values, 0).sum(axis=axes), known.sum(axis=axes)
         return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
     def up_to(self, size: int) -> "MeasuredErrors":
@@ -88,7 +91,7 @@ class MeasuredErrors:
         """
         logs = np.log(self.resampled_means())
         images = np.atleast_2d(np.cov(logs[np.isfinite(logs).all(axis=1)].T))
-        levels = self._log_run_means().mean(axis=1)
+        levels = np.log(self.mean_over(2, 3)).mean(axis=1)
         level = levels.var(ddof=1) / len(levels) if len(levels) > 1 else 0.0
         return images + level + np.eye(len(self.sizes)) * self.run_variance()
 
@@ -99,18 +102,11 @@ class MeasuredErrors:
         training's own level and that of the size are taken off, and includes which images the
         training had. 0 if there is a single size or training.
         """
-        each = self._log_run_means()
+        each = np.log(self.mean_over(2, 3))  # [R, M]
         runs, sizes = each.shape
         rest = each - each.mean(1, keepdims=True) - each.mean(0, keepdims=True) + each.mean()
         degrees = max((runs - 1) * (sizes - 1), 1)  # nothing is left of a single one
         return float((rest**2).sum() / degrees / runs)
-
-    def _log_run_means(self) -> np.ndarray:
-        """The logarithm of the mean error of each training, [R, M]."""
-        known = ~np.isnan(self.values)
-        total = np.where(known, self.values, 0).sum(axis=(2, 3))
-        with np.errstate(invalid="ignore"):
-            return np.log(total / known.sum(axis=(2, 3)))
 
     def interval(self, number: int) -> Interval:
         """Of the mean at the size `number`, from the images and from run to run."""

@@ -110,6 +110,29 @@ def check_not_input(flag: str, path: Path, inputs: Iterable[Path]) -> None:
                 )
 
 
+def is_there(path: Path, data: bytes, named: str, hint: str) -> bool:
+    """Whether a file with these contents is there already.
+
+    Args:
+        path: of the file.
+        data: what it is to hold.
+        named: how it is called in messages.
+        hint: what to choose another of.
+
+    Raises:
+        UserError: if it holds something else, which may be somebody's work, or cannot be read.
+    """
+    try:
+        there = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise UserError(f"{named}: cannot be written ({reason(error)})") from error
+    if there != data:
+        raise UserError(f"{named}: already exists and differs; choose another {hint}")
+    return True
+
+
 def check_foreign(flag: str, path: Path) -> None:
     """Refuses to replace a file that is not one of our pictures.
 

@@ -1,11 +1,13 @@
 """Exports a network in a format, checked before it gets its name."""
 
+import contextlib
+import functools
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,52 +99,53 @@ def export_checked(
     if not spec.any_precision:
         served = served.in_float32()
     metadata = {"format": name, "quantize": quantize, **served.metadata()}
-    if quantize != "int8":
-        return _export(served, source, export_dir, metadata, pictures)
-    for first in range(1, STAGES):
-        try:
-            return _export(served, source, export_dir, metadata, pictures, first)
-        except _DiffersError:
-            pass  # with more of it in float32 it may not
-    return _export(served, source, export_dir, metadata, pictures, STAGES)
+    calibration = draw(source, "train", CALIBRATION) if quantize == "int8" else ()
+    test = draw(source, "test", pictures)
+    arrays = in_two_sizes(repeat(test, pictures))
+    export = functools.partial(
+        _export, served, export_dir, metadata, arrays, len(test), calibration
+    )
+    *sooner, last = range(1, STAGES + 1) if quantize == "int8" else (1,)
+    for first in sooner:
+        with contextlib.suppress(_DiffersError):  # with more of it in float32 it may agree
+            return export(first)
+    return export(last)
 
 
 def _export(
     served: Served,
-    source: Source,
     export_dir: Path,
     metadata: dict[str, Any],
-    pictures: int,
-    first: int = 1,
+    arrays: Pictures,
+    distinct: int,
+    calibration: Iterable[np.ndarray],
+    first: int,
 ) -> Exported:
     """One try of `export_checked`, with the backbone from the stage `first` on in 8 bits."""
     name, quantize = metadata["format"], metadata["quantize"]
-    how = ()
     if quantize == "int8":
         metadata = metadata | {"int8_stages": [first, STAGES]}
-        how = draw(source, "train", CALIBRATION), backbone(first)
-    test = draw(source, "test", pictures)
+    how = metadata, quantize, calibration, backbone(first)
     with new_version(export_dir) as (folder, target):
         about = f"--format={name}" + ("" if quantize == "none" else f" --quantize={quantize}")
         try:
-            load(FORMATS[name].implementation)().write(served, folder, metadata, quantize, *how)
+            load(FORMATS[name].implementation)().write(served, folder, *how)
         except (OSError, tf.errors.OpError):
             raise  # said by `new_version`
         except Exception as error:
             message = f"{about}: this network cannot be converted ({reason(error)})"
             raise UserError(message) from error
         (folder / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
-        arrays = in_two_sizes(repeat(test, pictures))
         theirs, milliseconds = run_apart(folder, arrays, about)
         parity, ours = compare(served, arrays, theirs, quantize)
         if parity.problem:
             raise _DiffersError(f"{about}: refused, {parity.problem}")
         found = parity.to_json() | {
-            "distinct_pictures": len(test),
+            "distinct_pictures": distinct,
             "milliseconds": {"tensorflow": ours, name: milliseconds},
         }
         (folder / PARITY).write_text(json.dumps(found, indent=2) + "\n")
-    return Exported(target, parity, len(test), first)
+    return Exported(target, parity, distinct, first)
 
 
 def draw(source: Source, split: str, count: int) -> np.ndarray:

@@ -100,7 +100,9 @@ def open_files(run: RunConfig, folder: RunFolder, data: str = "", images_root: s
     return files
 
 
-def check_output(flag: str, path: Path, folder: RunFolder, data: str = "", files: Any = None):
+def check_output(
+    flag: str, path: Path, folder: RunFolder, data: str = "", files: Any = None
+) -> None:
     """Refuses to write over a file of a run: one of its folder, its labels or its images.
 
     Args:
