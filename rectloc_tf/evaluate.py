@@ -21,7 +21,8 @@ def evaluate() -> None:
     folder, run = cli.open_run()
     from pipelines.source import make_source
     from rectloc_tf.models import load_model, run_head
-    from rectloc_tf.results.evaluation import Evaluator, make_report
+    from rectloc_tf.registry import UNORDERED
+    from rectloc_tf.results.evaluation import Evaluator, make_report, measure_detections
     from rectloc_tf.training.progress import ProgressLine
     from rectloc_tf.training.run_files import check_output, open_files
 
@@ -41,6 +42,7 @@ def evaluate() -> None:
     model = load_model(folder.model_path(cli.option("weights")), run)
     head = run_head(run)
     asked = dataclasses.replace(run, labels=labels)
+    threshold = cli.threshold(folder, asked)
     if "domain" in run.unused:
         domains = []  # from a flagfile, which serves all sources
     files = open_files(run, folder, cli.option("data"), cli.option("images_root"))
@@ -53,7 +55,12 @@ def evaluate() -> None:
         head.of(source.keypoints)
     measure, metrics = Evaluator(model, head, on_batch=show).measure, {}
     for source in sources:
-        metrics[source.set_name], _ = measure(source, source.indices(split), intervals=True)
+        indices = source.indices(split)
+        found, _ = measure(source, indices, intervals=True)
+        if labels == UNORDERED:
+            how = head.of(source.keypoints), source, indices, threshold, show
+            found["detections"] = measure_detections(model, *how)
+        metrics[source.set_name] = found
     report = make_report(run, {split: metrics}, about)
     progress.print(format_result(report))
     if output:

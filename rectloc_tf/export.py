@@ -1,7 +1,7 @@
 """Export a network: `python -m rectloc_tf.export --run_dir=... --export_dir=... --format=onnx`.
 
-The export is checked at once: if its predictions on test images differ from the network's, it is
-refused.
+The export is checked immediately: if its predictions on test images differ from the network's, it
+is refused. All formats but saved_model compute in float32, whatever the run's precision.
 Without --run_dir, the run is found from the flags that describe it.
 """
 
@@ -9,6 +9,7 @@ from rectloc_tf import cli
 from rectloc_tf.errors import ConfigError
 from rectloc_tf.registry import FORMATS
 from rectloc_tf.results.output_files import check_folder
+from rectloc_tf.serving.parity import Parity
 
 
 def export() -> None:
@@ -26,18 +27,27 @@ def export() -> None:
     where = cli.option("weights"), cli.option("data"), cli.option("images_root")
     served, source = open_served(folder, run, *where)
     found = export_checked(served, source, export_dir, name, quantize)
-    parity, flips = found.parity, ""
-    if parity.flips:
-        flips = f", and {parity.flips} pick another peak"
+    how = " in float32" if found.rounding else ""
     print(
-        f"checked on {parity.pictures} images: at most {parity.max:.2g} px from the network's "
-        f"predictions{flips}\nexported {found.folder}"
+        f"checked on {found.parity.pictures} images: {_distance(found.parity)} from the network's "
+        f"predictions{how}\nexported {found.folder}"
     )
+    if found.rounding:
+        print(
+            f"in {run.precision}, as predict and serve compute, the network itself is "
+            f"{_distance(found.rounding)} from that"
+        )
     if found.first_stage > 1:
         print(
             f"stages {found.first_stage} to {STAGES} of the backbone are in 8 bits: with more of "
             "it the predictions differ too much"
         )
+
+
+def _distance(parity: Parity) -> str:
+    """As `at most 0.2 px`, and how many images are further away because of another peak."""
+    flips = f" (another peak in {parity.flips} images)" if parity.flips else ""
+    return f"at most {parity.max:.2g} px{flips}"
 
 
 def check_format(name: str, quantize: str) -> None:

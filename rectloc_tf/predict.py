@@ -36,6 +36,7 @@ def predict() -> int:
     check_not_input("output", output, paths)
     check_writable("output", output)
     folder, run = cli.open_run()
+    threshold = cli.threshold(folder, run)
     from pipelines.resampling import PLACES
     from rectloc_tf.models import load_model, run_head
     from rectloc_tf.serving import answer_files, prediction
@@ -64,7 +65,6 @@ def predict() -> int:
 
     model = load_model(folder.model_path(cli.option("weights")), run)
     head = run_head(run)
-    threshold = cli.option("threshold")
     if source and not paths:
         predictions = prediction.predict_source(model, head, source, indices, threshold)
     else:
@@ -98,6 +98,7 @@ def _predict_video(path: Path) -> int:
     if overlay:
         check_overlay_video(overlay, video, output)
     folder, run = cli.open_run()
+    threshold = cli.threshold(folder, run)
     from pipelines.resampling import PLACES
     from rectloc_tf.models import load_model, run_head
     from rectloc_tf.serving.video_prediction import VideoRun, write_video_answers
@@ -113,7 +114,7 @@ def _predict_video(path: Path) -> int:
         head,
         PLACES[SOURCES[run.source].place],
         folder.path.resolve().name,
-        cli.option("threshold"),
+        threshold,
         cli.option("min_confidence"),
     )
     lines, is_whole = write_video_answers(how, video, output, overlay, sys.stderr)

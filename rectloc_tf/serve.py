@@ -30,13 +30,15 @@ def serve() -> None:
         from rectloc_tf.serving.rest.scenes import make_stage
 
         weights = cli.option("weights")
-        networks = {name: open_network(name, *about, weights) for name, about in runs.items()}
+        threshold = cli.option("threshold")
+        networks = {
+            name: open_network(name, *about, weights, threshold) for name, about in runs.items()
+        }
         scenes = [run.scene for _, run in runs.values() if run.source == "scenes"]
         limits = Limits()
         with ThreadPoolExecutor(1) as computing, ThreadPoolExecutor(2) as parsing:
             stage = make_stage(scenes[0] if scenes else SceneConfig())
-            how = cli.option("threshold"), limits, hosts
-            app = App(networks, stage, (computing, parsing), *how)
+            app = App(networks, stage, (computing, parsing), limits, hosts)
             where = server.url(listening)
             print(f"{where}: serving {', '.join(networks)}; Ctrl-C ends it", flush=True)
             server.make_server(app, limits.seconds).run(sockets=[listening])

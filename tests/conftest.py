@@ -176,6 +176,15 @@ def score_map_run(trained) -> Path:
 
 
 @pytest.fixture(scope="session")
+def find_all_run(tmp_path_factory) -> Path:
+    """A finished tiny score_map run for every rectangle; read only."""
+    folder = tmp_path_factory.mktemp("find_all") / "run"
+    flags = ("--arch=score_map", "--domain=2", "--labels=unordered", "--precision=float32", *TINY)
+    run_ok("train", *flags, f"--run_dir={folder}", few=True, narrow=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def xy_run(trained) -> Path:
     """A finished tiny xy run, measured on few scenes; read only."""
     return trained("xy")

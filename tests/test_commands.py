@@ -52,11 +52,9 @@ def test_every_flag_is_used_by_a_command_and_every_used_flag_exists():
 )
 def test_a_command_uses_the_flags_that_its_code_reads(name):
     readers = ("cli.option", "cli.path_option", "cli.is_given")
-    read = {
-        node.args[0].value
-        for node in ast.walk(ast.parse(source(name)))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in readers
-    }
+    calls = [node for node in ast.walk(ast.parse(source(name))) if isinstance(node, ast.Call)]
+    read = {node.args[0].value for node in calls if ast.unparse(node.func) in readers}
+    read |= {"threshold"} & {ast.unparse(node.func).removeprefix("cli.") for node in calls}
     assert read <= set(COMMANDS[name].flags)
     to_find = {*RUN, *EXECUTION, "run_dir", "images_root"}  # read by `cli.open_run`
     assert set(COMMANDS[name].flags) - to_find <= read

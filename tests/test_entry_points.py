@@ -293,6 +293,42 @@ def test_an_xy_model_refuses_labels_it_does_not_answer(xy_run):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_run_chooses_its_threshold_on_validation_images(find_all_run, tmp_path):
+    result = json.loads((find_all_run / "result.json").read_text())
+    threshold = result["threshold"]
+    assert 0 < threshold < 1
+    for split in ("validation", "test"):
+        assert result["splits"][split]["2"]["detections"]["threshold"] == threshold
+
+    def rows_of(*flags):
+        output = tmp_path / "p.csv"
+        run_ok("predict", f"--run_dir={find_all_run}", "--num=30", f"--output={output}", *flags)
+        return read_csv(output)
+
+    ours = rows_of()
+    assert ours == rows_of(f"--threshold={threshold}")
+    assert min(float(row["confidence"]) for row in ours) >= threshold
+    assert len(rows_of("--threshold=0")) > len(ours)
+
+    output = tmp_path / "e.json"
+    out = run_ok("evaluate", f"--run_dir={find_all_run}", f"--output={output}", few=True)
+    found = json.loads(output.read_text())["splits"]["test"]["2"]["detections"]
+    assert found == pytest.approx(result["splits"]["test"]["2"]["detections"])
+    assert f"detections with a confidence of {threshold:g} or more" in out
+    out = run_ok("evaluate", f"--run_dir={find_all_run}", "--threshold=1", few=True)
+    assert re.search(r"^test +2 +\d+ +0.0% +0.0% ", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_threshold_is_refused_where_there_are_no_detections(xy_run, command):
+    done = run(command, f"--run_dir={xy_run}", "--threshold=0.3")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: --threshold: is for --labels=unordered, and --labels=largest has no detections; "
+        "leave it out\n"
+    )
+
+
 def test_a_damaged_model_is_named(xy_run, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()

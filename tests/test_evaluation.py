@@ -17,15 +17,18 @@ from rectloc_tf.geometry import centers
 from rectloc_tf.heads.peaks import WINDOW
 from rectloc_tf.models import make_head, run_head
 from rectloc_tf.registry import NAMED, UNORDERED
+from rectloc_tf.results import evaluation
 from rectloc_tf.results.evaluation import (
     BATCH_SIZE,
     LOCATION_THRESHOLDS,
     Evaluator,
+    choose_threshold,
     detect,
     make_report,
+    measure_detections,
     measure_locations,
 )
-from rectloc_tf.results.metrics import location_metrics
+from rectloc_tf.results.metrics import detection_metrics, location_metrics
 from rectloc_tf.results.point_metrics import similarity
 from tests.oracles import heatmap_targets_numpy
 
@@ -498,6 +501,44 @@ def test_detections_are_those_of_the_head():
     peaks = head.detections(images, 7)
     np.testing.assert_allclose(points, peaks.points.numpy() * (224 / SIZE), rtol=1e-4)
     np.testing.assert_array_equal(values, peaks.values)
+
+
+def test_a_threshold_tells_bright_detections_from_dim_ones():
+    # A blob of 100 about the centre, and a dim cell in a corner, which is right in no image.
+    corner = np.zeros((1, SIZE, SIZE, 1), np.float32)
+    corner[0, 1, 1] = 30
+
+    def blobs(x):
+        x = ops.pad(x, [[0, 0], [24, 24], [24, 24], [0, 0]])
+        for _ in range(2):
+            x = ops.average_pool(x, 25, 1, "valid")
+        return ops.maximum(100 * x / ops.max(x, axis=(1, 2), keepdims=True), corner)
+
+    model = make_model(blobs)
+    fields = {"min_side": 8, "max_side": 20, "labels": "unordered", "num_images": 600}
+    run = run_of("deconv", domain=1, solid=True, **fields)
+    head, source = run_head(run), make_source(run)
+    threshold = choose_threshold(model, head, source)
+    assert 30 / 255 < threshold <= 100 / 255
+    assert threshold == round(threshold, 3)
+    indices = source.indices("test")[: BATCH_SIZE + 1]
+    found = measure_detections(model, head, source, indices, threshold)
+    everything = measure_detections(model, head, source, indices, 0.001)
+    assert found["threshold"] == threshold
+    assert found["precision"] > 0.9 > 0.6 > everything["precision"]
+    assert found["recall"] == everything["recall"] > 0.9
+    assert measure_detections(model, head, source, indices, 0.4)["recall"] == 0
+    points, values, rectangles = detect(model, head, source, indices)
+    kept = [p[v >= 255 * threshold] for p, v in zip(points, values, strict=True)]
+    assert found == {"threshold": threshold} | detection_metrics(kept, centers(rectangles))
+
+
+@pytest.mark.parametrize(("value", "threshold"), [(0.01, 0.001), (74.99, 0.294), (300.0, 1.0)])
+def test_a_threshold_is_rounded_down_and_never_0(monkeypatch, value, threshold):
+    monkeypatch.setattr(evaluation, "best_threshold", lambda *found: value)
+    run = run_of("deconv", labels="unordered", num_images=600)
+    model = make_model(lambda x: x)
+    assert choose_threshold(model, run_head(run), make_source(run)) == threshold
 
 
 @pytest.mark.parametrize(("run", "model"), [(XY, "xy_model"), (DISC, "heatmap_model")])

@@ -308,6 +308,13 @@ def test_figure_shows_what_was_measured():
     np.testing.assert_allclose(right.lines[1].get_ydata()[-1], 4 / 3 * falling(80))
 
 
+def test_figure_has_a_series_for_every_head(monkeypatch):
+    measured = budget_report.collect(kept(falling), RUNS)
+    monkeypatch.setattr(budget_report, "_COLORS", ("black",))
+    figure = budget_report.draw({"xy": measured, "dsnt": measured}, ("nose", "tail"), 120, "xy")
+    assert len(figure.axes[0].containers) == 2
+
+
 # The command.
 
 CHEAP = {"narrow": True, "eager": True}

@@ -289,6 +289,9 @@ def test_intervals_are_of_whole_images():
     assert found["mean"][1] - found["mean"][0] > 1.5 * (2 * 1.96 * alone)
     assert error_intervals(errors[:1], present[:1]) == {}
     assert error_intervals(errors, np.zeros_like(present)) == {}
+    for bad in (math.nan, math.inf):  # as of a network that predicts no numbers
+        errors[np.nonzero(present)[0][0], np.nonzero(present)[1][0]] = bad
+        assert error_intervals(errors, present) == {}
 
 
 @pytest.mark.parametrize("kind", [RANKED, NAMED, UNORDERED])

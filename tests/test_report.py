@@ -125,6 +125,20 @@ def test_results_without_similarity_and_intervals_are_shown_too(result):
     assert words.endswith("PCK: within 0.1 of the box")
 
 
+def test_detections_have_a_table_of_their_own(result):
+    found = {"threshold": 0.074, "precision": 0.9567, "recall": 0.5, "f1": 0.65, "f1_5px": 0.6123}
+    for metrics in result["splits"]["test"].values():
+        metrics["detections"] = found | {"count_error": 1.25}
+    header, *rows, words = format_result(result).splitlines()[-5:-1]
+    assert header.split() == (
+        "split domain images precision recall F1 F1 in 5 px count error".split()
+    )
+    numbers = "1000 95.7% 50.0% 0.650 0.612 1.25".split()
+    assert [row.split() for row in rows] == [["test", "1", *numbers], ["test", "3", *numbers]]
+    assert len({len(line) for line in (header, *rows)}) == 1
+    assert words.startswith("detections with a confidence of 0.074 or more")
+
+
 def test_unknown_speed_is_left_out(result):
     result["images_per_second"] = None
     assert format_result(result).splitlines()[-1] == "trained for 40 epochs in 321 s"

@@ -435,6 +435,23 @@ def test_a_damaged_result_is_named(folder, text):
         folder.read_result()
 
 
+@pytest.mark.parametrize(
+    "text", ["{}", "[1]", "{", '{"keypoints": ["a"]}', '{"keypoints": ["a"], "images": [{}]}']
+)
+def test_damaged_contents_are_named(folder, text):
+    (folder.path / "labels.json").write_text(text)
+    with pytest.raises(UserError, match="labels.json: damaged"):
+        folder.read_contents()
+
+
+def test_the_threshold_is_the_runs_own(folder):
+    assert folder.threshold() == 0.5
+    folder.write_result({"schema": 2, "splits": {}, "epochs": 3})
+    assert folder.threshold() == 0.5
+    folder.write_result({"schema": 2, "splits": {}, "epochs": 3, "threshold": 0.074})
+    assert folder.threshold() == 0.074
+
+
 @pytest.mark.parametrize("text", ["3", "{", "[{}]"])
 def test_a_damaged_environment_stops_nobody(folder, text):
     (folder.path / "environment.json").write_text(text)

@@ -420,6 +420,26 @@ def test_an_answer_is_judged_as_in_the_metrics(page):
         assert sum(found["errors"]) == pytest.approx(sum(errors))
 
 
+def test_each_network_has_a_threshold_of_its_own(page):
+    about = "{name: 'all', title: '', kind: 'unordered', threshold: 0.074, ranks: [0]}"
+    answer = (
+        "{points: [[1, 2], [3, 4], [5, 6]], confidences: [0.9, Math.fround(0.074), 0.05], ms: 1}"
+    )
+    page.run(f"window.all = new Network({about}, 2)")
+    page.run(f"Object.assign(all, {{scene: page.scene(), answer: {answer}}})")
+    try:
+        assert page.run("all.visible().points") == [[1, 2], [3, 4]]
+        slider = "document.querySelector('#cards article:last-child input[type=range]')"
+        assert page.run(f"{slider}.nextSibling.value") == "0.07"
+        page.run(f"{slider}.value = 0.5")
+        page.run(f"{slider}.dispatchEvent(new Event('input'))")
+        assert page.run("all.pointsShown.textContent") == "1.0, 2.0"
+        assert page.run(f"{slider}.nextSibling.value") == "0.50"
+        assert page.run("document.querySelectorAll('#cards input').length") == 1
+    finally:
+        page.run("document.querySelector('#cards article:last-child').remove()")
+
+
 def test_a_failed_request_leaves_nothing_of_the_answer_before(page, at):
     cells = "[n.pointsShown, n.confidenceShown, n.errorShown, n.timeShown]"
     shown = f"page.networks().map(n => {cells}.map(c => c.textContent))"
@@ -433,7 +453,7 @@ def test_a_failed_request_leaves_nothing_of_the_answer_before(page, at):
     assert page.run(shown) == [["too late", "–", "–", "–"]] * 2
     assert page.run(red) == [["error", "", "", ""]] * 2
     labels = page.run("page.networks().map(n => n.canvas.getAttribute('aria-label'))")
-    assert labels == ["picture, no answer"] * 2
+    assert labels == ["image, no prediction"] * 2
     page.run("score(1)")
     assert page.run(red) == [[""] * 4] * 2
 

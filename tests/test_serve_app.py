@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from rectloc_tf.errors import ConfigError
-from rectloc_tf.serving.rest import batching, server
+from rectloc_tf.serving.rest import batching, protocol, server
 from rectloc_tf.serving.rest.app import App, Limits, Stage, page_response
 from rectloc_tf.serving.rest.batching import Batcher
 from rectloc_tf.serving.rest.callers import check_caller, make_hosts
@@ -561,8 +561,24 @@ def test_an_allowed_host_that_is_no_name_is_refused(name):
         make_hosts("127.0.0.1", "localhost", [name])
 
 
+def test_a_request_that_takes_too_long_to_read_is_late(monkeypatch):
+    waits, parse = threading.Event(), protocol.parse_predict
+
+    def slow(*about):
+        waits.wait(HANGS)
+        return parse(*about)
+
+    with serving(half_plus_three(), Limits(seconds=0.2)) as (port, _):
+        monkeypatch.setattr(protocol, "parse_predict", slow)
+        body = json.dumps({"instances": [1]})
+        found = ask_json(port, "POST", "/v1/models/half:predict", body)
+        assert found == (504, {"error": "Deadline exceeded"})
+        waits.set()
+        assert ask_json(port, "POST", "/v1/models/half:predict", body)[0] == 200
+
+
 def test_what_the_page_asks(port):
-    about = {"models": [{"name": "half"}], "stage": {"size": 64}, "threshold": 0.5}
+    about = {"models": [{"name": "half"}], "stage": {"size": 64}}
     assert ask_json(port, "GET", "/page/models") == (200, about)
     assert ask_json(port, "GET", "/page/scenes?domain=3&start=7&count=2") == (
         200,

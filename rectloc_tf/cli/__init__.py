@@ -29,6 +29,7 @@ from rectloc_tf.errors import (
     one_line,
     reason,
 )
+from rectloc_tf.registry import UNORDERED
 from rectloc_tf.results.rundir import RunFolder, locate
 from rectloc_tf.settings import settings_of
 from rectloc_tf.training import initial_weights
@@ -121,6 +122,21 @@ def open_runs() -> dict[str, tuple[RunFolder, config.RunConfig]]:
         runs[name] = folder, folder.run_config()
     load_tensorflow()
     return runs
+
+
+def threshold(folder: RunFolder, run: config.RunConfig) -> float:
+    """The value of --threshold; if it is left out, the one that the run's training chose.
+
+    Raises:
+        ConfigError: if it is given for a run without detections.
+    """
+    given = option("threshold")
+    if given is None:
+        return folder.threshold()
+    if run.labels != UNORDERED:
+        hint = f"--labels={run.labels} has no detections; leave it out"
+        raise ConfigError(f"--threshold: is for --labels={UNORDERED}, and {hint}")
+    return given
 
 
 def open_run() -> tuple[RunFolder, config.RunConfig]:

@@ -69,7 +69,9 @@ _ALL = tuple(dict.fromkeys(name for own in EXPERIMENTS.values() for name in own)
 
 COMMANDS = {
     "train": Command((*RUN, *EXECUTION, "run_dir", "weights", "images_root")),
-    "evaluate": _on_a_run("data", "images_root", "labels", "domains", "split", "output"),
+    "evaluate": _on_a_run(
+        "data", "images_root", "labels", "domains", "split", "threshold", "output"
+    ),
     "predict": _on_a_run(
         "data", "images_root", "domain", "images", "video", "ignore_exif", "num", "split",
         "threshold", "min_confidence", "output", "overlay_dir", "overlay_video",

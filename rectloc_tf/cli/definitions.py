@@ -66,8 +66,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_bool("ignore_exif", False, "predict: do not apply EXIF orientation.")
 flags.DEFINE_float(
-    "threshold", 0.5,
-    "predict, serve: minimum confidence of a detection, for runs with --labels=unordered.",
+    "threshold", None,
+    "predict, evaluate, serve: minimum confidence of a detection, for runs with --labels=unordered."
+    " By default the one with the greatest F1 on the run's validation images.",
     lower_bound=0, upper_bound=1,
 )  # fmt: skip
 flags.DEFINE_float(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from pipelines.labels.reading import AllImages, RunImages, split_run
 from pipelines.labels.splits import split_images
@@ -247,6 +248,8 @@ class Budget:
         model = load_model(folder.final_model)
         evaluator = Evaluator(model, run_head(run), on_batch=check_stop)
         metrics, answers = evaluator.measure(source, indices)
+        if not np.isfinite(answers.points).all():
+            raise UserError(f"{folder.path}: the network predicts values that are not numbers")
         labels = training.images.labels.select(indices)
         errors = keypoint_errors(source, indices, answers.points).tolist()
         return {

@@ -4,6 +4,7 @@ What is kept of a training, as JSON values: arch, num_labelled, num_train, fold 
 their K names; images, what its I tested ones are called; errors_px, I rows of K numbers or None.
 """
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -304,7 +305,7 @@ def draw(
     figure = new_figure(10.5, 4)
     left, right = figure.subplots(1, 2, sharey=True)
     sizes: set[int] = {whole, 2 * whole}
-    for color, (name, errors) in zip(_COLORS, measured.items(), strict=False):
+    for color, (name, errors) in zip(itertools.cycle(_COLORS), measured.items(), strict=False):
         sizes |= {*errors.sizes.tolist()}
         spans = [errors.interval(m) for m in range(len(errors.sizes))]
         bars = [[s.value - s.low for s in spans], [s.high - s.value for s in spans]]

@@ -1,5 +1,6 @@
 """Runs a model over a split and measures it: the numbers of `result.json`."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,16 @@ import tensorflow as tf
 from pipelines.source import DRAWN, Source
 from pipelines.streams import evaluation_batches
 from rectloc_tf.config import Keypoints, RunConfig
-from rectloc_tf.geometry import working_to_frame
+from rectloc_tf.geometry import centers, working_to_frame
 from rectloc_tf.heads.head import Head
 from rectloc_tf.results.answers import Answers
-from rectloc_tf.results.metrics import location_metrics, loss_metrics, value_metrics
+from rectloc_tf.results.metrics import (
+    best_threshold,
+    detection_metrics,
+    location_metrics,
+    loss_metrics,
+    value_metrics,
+)
 from rectloc_tf.results.point_metrics import point_metrics
 
 # Brightness, of 255, from which a peak counts as an answer when all rectangles are looked for:
@@ -159,6 +166,44 @@ def measure_locations(
         bright = [p[v >= threshold] for p, v in zip(points, values, strict=True)]
         measured.append({"threshold": threshold, **location_metrics(bright, rectangles)})
     return measured
+
+
+def measure_detections(
+    model: keras.Model,
+    head: Head,
+    source: Source,
+    indices: range,
+    threshold: float,
+    on_batch: OnBatch = lambda done, total: None,
+) -> dict[str, Any]:
+    """How well a model finds all points of one class, counting detections from a confidence on.
+
+    Args:
+        model, head, source, indices, on_batch: as in `measure_locations`.
+        threshold: minimum confidence, 0-1.
+
+    Returns:
+        `threshold`, and what `metrics.detection_metrics` says.
+    """
+    points, values, rectangles = detect(model, head, source, indices, on_batch)
+    found = [p[v >= 255 * threshold] for p, v in zip(points, values, strict=True)]
+    return {"threshold": threshold, **detection_metrics(found, centers(rectangles))}
+
+
+def choose_threshold(
+    model: keras.Model,
+    head: Head,
+    source: Source,
+    on_batch: OnBatch = lambda done, total: None,
+) -> float:
+    """The minimum confidence of a detection, 0.001-1 in thousandths, that suits a model.
+
+    Of those that `metrics.best_threshold` tries on the validation images, the one with the
+    greatest F1, rounded down. Arguments as in `measure_locations`.
+    """
+    points, values, rectangles = detect(model, head, source, source.indices("validation"), on_batch)
+    best = best_threshold(points, values, centers(rectangles))
+    return min(max(math.floor(1000 * best / 255), 1), 1000) / 1000
 
 
 def detect(

@@ -10,9 +10,9 @@ import tensorflow as tf
 from pipelines.source import Source
 from pipelines.streams import make_batch
 from rectloc_tf.heads.head import Head
+from rectloc_tf.results.rundir import DEFAULT_THRESHOLD
 
 Answer = Callable[[tf.Tensor], dict[str, tf.Tensor]]
-SHOWN = 0.5  # confidence from which a detection is shown
 AT_ONCE = 50  # images
 
 
@@ -59,13 +59,17 @@ def image_errors(source: Source, indices: range, answers: np.ndarray) -> np.ndar
     return np.divide(total, count, out=np.full(len(errors), np.nan), where=count > 0)
 
 
-def predict_scenes(answer: Answer, source: Source, indices: Sequence[int]) -> dict[str, Any]:
+def predict_scenes(
+    answer: Answer, source: Source, indices: Sequence[int], threshold: float | None = None
+) -> dict[str, Any]:
     """Images of a source with a network's answers.
 
     Args:
         answer: images of the working size -> at least points_xy and, if there are maps, maps.
         source: where they come from.
         indices: which of them.
+        threshold: minimum confidence of a detection, for points of one class; by default
+            `DEFAULT_THRESHOLD`.
 
     Returns:
         images uint8 [N, S, S] or [N, S, S, 3]; truths float [N, T, 2], the labelled points, NaN
@@ -83,7 +87,8 @@ def predict_scenes(answer: Answer, source: Source, indices: Sequence[int]) -> di
         "points": answers["points_xy"],
     }
     if "detections_xy" in answers:
-        shown = answers["detection_confidence"] >= SHOWN
+        least = DEFAULT_THRESHOLD if threshold is None else threshold
+        shown = answers["detection_confidence"] >= least
         shown[:, 0] = True  # the first, however uncertain
         arrays["points"] = np.where(shown[..., None], answers["detections_xy"], np.nan)
     if "maps" in answers:

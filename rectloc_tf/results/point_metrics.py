@@ -132,10 +132,11 @@ def error_intervals(errors: np.ndarray, present: np.ndarray) -> dict[str, list[f
         errors: [N, K]; present: bool [N, K].
 
     Returns:
-        median and mean: [low, high] each; nothing if fewer than two images have labels.
+        median and mean: [low, high] each; nothing if fewer than two images have labels, or if an
+        error is not finite.
     """
     images = np.broadcast_to(np.arange(len(errors))[:, None], present.shape)[present]
-    if len(set(images.tolist())) < 2:
+    if len(set(images.tolist())) < 2 or not np.isfinite(errors[present]).all():
         return {}
     found = {
         statistic: bootstrap_groups(errors[present], images, statistic, resamples=RESAMPLES)

@@ -16,6 +16,10 @@ _RANKED = (
 )  # fmt: skip
 _OF_KEYPOINTS = (("labels", "{:>6}"), *_ERRORS, ("rmse px", "{:>8}"))
 _NAMED = (*_START, *_OF_KEYPOINTS, ("PCK", "{:>7}"), ("OKS", "{:>6}"))
+_DETECTED = (
+    *_START, ("precision", "{:>9}"), ("recall", "{:>7}"), ("F1", "{:>6}"),
+    ("F1 in 5 px", "{:>10}"), ("count error", "{:>11}"),
+)  # fmt: skip
 
 Row = tuple[str, str, Mapping[str, Any]]  # split, set, metrics
 
@@ -53,7 +57,26 @@ def _ranked_lines(rows: list[Row], words: Words) -> list[str]:
         )  # fmt: skip
         lines.append(_line(_RANKED, *cells))
     right = f"right: within {PICK_RADIUS:g} px of the {words.truth}"
-    return [*lines, f"{words.error}s in {words.unit}; {right}"]
+    lines.append(f"{words.error}s in {words.unit}; {right}")
+    return [*lines, *_detection_lines(rows, words)]
+
+
+def _detection_lines(rows: list[Row], words: Words) -> list[str]:
+    """How many of all points were found, where they are points of one class."""
+    rows = [row for row in rows if "detections" in row[2]]
+    if not rows:
+        return []
+    lines = ["", _header(_DETECTED, words)]
+    for split, name, metrics in rows:
+        found = metrics["detections"]
+        shares = (_number(found[k], 1, "%") for k in ("precision", "recall"))
+        scores = (_number(found[k], 3) for k in ("f1", "f1_5px"))
+        count = _number(found["count_error"], 2)
+        lines.append(_line(_DETECTED, split, name, metrics["num_images"], *shares, *scores, count))
+    least = rows[0][2]["detections"]["threshold"]
+    count = "count error: detections too many or too few per image"
+    lines.append(f"detections with a confidence of {least:g} or more; {count}")
+    return lines
 
 
 def _named_lines(rows: list[Row], words: Words) -> list[str]:

@@ -41,6 +41,8 @@ from rectloc_tf.results.output_files import atomic_path
 
 History = list[dict[str, float]]
 
+DEFAULT_THRESHOLD = 0.5  # minimum confidence of a detection
+
 
 class RunFolder:
     """One run's folder, `path`."""
@@ -168,8 +170,18 @@ class RunFolder:
         return self._contents.exists()
 
     def read_contents(self) -> dict[str, Any]:
-        """What the run's files held when it was made, see `pipelines.labels.reading`."""
-        return read_json(self._contents, MAX_CONTENTS)
+        """What the run's files held when it was made, see `pipelines.labels.reading`.
+
+        Raises:
+            UserError: if it is damaged.
+        """
+        contents = read_json(self._contents, MAX_CONTENTS)
+        try:
+            if all(image["name"] for image in contents["images"]) and contents["keypoints"]:
+                return contents
+        except (KeyError, TypeError):
+            pass
+        raise UserError(f"{self._contents}: damaged, not the contents of a run's files")
 
     def has_checkpoint(self) -> bool:
         """Whether there is a state to resume from."""
@@ -222,6 +234,17 @@ class RunFolder:
         if not isinstance(result, dict) or not {"splits", "epochs"} <= result.keys():
             raise UserError(f"{self.result}: damaged, not the result of a run")
         return result
+
+    def threshold(self) -> float:
+        """Minimum confidence of a detection, for points of one class: chosen on validation images.
+
+        DEFAULT_THRESHOLD where none was: before the run ends, and in runs of older versions.
+
+        Raises:
+            UserError: as `read_result`.
+        """
+        result = self.read_result() if self.is_finished() else {}
+        return result.get("threshold", DEFAULT_THRESHOLD)
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Writes `result.json`: the run is finished."""

@@ -15,7 +15,8 @@ from pipelines.resampling import Affine, Place, preprocess, stretch
 from pipelines.source import Source
 from rectloc_tf.errors import UserError, reason
 from rectloc_tf.heads.head import Head
-from rectloc_tf.results.pictures import SHOWN, predict_scenes
+from rectloc_tf.results.pictures import predict_scenes
+from rectloc_tf.results.rundir import DEFAULT_THRESHOLD
 from rectloc_tf.serving.image_files import read_image_bytes
 from rectloc_tf.serving.inference import in_image, make_answer_images
 
@@ -66,7 +67,7 @@ def predict_files(
     on_error: Callable[[str], None],
     on_warning: Callable[[str], None] = lambda message: None,
     ignore_exif: bool = False,
-    threshold: float = SHOWN,
+    threshold: float = DEFAULT_THRESHOLD,
     place: Place = stretch,
     truths: Mapping[Path, np.ndarray] | None = None,
 ) -> Iterator[Prediction]:
@@ -171,7 +172,11 @@ def _groups(images: Iterator[_Read]) -> Iterator[list[_Read]]:
 
 
 def predict_source(
-    model: keras.Model, head: Head, source: Source, indices: range, threshold: float = SHOWN
+    model: keras.Model,
+    head: Head,
+    source: Source,
+    indices: range,
+    threshold: float = DEFAULT_THRESHOLD,
 ) -> Iterator[Prediction]:
     """Answers for images of a source; `threshold` as in `predict_files`."""
     answer = make_answer_images(model, head)

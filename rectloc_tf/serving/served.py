@@ -11,6 +11,8 @@ import tensorflow as tf
 from pipelines.resampling import PLACES
 from rectloc_tf import __version__
 from rectloc_tf.heads.head import Head
+from rectloc_tf.registry import UNORDERED
+from rectloc_tf.results.rundir import DEFAULT_THRESHOLD
 from rectloc_tf.serving.inference import (
     Answers,
     as_float32,
@@ -28,11 +30,13 @@ class Served:
         model: the network.
         head: its head.
         place: how images lie in the working size, a name in `pipelines.resampling.PLACES`.
+        threshold: minimum confidence of a detection, for points of one class.
     """
 
     model: keras.Model
     head: Head
     place: str = "stretch"
+    threshold: float = DEFAULT_THRESHOLD
 
     @property
     def size(self) -> int:
@@ -68,7 +72,7 @@ class Served:
 
     def metadata(self) -> dict[str, Any]:
         """JSON values by name: all that a user of an export must know."""
-        return {
+        about = {
             "software": "rectloc_tf",
             "version": __version__,
             "head": self.head.name,
@@ -81,3 +85,6 @@ class Served:
             "unit": "px of the input, x to the right and y down; the top-left corner is (0, 0)",
             "confidence": "0-1",
         }
+        if self.head.keypoints.kind == UNORDERED:
+            about["threshold"] = self.threshold  # of detection_confidence
+        return about

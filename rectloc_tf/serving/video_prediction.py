@@ -17,8 +17,7 @@ from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.heads.head import Head
 from rectloc_tf.models import load_model, run_head
 from rectloc_tf.registry import NAMED, SOURCES
-from rectloc_tf.results.pictures import SHOWN
-from rectloc_tf.results.rundir import RunFolder
+from rectloc_tf.results.rundir import DEFAULT_THRESHOLD, RunFolder
 from rectloc_tf.serving.answer_files import write_answers
 from rectloc_tf.serving.inference import DRAWN, make_answer_images
 from rectloc_tf.serving.overlay_video import overlay_writer
@@ -48,7 +47,7 @@ class VideoRun:
     head: Head
     place: Place = stretch
     name: str = ""
-    threshold: float = SHOWN
+    threshold: float = DEFAULT_THRESHOLD
     min_confidence: float = 0.0
 
 

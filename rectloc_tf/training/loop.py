@@ -19,9 +19,14 @@ from rectloc_tf.config import SPLITS, ExecutionConfig, RunConfig
 from rectloc_tf.errors import EXIT_SIGTERM, Interrupted, UserError
 from rectloc_tf.heads.head import Head
 from rectloc_tf.models import load_model, make_head
-from rectloc_tf.registry import SOURCES
+from rectloc_tf.registry import SOURCES, UNORDERED
 from rectloc_tf.results import plots
-from rectloc_tf.results.evaluation import Evaluator, make_report
+from rectloc_tf.results.evaluation import (
+    Evaluator,
+    choose_threshold,
+    make_report,
+    measure_detections,
+)
 from rectloc_tf.results.pictures import snapshot_epochs
 from rectloc_tf.results.rundir import History, RunFolder
 from rectloc_tf.training import initial_weights, rows, run_warnings
@@ -231,12 +236,20 @@ class Trainer:
         folder.save_model(self.state.model, folder.final_model)
         with self.runtime.measuring.scope():
             model = load_model(folder.best_model)
-        self.pictures.draw(model, self.history)
+        threshold, asked = None, (model, self.head, self.source)
+        if self.source.keypoints.kind == UNORDERED:
+            self.progress.print("choosing the threshold of detections on validation images")
+            threshold = choose_threshold(*asked, self.while_measuring)
+        self.pictures.draw(model, self.history, threshold)
         measure, splits = self.make_evaluator(model), {}
         for split in SPLITS:
             self.progress.print(f"measuring {folder.best_model.name} on the {split} split")
             indices = self.source.indices(split)
-            metrics, answers = measure.measure(self.source, indices, intervals=True)
+            intervals = split == "test"  # the only ones that are shown, and slow
+            metrics, answers = measure.measure(self.source, indices, intervals)
+            if threshold is not None and split != "train":  # the largest, and the least telling
+                how = indices, threshold, self.while_measuring
+                metrics["detections"] = measure_detections(*asked, *how)
             splits[split] = {self.source.set_name: metrics}
             if split == "test":
                 self.pictures.draw_worst(model, indices, answers)
@@ -250,6 +263,8 @@ class Trainer:
             "seconds": float(self.state.seconds),
             "images_per_second": float(np.median(rates)) if rates else None,
         }
+        if threshold is not None:
+            progress["threshold"] = threshold
         result = make_report(run, splits, progress)
         folder.write_result(result)
         self.checkpointer.prune()

@@ -32,8 +32,10 @@ class RunPictures:
         names = keypoints.names if keypoints.kind == NAMED else ()
         return {"words": SOURCES[self.run.source].words, "names": names}
 
-    def _predict(self, model: keras.Model, indices: range | list[int]) -> dict[str, Any]:
-        return predict_scenes(answer_with(model, self.head), self.source, indices)
+    def _predict(
+        self, model: keras.Model, indices: range | list[int], threshold: float | None = None
+    ) -> dict[str, Any]:
+        return predict_scenes(answer_with(model, self.head), self.source, indices, threshold)
 
     def snapshot(self, model: keras.Model, done: int) -> Figure:
         """Keeps the predictions on a few validation images, and draws them.
@@ -50,11 +52,17 @@ class RunPictures:
         self.folder.write_snapshot(done, arrays, self.run.unit)
         return plots.prediction_grid(pictured, **self._style)
 
-    def draw(self, model: keras.Model, history: History) -> None:
-        """Writes predictions on validation images, the history, and how predictions developed."""
+    def draw(self, model: keras.Model, history: History, threshold: float | None = None) -> None:
+        """Writes predictions on validation images, the history, and how predictions developed.
+
+        Args:
+            model: that predicts.
+            history: of its training.
+            threshold: minimum confidence of a detection, for points of one class.
+        """
         folder, unit, style = self.folder, self.run.unit, self._style
         indices = self.source.indices("validation")[: plots.NUM_PICTURED_SCENES]
-        pictured = self._predict(model, indices)
+        pictured = self._predict(model, indices, threshold)
         folder.save_figure("predictions", plots.prediction_grid(pictured, **style))
         folder.save_figure("history", plots.history_curves(history, style["words"]))
         images, truths = (pictured[name][: plots.NUM_STRIP_SCENES] for name in ("images", "truths"))

@@ -10,10 +10,11 @@ An ASGI application, without a framework: there are no more paths than these.
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from importlib import resources
@@ -79,7 +80,6 @@ class App:
         networks: Mapping[str, Any],
         stage: Stage,
         workers: tuple[Executor, Executor],
-        threshold: float = 0.5,
         limits: Limits | None = None,
         hosts: Hosts | None = None,
     ):
@@ -89,13 +89,12 @@ class App:
             networks: by name.
             stage: where the page shows scenes.
             workers: one thread that computes, and one or more that read and write JSON.
-            threshold: least confidence of a detection that the page shows at first.
             limits: what a client may ask for.
             hosts: what this server is called; as on a loopback address if left out.
         """
         self._networks, self._stage = networks, stage
         self._computing, self._parsing = workers
-        self._threshold, self._limits = threshold, limits or Limits()
+        self._limits = limits or Limits()
         self._hosts = hosts or Hosts()
         self._held = 0  # bytes of bodies
         self._page = page_response()
@@ -133,9 +132,7 @@ class App:
             return self._page
         if path == "/page/models" and method == "GET":
             about = [network.about for network in self._networks.values()]
-            return Response(
-                dump({"models": about, "stage": self._stage.about, "threshold": self._threshold})
-            )
+            return Response(dump({"models": about, "stage": self._stage.about}))
         if path == "/page/scenes" and method == "GET":
             asked = _numbers(scope["query_string"].decode("latin-1"))
             run = asyncio.get_running_loop().run_in_executor
@@ -156,14 +153,15 @@ class App:
             protocol.check_verb(target)
             network = self._networks[target.name]
             run = asyncio.get_running_loop().run_in_executor
-            asked = await run(self._parsing, protocol.parse_predict, body, network.signatures)
-            (array,) = asked.inputs.values()
-            if not fits(array, network.signatures[asked.signature].outputs):
-                message = "the response would be too large; send fewer images"
-                raise ServingError(message, TOO_LARGE)
-            answered = await self._compute(network, asked.signature, array)
-            make = protocol.predict_response
-            return Response(await run(self._parsing, make, answered.outputs, asked.is_row))
+            async with self._deadline():
+                asked = await run(self._parsing, protocol.parse_predict, body, network.signatures)
+                (array,) = asked.inputs.values()
+                if not fits(array, network.signatures[asked.signature].outputs):
+                    message = "the response would be too large; send fewer images"
+                    raise ServingError(message, TOO_LARGE)
+                answered = await self._compute(network, asked.signature, array)
+                make = protocol.predict_response
+                return Response(await run(self._parsing, make, answered.outputs, asked.is_row))
 
     async def _answer_picture(self, name: str, scope: Any, receive: Any) -> Response:
         if name not in self._networks:
@@ -172,16 +170,22 @@ class App:
         async with self._body(scope, receive) as body:
             file = np.empty(1, object)
             file[0] = body
-            answered = await self._compute(network, "encoded", file)
+            async with self._deadline():
+                answered = await self._compute(network, "encoded", file)
         answer = network.picture(answered.outputs)
         return Response(dump({**answer, "ms": round(1000 * answered.seconds, 2)}))
 
     async def _compute(self, network: Any, signature: str, array: np.ndarray) -> Answered:
         run = asyncio.get_running_loop().run_in_executor
         pixels = await run(self._parsing, network.endpoints[signature].check, array)
+        return await self._batchers[network.name, signature](array, pixels)
+
+    @contextlib.asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        """What reads, computes and writes a response: too late is an error of its own."""
         try:
             async with asyncio.timeout(self._limits.seconds):
-                return await self._batchers[network.name, signature](array, pixels)
+                yield
         except TimeoutError as error:
             raise ServingError("Deadline exceeded", LATE) from error
 

@@ -60,7 +60,9 @@ class Network:
     picture: Callable[[Mapping[str, np.ndarray]], dict[str, Any]]
 
 
-def open_network(name: str, folder: RunFolder, run: RunConfig, weights: str) -> Network:
+def open_network(
+    name: str, folder: RunFolder, run: RunConfig, weights: str, threshold: float | None = None
+) -> Network:
     """Loads the network of a run and warms it up; image files are handled as by `predict`.
 
     Args:
@@ -68,6 +70,8 @@ def open_network(name: str, folder: RunFolder, run: RunConfig, weights: str) -> 
         folder: of the run.
         run: what it is.
         weights: best or final.
+        threshold: minimum confidence of a detection that the page shows at first, for points of
+            one class; by default the run's own.
     """
     head, source = run_head(run), SOURCES[run.source]
     model, place = load_model(folder.model_path(weights), run), PLACES[source.place]
@@ -107,6 +111,7 @@ def open_network(name: str, folder: RunFolder, run: RunConfig, weights: str) -> 
         "keypoints": list(head.keypoints.names),
         "kind": head.keypoints.kind,
         "ranks": list(run.scene.ranks) if run.source == "scenes" else None,
+        "threshold": folder.threshold() if threshold is None else threshold,
     }
     return Network(name, {**signatures, "keypoints": names}, endpoints, about, _picture)
 
