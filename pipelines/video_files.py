@@ -253,8 +253,9 @@ class FrameReader:
         self._start()
 
     def _start(self) -> None:
-        self._wanted, self._ahead = 0, None
-        self._frames = self._read_frames(self._video, lambda number: number >= self._wanted)
+        self._wanted = wanted = [0]  # a list, so that the frames know it and not this reader:
+        self._ahead = None  # the video is closed as soon as the reader is let go
+        self._frames = self._read_frames(self._video, lambda number: number >= wanted[0])
 
     def size(self, number: int) -> tuple[int, int]:
         """Width and height, if the file has a frame of this number.
@@ -273,9 +274,9 @@ class FrameReader:
             ValueError: if there is none of this number, or it cannot be decoded.
         """
         self.size(number)
-        if number < self._wanted:
+        if number < self._wanted[0]:
             self._start()
-        self._wanted = number
+        self._wanted[0] = number
         if self._ahead is None or self._ahead[0] < number:
             self._ahead = next(self._frames, None)
         if self._ahead is None or self._ahead[0] != number:

@@ -12,6 +12,6 @@ from rectloc_tf.serving.versions import new_version
 
 def export_model(model: keras.Model, head: Head, export_dir: Path, place: str = "stretch") -> Path:
     """Writes the next version; returns its folder."""
-    with new_version(export_dir) as (temporary, target):
+    with new_version(export_dir) as (temporary, publish):
         save(Served(model, head, place), temporary)
-    return target
+        return publish()

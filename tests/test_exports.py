@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 
 import keras
 import numpy as np
@@ -17,10 +18,11 @@ from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.heads.head import Head
 from rectloc_tf.models import run_head
 from rectloc_tf.registry import FORMATS, HEADS, FormatSpec, load
-from rectloc_tf.serving.exporting import compare, export_checked, in_two_sizes, repeat
+from rectloc_tf.serving.exporting import compare, expect, export_checked, in_two_sizes, repeat
 from rectloc_tf.serving.formats.format import Format, backbone, is_in_backbone
 from rectloc_tf.serving.parity import COMPARED, CONFIDENCES, measure
 from rectloc_tf.serving.served import Served
+from rectloc_tf.serving.versions import new_version
 from tests.training import small_network
 
 SIZE = 64
@@ -180,6 +182,12 @@ def test_the_metadata_is_in_the_files(networks):
     assert json.loads(bytes(model.buffers[buffer].data)) == metadata
 
 
+def test_the_metadata_has_the_threshold_of_detections():
+    served = Served(*small_network("score_map", labels="unordered", domain=3), threshold=0.25)
+    assert served.metadata()["threshold"] == 0.25
+    assert "threshold" not in Served(*small_network("score_map")).metadata()
+
+
 @pytest.mark.parametrize(
     ("name", "inside"),
     [
@@ -325,7 +333,8 @@ def test_all_answers_but_maps_are_compared(networks):
     sure = theirs["detection_confidence"]
     theirs["detection_confidence"] = np.where(sure > 0, sure + 0.01, 0)
     theirs["detections_xy"] = theirs["detections_xy"] + [0.3, 0.4]
-    parity, _ = compare(served, {"working": images}, {"working": theirs}, "none")
+    ours = expect(served, served, {"working": images}).answers
+    parity = compare(served, {"working": images}, ours, {"working": theirs}, "none")
     assert (parity.pictures, parity.flips) == (len(images), 0)
     assert parity.max == pytest.approx(0.5, abs=1e-3)
     assert parity.confidence == pytest.approx(0.01, abs=1e-3)
@@ -366,12 +375,67 @@ def test_an_export_says_how_it_was_checked(tiny, tmp_path):
     assert found.folder == tmp_path / "1"
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
     written = json.loads((found.folder / "parity.json").read_text())
+    assert found.rounding is None
+    assert "half_precision" not in written
     assert written["pictures"] == written["distinct_pictures"] == 6
     assert (written["flips"], written["bound_px"]) == (0, 0.05)
     assert (written["difference_confidence"], written["bound_confidence"]) == (0, 1e-3)
     assert 0 <= written["difference_px"]["mean"] <= written["difference_px"]["max"] <= 0.05
     assert written["milliseconds"].keys() == {"tensorflow", "onnx"}
     assert json.loads((found.folder / "metadata.json").read_text())["format"] == "onnx"
+
+
+def test_a_network_in_half_precision_is_compared_in_both(tmp_path, monkeypatch):
+    import rectloc_tf.serving.exporting as exporting
+
+    served = Served(*small_network("xy", precision="mixed_bfloat16"))
+    rng = np.random.default_rng(0)
+    for weight in served.model.get_layer("xy").weights:
+        weight.assign(rng.normal(scale=0.1, size=weight.shape))
+    exact = served.in_float32().answer_images()
+    monkeypatch.setitem(FORMATS, "wrong", FormatSpec(f"{__name__}:Wrong"))
+
+    def answers(folder, arrays, about):
+        found = {key: exact(tf.constant(images)) for key, images in arrays.items()}
+        return {key: {"points_xy": f["points_xy"].numpy()} for key, f in found.items()}, 1.0
+
+    monkeypatch.setattr(exporting, "run_apart", answers)
+    found = export_checked(served, make_source(RUN), tmp_path, "wrong", pictures=4)
+    assert found.parity.max == 0
+    image = exporting.draw(make_source(RUN), "test", 4)[::2]
+    apart = (
+        served.answer_images()(tf.constant(image))["points_xy"]
+        - exact(tf.constant(image))["points_xy"]
+    )
+    least = np.linalg.norm(apart, axis=-1).max()
+    assert found.rounding.max >= least > 0
+    written = json.loads((found.folder / "parity.json").read_text())["half_precision"]
+    assert written["difference_px"]["max"] == found.rounding.max
+    assert written.keys() == {"difference_px", "flips", "difference_confidence"}
+
+
+def test_the_version_is_chosen_at_the_end(tmp_path):
+    with new_version(tmp_path) as (folder, publish):
+        (folder / "a").touch()
+        (tmp_path / "1").mkdir()  # by another export
+        assert publish() == tmp_path / "2"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    assert (tmp_path / "2" / "a").exists()
+
+
+def test_a_version_that_another_export_takes_meanwhile_is_passed_over(tmp_path, monkeypatch):
+    rename = os.rename
+
+    def late(source, target):
+        monkeypatch.setattr(os, "rename", rename)
+        target.mkdir()
+        (target / "b").touch()
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", late)
+    with new_version(tmp_path) as (folder, publish):
+        (folder / "a").touch()
+        assert publish() == tmp_path / "2"
 
 
 class Wrong(Format):

@@ -1,7 +1,9 @@
 """SLEAP's files: what is a label in them, and the images in packages and videos."""
 
+import gc
 import json
 import random
+from pathlib import Path
 
 import cv2
 import h5py
@@ -321,6 +323,20 @@ def test_a_video_is_opened_once_for_all_frames(film, tmp_path, monkeypatch):
         np.testing.assert_array_equal(decode(data), expected)
     assert found[-1][1] == picture_file.read_bytes()
     assert passes == [path]
+
+
+def test_a_reader_that_is_let_go_closes_its_video(film):
+    path, _ = film
+    open_files = Path("/proc/self/fd")
+    gc.collect()
+    gc.disable()
+    try:
+        before = len([*open_files.iterdir()])
+        for _ in range(3):
+            FrameReader(str(path)).read(1)
+        assert len([*open_files.iterdir()]) == before
+    finally:
+        gc.enable()
 
 
 def test_labels_on_a_video(film, tmp_path):

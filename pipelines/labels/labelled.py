@@ -1,5 +1,6 @@
 """What label files of every format become."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,7 +84,7 @@ class LabelledImages:
     def __len__(self):
         return len(self.paths)
 
-    @property
+    @functools.cached_property
     def keys(self) -> tuple[str, ...]:
         """The name of each image independent of its folder's location, as 'video/img001.png'."""
         return tuple(f"{g}/{p.name}" for g, p in zip(self.groups, self.paths, strict=True))

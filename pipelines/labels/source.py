@@ -23,7 +23,7 @@ from pipelines.source import Source
 from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import UserError, reason
 
-MEMORY_SHARE = 0.5  # of the machine's, that the images may take
+MEMORY_SHARE = 0.3  # of the machine's, that the images may take: two copies while they are read
 
 
 class _Kept(NamedTuple):

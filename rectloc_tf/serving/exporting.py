@@ -44,6 +44,21 @@ class Exported(NamedTuple):
     parity: Parity
     distinct: int  # of the pictures, the others being some of them turned and mirrored
     first_stage: int = 1  # of the backbone that is in 8 bits, with int8
+    rounding: Parity | None = None  # see `Expected`
+
+
+class Expected(NamedTuple):
+    """What an export has to predict for some pictures.
+
+    Attributes:
+        answers: by array; in float32, but for formats that keep a network's precision.
+        milliseconds: the median time that these took for one picture.
+        rounding: how far the network in half precision is from them; None where it has none.
+    """
+
+    answers: dict[str, dict[str, np.ndarray]]
+    milliseconds: float
+    rounding: Parity | None = None
 
 
 class _DiffersError(UserError):
@@ -67,7 +82,8 @@ def open_served(
     source = make_source(run, files=open_files(run, folder, data, images_root))
     source.check()
     model = load_model(folder.model_path(weights), run)
-    return Served(model, run_head(run), SOURCES[run.source].place), source
+    place = SOURCES[run.source].place
+    return Served(model, run_head(run), place, folder.threshold()), source
 
 
 def export_checked(
@@ -95,15 +111,16 @@ def export_checked(
     Raises:
         UserError: if it cannot be written, cannot be run, or answers otherwise; nothing is left.
     """
-    spec = FORMATS[name]
-    if not spec.any_precision:
-        served = served.in_float32()
+    trained = served
+    if not FORMATS[name].any_precision:
+        served = trained.in_float32()
     metadata = {"format": name, "quantize": quantize, **served.metadata()}
     calibration = draw(source, "train", CALIBRATION) if quantize == "int8" else ()
     test = draw(source, "test", pictures)
     arrays = in_two_sizes(repeat(test, pictures))
+    expected = expect(served, trained, arrays)
     export = functools.partial(
-        _export, served, export_dir, metadata, arrays, len(test), calibration
+        _export, served, export_dir, metadata, arrays, expected, len(test), calibration
     )
     *sooner, last = range(1, STAGES + 1) if quantize == "int8" else (1,)
     for first in sooner:
@@ -117,6 +134,7 @@ def _export(
     export_dir: Path,
     metadata: dict[str, Any],
     arrays: Pictures,
+    expected: Expected,
     distinct: int,
     calibration: Iterable[np.ndarray],
     first: int,
@@ -126,26 +144,30 @@ def _export(
     if quantize == "int8":
         metadata = metadata | {"int8_stages": [first, STAGES]}
     how = metadata, quantize, calibration, backbone(first)
-    with new_version(export_dir) as (folder, target):
+    with new_version(export_dir) as (folder, publish):
         about = f"--format={name}" + ("" if quantize == "none" else f" --quantize={quantize}")
         try:
             load(FORMATS[name].implementation)().write(served, folder, *how)
         except (OSError, tf.errors.OpError):
-            raise  # said by `new_version`
+            raise  # `new_version` reports it
         except Exception as error:
             message = f"{about}: this network cannot be converted ({reason(error)})"
             raise UserError(message) from error
         (folder / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
         theirs, milliseconds = run_apart(folder, arrays, about)
-        parity, ours = compare(served, arrays, theirs, quantize)
+        parity = compare(served, arrays, expected.answers, theirs, quantize)
         if parity.problem:
             raise _DiffersError(f"{about}: refused, {parity.problem}")
         found = parity.to_json() | {
             "distinct_pictures": distinct,
-            "milliseconds": {"tensorflow": ours, name: milliseconds},
+            "milliseconds": {"tensorflow": expected.milliseconds, name: milliseconds},
         }
+        if expected.rounding:
+            about = expected.rounding.to_json()
+            kept = ("difference_px", "flips", "difference_confidence")
+            found["half_precision"] = {key: about[key] for key in kept}
         (folder / PARITY).write_text(json.dumps(found, indent=2) + "\n")
-    return Exported(target, parity, distinct, first)
+        return Exported(publish(), parity, distinct, first, expected.rounding)
 
 
 def draw(source: Source, split: str, count: int) -> np.ndarray:
@@ -189,7 +211,10 @@ def run_apart(folder: Path, arrays: Pictures, about: str) -> tuple[dict, float]:
     """
     with tempfile.TemporaryDirectory() as place:
         pictures, answers = Path(place, "pictures.npz"), Path(place, "answers.npz")
-        np.savez(pictures, allow_pickle=False, **arrays)
+        try:
+            np.savez(pictures, allow_pickle=False, **arrays)
+        except OSError as error:
+            raise UserError(f"{place}: cannot be written ({reason(error)})") from error
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         done = subprocess.run(
@@ -209,17 +234,31 @@ def run_apart(folder: Path, arrays: Pictures, about: str) -> tuple[dict, float]:
             return by_array, float(found["milliseconds"])
 
 
-def compare(
-    served: Served, arrays: Pictures, theirs: dict[str, dict[str, np.ndarray]], quantize: str
-) -> tuple[Parity, float]:
-    """How far answers are from the network's own, and the network's milliseconds."""
+def expect(served: Served, trained: Served, arrays: Pictures) -> Expected:
+    """What an export of `served` has to predict; `trained` is it in the precision of its run."""
     answer = _as_arrays(served.answer_images())
-    groups = []
-    for key, images in arrays.items():
-        scale = max(images.shape[1:3]) / served.size
-        groups.append((answer_all(answer, images), theirs[key], scale))
-    parity = measure(groups, served.head.answer_step, quantize)
-    return parity, median_milliseconds(answer, next(iter(arrays.values())))
+    answers = {key: answer_all(answer, images) for key, images in arrays.items()}
+    milliseconds = median_milliseconds(answer, next(iter(arrays.values())))
+    if trained.model is served.model:
+        return Expected(answers, milliseconds)
+    rounded = _as_arrays(trained.answer_images())
+    theirs = {key: answer_all(rounded, images) for key, images in arrays.items()}
+    return Expected(answers, milliseconds, compare(served, arrays, answers, theirs, "none"))
+
+
+def compare(
+    served: Served,
+    arrays: Pictures,
+    ours: dict[str, dict[str, np.ndarray]],
+    theirs: dict[str, dict[str, np.ndarray]],
+    quantize: str,
+) -> Parity:
+    """How far answers to some pictures are from the network's own, `ours`."""
+    groups = [
+        (ours[key], theirs[key], max(images.shape[1:3]) / served.size)
+        for key, images in arrays.items()
+    ]
+    return measure(groups, served.head.answer_step, quantize)
 
 
 def _as_arrays(answer: Callable) -> Callable[[np.ndarray], dict[str, np.ndarray]]:

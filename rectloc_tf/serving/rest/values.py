@@ -133,8 +133,23 @@ def _first_error(value: Any, level: int, shape: list[int], kind: str) -> str:
     if len(value) != shape[level]:
         size = f"unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
         return f"Encountered list at {size}"
+    if level == len(shape) - 1:  # only values are here, or should be: the first that does not fit
+        value = _first_misfit(value, KINDS[kind])
     errors = (_first_error(part, level + 1, shape, kind) for part in value)
     return next(filter(None, errors), "")
+
+
+def _first_misfit(values: list, kind: _Kind) -> list:
+    """The first of many values that is not of a kind, as a list; empty if all of them are."""
+    if kind.low == -np.inf:
+        misfits = (value for value in values if type(value) not in kind.values)
+    else:
+        misfits = (
+            value
+            for value in values
+            if type(value) not in kind.values or not kind.low <= value <= kind.high
+        )
+    return [*itertools.islice(misfits, 1)]
 
 
 def _type_name(value: Any) -> str:
