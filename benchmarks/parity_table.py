@@ -23,7 +23,9 @@ from rectloc_tf.results.data_files import read_json, write_json
 from rectloc_tf.results.markdown import markdown
 from rectloc_tf.results.rundir import RunFolder
 
-KEPT = ("arch", "image_size", "epochs", "steps", "num_images", "precision")  # of a run
+KEPT = (  # of a run
+    "arch", "labels", "depth", "image_size", "epochs", "steps", "num_images", "precision",
+)  # fmt: skip
 CELLS = [(name, kept) for name, spec in FORMATS.items() for kept in spec.quantize]
 VERDICTS = (": refused, ", "cannot be converted")  # others are errors of the machine
 Report = dict[str, dict[str, Any]]
@@ -44,7 +46,9 @@ def complete(report: Report, folder: RunFolder, save: Callable[[], None]) -> Non
     """
     run = folder.run_config()
     about = {name: getattr(run, name) for name in KEPT}
-    cells = report.setdefault(Path(run.default_folder).name, {**about, "cells": {}})["cells"]
+    kept = report.setdefault(Path(run.default_folder).name, {"cells": {}})
+    kept |= about
+    cells = kept["cells"]
     wanted = [(name, kept) for name, kept in CELLS if cell_name(name, kept) not in cells]
     for name, kept in wanted:
         if missing := FORMATS[name].missing(kept):
@@ -97,6 +101,20 @@ def size_text(cell: dict[str, Any]) -> str:
     return f"{cell['mib']:.0f}" if "mib" in cell else "–"
 
 
+def half_precision_text(cell: dict[str, Any]) -> str:
+    """As `parity_text`, of the network in half precision against itself in float32."""
+    found = cell.get("half_precision")
+    return parity_text(found) if found else "–"
+
+
+def run_text(run: dict[str, Any]) -> str:
+    """What a run is, in a few words."""
+    parts = [f"`{run['arch']}`"]
+    parts += ["every rectangle"] if run["labels"] == "unordered" else []
+    parts += [f"depth {run['depth']}"] if run["depth"] != 18 else []
+    return ", ".join(parts)
+
+
 def table(report: Report, show: Callable[[dict[str, Any]], str]) -> str:
     """Markdown: a row for each run, a column for each kind of export that any of them has."""
     headings = [cell_name(*cell) for cell in CELLS]
@@ -104,7 +122,7 @@ def table(report: Report, show: Callable[[dict[str, Any]], str]) -> str:
     lines = []
     for run in report.values():
         cells = [show(run["cells"].get(name, {})) for name in headings]
-        lines.append([f"`{run['arch']}` {run['image_size']} px", *cells])
+        lines.append([run_text(run), *cells])
     return markdown(["head", *headings], lines)
 
 
@@ -119,6 +137,7 @@ def main(run_dirs: list[Path], output: Path) -> int:
             failed = 1
             sys.stderr.write(f"error: {error}\n")
     print(f"\n{table(report, parity_text)}\n\nMiB:\n\n{table(report, size_text)}")
+    print(f"\nThe network itself in half precision:\n\n{table(report, half_precision_text)}")
     return failed
 
 

@@ -36,7 +36,7 @@ def call(name: str, folder: Path, images: np.ndarray) -> np.ndarray:
 
 
 def main(run: Path, output: Path, formats: list[str]) -> None:
-    """Prints the points that each format answers, and how far they are from the first one's."""
+    """Prints the points that each format predicts, and how far they are from the first one's."""
     first, folder = None, RunFolder(run)
     served, source = open_served(folder, folder.run_config())  # the network, and test images
     for name in formats:
@@ -56,4 +56,9 @@ def main(run: Path, output: Path, formats: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or [*FORMATS])
+    if len(sys.argv) < 3 or not {*sys.argv[3:]} <= {*FORMATS}:
+        sys.exit(f"{__doc__}\nformats: {', '.join(FORMATS)}; all of them by default")
+    try:
+        main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or [*FORMATS])
+    except UserError as error:
+        sys.exit(f"error: {error}")

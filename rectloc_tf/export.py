@@ -35,7 +35,7 @@ def export() -> None:
     if found.rounding:
         print(
             f"in {run.precision}, as predict and serve compute, the network itself is "
-            f"{_distance(found.rounding)} from that"
+            f"{found.rounding.mean:.2g} px from that on average, {_distance(found.rounding)}"
         )
     if found.first_stage > 1:
         print(

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from rectloc_tf import benchmark
 from rectloc_tf.benchmarking import exports, groups, suites, workers
 from rectloc_tf.benchmarking.labelled import HEIGHT, KEYPOINTS, WIDTH, open_project
 from rectloc_tf.benchmarking.turns import Worker, ratio, spread, take_turns
@@ -305,6 +306,28 @@ def test_a_ratio_without_its_peer_is_absent(program, tmp_path):
     )
     rows, ratios = groups.measure_group(group, 1, lambda name, turn: None)
     assert ([row["who"] for row in rows], ratios) == (["a"], {})
+
+
+def test_a_group_that_fails_is_left_out_and_the_others_are_kept(monkeypatch, tmp_path, capsys):
+    output = tmp_path / "out.json"
+    works = ("good", "bad", "last")
+    made = {"mine": lambda: [groups.Group("mine", work, {}) for work in works]}
+    options = {"suite": "mine", "rounds": 1}
+
+    def measure(group, rounds, show, scratch):
+        if group.work == "bad":
+            assert [row["work"] for row in json.loads(output.read_text())["rows"]] == ["good"]
+            raise UserError("benchmark worker onnx: no space")
+        row = {"suite": group.suite, "work": group.work, "who": "ours", "peak_mib": 1.0}
+        return [{**row, "images_per_second": spread([1.0])}], {group.work: 2.0}
+
+    monkeypatch.setattr(suites, "SUITES", made)
+    monkeypatch.setattr(benchmark, "measure_group", measure)
+    monkeypatch.setattr(benchmark.cli, "option", options.get)
+    monkeypatch.setattr(benchmark.cli, "path_option", lambda name: output)
+    assert benchmark.benchmark() == 1
+    assert capsys.readouterr().err == "error: benchmark worker onnx: no space\n"
+    assert json.loads(output.read_text())["ratios"] == {"good": 2.0, "last": 2.0}
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])

@@ -23,14 +23,14 @@ def run_example(tmp_path_factory):
     (folder / "sitecustomize.py").write_text(f"from rectloc_tf.network import layout\n{line}\n")
     path = os.pathsep.join([str(folder), str(ROOT)])
 
-    def run(name, *arguments):
+    def run(name, *arguments, code=0):
         done = subprocess.run(
             [sys.executable, ROOT / "examples" / f"{name}.py", *map(str, arguments)],
             env=os.environ | {"PYTHONPATH": path}, stdin=subprocess.DEVNULL, capture_output=True,
             text=True, timeout=HANGS,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == code, done.stderr
+        return done.stderr if code else done.stdout
 
     return run
 
@@ -56,6 +56,13 @@ def test_own_images_are_checked_learnt_and_answered(run_example, tmp_path):
     answers = np.array([row[1:] for row in rows[3:]], float).reshape(-1, 2, 3)
     assert answers.shape == (2, 2, 3)
     assert ((answers[..., 2] >= 0) & (answers[..., 2] <= 1)).all()
+
+
+def test_a_run_that_is_not_there_is_one_line(run_example, tmp_path):
+    text = run_example("call_exports", tmp_path / "none", tmp_path, code=1)
+    line = f"error: --run_dir={tmp_path}/none: no run here (config.json is missing)"
+    assert text.splitlines()[-1] == line
+    assert "Traceback" not in text
 
 
 def test_exports_answer_alike_in_their_own_runtimes(run_example, score_map_run, tmp_path):

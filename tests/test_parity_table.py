@@ -55,7 +55,7 @@ def test_what_is_there_is_not_made_again(run_dir, tmp_path, monkeypatch, capsys)
     report = json.loads(output.read_text())
     [(name, found)] = report.items()
     assert f"runs/{name}" == RUN.default_folder
-    assert (found["arch"], found["image_size"]) == ("xy", 64)
+    assert (found["arch"], found["image_size"], found["depth"]) == ("xy", 64, 18)
     assert found["cells"] == {"mine": GOOD, "mine int8": GOOD}
 
 
@@ -77,8 +77,15 @@ def test_a_cell_in_words(cell, text, size):
 
 def test_the_table_has_a_row_for_each_run_and_the_kinds_that_there_are(run_dir):
     cells = {"a": {"mine": GOOD}, "b": {"mine": FLIPPED, "mine int8": FAR}}
-    report = {name: {"arch": "xy", "image_size": 64, "cells": its} for name, its in cells.items()}
+    about = {"arch": "xy", "labels": "largest", "depth": 18}
+    report = {name: {**about, "cells": its} for name, its in cells.items()}
+    report["b"] |= {"labels": "unordered", "depth": 50}
     assert parity.table(report, parity.parity_text) == (
-        "| head | mine | mine int8 |\n| --- | --- | --- |\n"
-        "| `xy` 64 px | < 0.0001 | – |\n| `xy` 64 px | 0.19; 3 | refused: 0.69 px |"
+        "| head | mine | mine int8 |\n| --- | --- | --- |\n| `xy` | < 0.0001 | – |\n"
+        "| `xy`, every rectangle, depth 50 | 0.19; 3 | refused: 0.69 px |"
     )
+
+
+def test_half_precision_is_a_cell_of_its_own():
+    assert parity.half_precision_text(GOOD) == "–"
+    assert parity.half_precision_text(GOOD | {"half_precision": FLIPPED}) == "0.19; 3"
