@@ -17,6 +17,7 @@ from rectloc_tf.config import RunConfig
 from rectloc_tf.errors import ConfigError, UserError
 from rectloc_tf.heads.head import Head
 from rectloc_tf.models import run_head
+from rectloc_tf.network.backbones import resnet_features
 from rectloc_tf.registry import FORMATS, HEADS, FormatSpec, load
 from rectloc_tf.serving.exporting import compare, expect, export_checked, in_two_sizes, repeat
 from rectloc_tf.serving.formats.format import Format, backbone, is_in_backbone
@@ -203,6 +204,15 @@ def test_the_backbone_is_known_by_name(name, inside):
     assert is_in_backbone(name) == inside
 
 
+@pytest.mark.parametrize("depth", [18, 34, 50])
+def test_every_convolution_of_a_backbone_is_known_by_name(depth):
+    image = keras.Input((32, 32, 1))
+    network = keras.Model(image, resnet_features(image, depth))
+    convolutions = [layer.name for layer in network.layers if isinstance(layer, layers.Conv2D)]
+    assert len(convolutions) == {18: 20, 34: 36, 50: 53}[depth]
+    assert all(is_in_backbone(f"{name}_1/convolution") for name in convolutions)
+
+
 def test_a_part_of_the_backbone_begins_with_a_stage():
     names = ["conv1_conv/", *(f"stack{n}_block0_1_conv_1/" for n in range(4))]
     for first, count in ((1, 5), (2, 3), (3, 2), (4, 1)):
@@ -303,6 +313,17 @@ def test_detections_and_confidences_are_compared(theirs, quantize, px, confidenc
     found = parity.to_json()
     assert found["difference_confidence"] == parity.confidence
     assert found["bound_confidence"] == {"none": 1e-3, "float16": 1e-2, "int8": 0.1}[quantize]
+
+
+@pytest.mark.parametrize(("quantize", "allowed"), [("none", 2), ("float16", 2), ("int8", 10)])
+def test_few_images_may_have_another_peak(quantize, allowed):
+    at, elsewhere = ({"points_xy": np.full((1, 1, 2), value)} for value in (5.0, 50.0))
+    for flips, problem in ((allowed, ""), (allowed + 1, "it picks another peak in")):
+        groups = [(at, elsewhere, 1.0)] * flips + [(at, at, 1.0)] * (200 - flips)
+        parity = measure(groups, 4.0, quantize)
+        assert parity.flips == flips
+        assert parity.problem.startswith(problem)
+        assert bool(parity.problem) == bool(problem)
 
 
 def test_detections_may_change_their_order_and_be_near_the_least_confidence():

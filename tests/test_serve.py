@@ -295,6 +295,56 @@ def test_an_opened_picture_is_answered_as_predict_answers_the_file(page, at, net
     assert text(page, "status").startswith("text.png: this b")
 
 
+def test_a_dropped_file_is_opened(page, at, tmp_path):
+    picture = tmp_path / "dropped.png"
+    cv2.imwrite(str(picture), np.full((20, 30), 9, np.uint8))
+    page.run(
+        f"""(() => {{
+        const data = new DataTransfer();
+        data.items.add(new File([Uint8Array.from({[*picture.read_bytes()]})], 'dropped.png'));
+        dispatchEvent(new DragEvent('drop', {{dataTransfer: data, cancelable: true}}));
+    }})()"""
+    )
+    page.run("(async () => { while (!page.scene().picture) await new Promise(setTimeout); })()")
+    assert page.run("[page.scene().picture, page.scene().width]") == ["dropped.png", 30]
+
+
+def test_the_scene_is_saved_as_it_is_sent(page, at):
+    page.run("page.setRectangles([[10, 12, 50, 30]])")
+    page.run("HTMLAnchorElement.prototype.click = function() { window.link = this; }")
+    page.run("URL.createObjectURL = blob => { window.saved = blob; return '#'; }")
+    click(page, "save")
+    assert page.run("link.download") == "scene.png"
+    saved = page.run("saved.arrayBuffer().then(data => [...new Uint8Array(data)])")
+    assert saved == page.run("[...page.scene().bytes]")
+
+
+def test_true_centres_are_drawn_if_they_are_wanted(page, at):
+    page.run("page.setRectangles([[10, 10, 50, 50]])")
+    page.run("page.settled()")
+    # Right of the centre, beside what networks predict for it: none is on black without the mark.
+    lit = """(() => {
+        const canvas = document.getElementById('stage'), scale = canvas.width / page.stage().size;
+        for (const network of page.networks()) network.answer = null;
+        paintStage();
+        const [x, y] = [30 * scale + canvas.width / 46, 30 * scale];
+        const copy = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
+        copy.drawImage(canvas, -Math.round(x), -Math.round(y));
+        return copy.getImageData(0, 0, 1, 1).data[0];
+    })()"""
+    assert page.run(lit) > 200
+    click(page, "truth")
+    assert page.run(lit) == 0
+    click(page, "truth")
+    page.run("page.setRectangles([])")
+
+
+def test_the_time_of_an_answer_is_shown(page, at):
+    answers(page)
+    times = page.run("page.networks().map(n => n.timeShown.textContent)")
+    assert all(re.fullmatch(r"\d+\.\d ms", time) for time in times)
+
+
 def test_rectangles_are_moved_and_resized_by_mouse(page, at):
     page.run("page.setRectangles([[10, 10, 40, 40]])")
     page.drag(at(25, 25), at(28, 23))
