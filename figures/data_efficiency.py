@@ -21,7 +21,6 @@ from rectloc_tf.results.markdown import markdown
 from rectloc_tf.results.metrics import PICK_RADIUS
 
 LENGTHS = {"short": "updates", "long": "long updates"}  # what a text calls a row's `fixed`
-TITLES = {"updates": "625 updates", "long updates": "1,500 updates", "epochs": "5 epochs"}
 TABLE_SIZES = (16, 80, 200, 560, 1600, 4000, 8000)
 TARGETS_PX = (20, 10)
 UNITS = {"px": " px", "right": " points"}
@@ -48,6 +47,16 @@ ORIGINAL = {
 }
 
 BySize = dict[int, np.ndarray]  # values by number of training images
+
+
+def titles_of(summary: Mapping) -> dict[str, str]:
+    """How long runs of each `fixed` are, as text."""
+    long_updates = summary["long_updates"] or summary["updates"]
+    return {
+        "updates": f"{summary['updates']:,} updates",
+        "long updates": f"{long_updates:,} updates",
+        "epochs": f"{summary['short_epochs']} epochs",
+    }
 
 
 def errors(answered: Answered) -> np.ndarray:
@@ -178,16 +187,17 @@ def _draw_errors(summary: dict, runs: dict, results_dir: Path) -> Figure:
                 _plot(axes["right"], _series(summary, fixed, arch, "final", _right), dots, **line)
         if _rows(summary, "updates", arch):
             _plot(axes["train"], _series(summary, "updates", arch, "train", _mean_px), **look)
+    titles = titles_of(summary)
     for fixed in LENGTHS.values():
         axes[fixed].axhline(middle.mean(), color="black", ls=":", lw=1,
                             label=f"always the middle, {middle.mean():.0f} px")  # fmt: skip
-        axes[fixed].set(title=f"test error after {TITLES[fixed]}", ylabel="mean error, px of 224")
+        axes[fixed].set(title=f"test error after {titles[fixed]}", ylabel="mean error, px of 224")
         axes[fixed].set_ylim(0, 95)
     chance = 100 * np.mean(middle <= PICK_RADIUS)
     axes["right"].axhline(chance, color="black", ls=":", lw=1)
-    title = "right answers (dashed: 1,500 updates)"
+    title = f"right predictions (dashed: {titles['long updates']})"
     axes["right"].set(title=title, ylabel="right, % of test images", ylim=(0, 100))
-    axes["train"].set(title="training error, 625 updates", ylabel="mean error, px of 224")
+    axes["train"].set(title=f"training error, {titles['updates']}", ylabel="mean error, px of 224")
     log_pixels(axes["train"])
     for axis in axes.values():
         _log_images(axis)
@@ -225,7 +235,8 @@ def _draw_losses(summary: dict) -> Figure:
             axis.axhline(math.log(black[0]), color="black", ls="-.", lw=0.8)
         axis.set(title=title, ylabel="ln MSE")
         _log_images(axis)
-    keys = [Line2D([], [], color=color, label=TITLES[fixed]) for fixed, color in colors.items()]
+    titles = titles_of(summary)
+    keys = [Line2D([], [], color=color, label=titles[fixed]) for fixed, color in colors.items()]
     keys += [
         Line2D([], [], color=style.PURPLE, marker="d", label="original, epochs fixed"),
         Line2D([], [], color="black", label="test"),
@@ -268,9 +279,9 @@ def long_table(summary: dict, runs: dict) -> list[list]:
     head = ["run", "fixed", "head", "seed", "training images", "updates", "batch size"]
     splits = {"final": "final", "best": "test", "training images": "train"}
     head += [f"{name}, {metric}" for name in splits for metric in METRICS]
-    rows = []
+    rows, titles = [], titles_of(summary)
     for row in summary["rows"]:
-        about = [row["run"], TITLES[row["fixed"]], row["arch"], row["seed"], row["num_train"]]
+        about = [row["run"], titles[row["fixed"]], row["arch"], row["seed"], row["num_train"]]
         about += [row["steps"], runs[row["run"]]["config"]["batch_size"]]
         rows.append(about + [v for s in splits.values() for v in metrics_columns(row[s])])
     return [head, *rows]
@@ -280,7 +291,7 @@ def numbers(summary: dict, runs: dict, results_dir: Path) -> dict[str, str]:
     """Crossings, sizes needed, differences between heads, and what the text says beside them.
 
     In keys, `px` is of the mean error and `right` of right answers; `short` and `long` are the
-    625 and 1,500 updates.
+    two numbers of updates.
     """
     found, right_by_length = {}, {}
     for length, fixed in LENGTHS.items():

@@ -31,7 +31,7 @@ def draw(summary: dict, runs: dict, results_dir: Path) -> dict[str, Figure]:
         return {}
     figures = {"": _draw_errors(made), "_scenes": _draw_scenes(made)}
     if made.has(*((arch, "short") for arch in HEADS)):  # of a whole study
-        figures["_choice"] = headline_choice.draw(made, results_dir)
+        figures["_choice"] = headline_choice.draw(summary, made, results_dir)
     return figures
 
 

@@ -39,8 +39,14 @@ from rectloc_tf.results.metrics import PICK_RADIUS
 EDGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)  # of area ratios
 NEAR_TIE = 0.95
 CLEAR = 0.5  # area ratios below it leave no doubt
-TRAININGS = {"short": "5", "plain": "12", "augmented": "12 +\naugm.", "longer": "40",
-             "improved": "40 +\naugm."}  # fmt: skip
+# Each kind of training: which of the summary's lengths it has, and whether it is augmented.
+TRAININGS = {
+    "short": ("short_epochs", False),
+    "plain": ("plain_epochs", False),
+    "augmented": ("plain_epochs", True),
+    "longer": ("epochs", False),
+    "improved": ("epochs", True),
+}
 CONFIDENT = ("deconv", "score_map")
 MATCHED_ALONE = ("deconv",)  # heads whose sigma is matched on each number of rectangles too
 LABELS = {"xy": (-10, 5), "deconv": (5, -12)}  # places of a point's label, in points
@@ -205,7 +211,7 @@ def _confidence(made: Runs) -> dict[str, str]:
     return found
 
 
-def draw(made: Runs, results_dir: Path) -> Figure:
+def draw(summary: dict, made: Runs, results_dir: Path) -> Figure:
     """Right answers by area ratio, the model's predictions, and both sides of training."""
     figure = new_figure(style.WIDTH, 7.2)
     grid = figure.add_gridspec(2, 1)
@@ -219,6 +225,10 @@ def draw(made: Runs, results_dir: Path) -> Figure:
     predicted, sigma, precision = lower.subplots(1, 3)
     _draw_predictions(predicted, results_dir)
     _draw_training(sigma, precision, made)
+    lengths = [(summary[length], augmented) for length, augmented in TRAININGS.values()]
+    names = [f"{epochs} +\naugm." if augmented else epochs for epochs, augmented in lengths]
+    for axis in (sigma, precision):
+        axis.set_xticks(range(len(names)), names, fontsize=8)
     return figure
 
 
@@ -285,7 +295,6 @@ def _draw_training(sigma_axis, precision_axis, made: Runs) -> None:
                 axis.errorbar(place + shift, found.value, bars, fmt=marker, color=color, ms=5,
                               lw=1, mfc=hollow)  # fmt: skip
     for axis in (sigma_axis, precision_axis):
-        axis.set_xticks(range(len(TRAININGS)), TRAININGS.values(), fontsize=8)
         axis.set_xlabel("epochs")
         axis.grid(alpha=0.3)
     sigma_axis.set(ylim=(0, None), ylabel="noise sigma")

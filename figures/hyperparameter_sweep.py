@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from figures import style
 from figures.answered import Answered
 from figures.long_tables import METRICS, metrics_columns
+from rectloc_tf.config import RunConfig
 from rectloc_tf.experiments.plan import DOMAIN
 from rectloc_tf.results.data_files import read_json
 from rectloc_tf.results.drawing import log_pixels, new_figure
@@ -129,13 +130,15 @@ def _draw(summary: dict, runs: dict, results_dir: Path, arch: str) -> Figure:
         values.set(title=title, xscale="log")
         values.set_xticks(places, [_label(place) for place in places])
         values.minorticks_off()
-        curves.set_xlabel("seconds on 2 CPU cores" if known else "epoch (8,000 images each)")
+        each = RunConfig.from_json(runs[rows[0]["run"]]["config"]).num_train
+        curves.set_xlabel("seconds on 2 CPU cores" if known else f"epoch ({each:,} images each)")
         if not known:
             curves.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axis in axes.flat:
         log_pixels(axis)
         axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("after 5 epochs:\nmean validation error, px of 224")
+    after = f"after {summary['short_epochs']} epochs"
+    axes[0, 0].set_ylabel(f"{after}:\nmean validation error, px of 224")
     axes[1, 0].set_ylabel("during training:\nmean validation error, px of 224")
     return figure
 

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from scipy.ndimage import maximum_filter
 
 from figures import style
@@ -104,6 +105,7 @@ def show_places(axis, tile: np.ndarray, rectangles, peaks: Sequence[Peak], brigh
         axis.annotate(
             f"{peak.value:.0f}", peak[:2], (-8 if left else 8, -8), textcoords="offset points",
             ha="right" if left else "left", va="center", fontsize=8, color="white",
+            path_effects=[withStroke(linewidth=1.5, foreground="black")],
         )  # fmt: skip
 
 

@@ -135,7 +135,7 @@ def _draw_differences(found: list[Pairs], differing: dict) -> Figure:
         axis.set_title(title, fontsize=10)
         axis.grid(alpha=0.3, axis="x")
         better = "better" if metric == "points" else "worse"
-        axis.set_xlabel(f"both − one label; above 0 both is {better}", fontsize=9)
+        axis.set_xlabel(f"both − one label; right of 0 both is {better}", fontsize=9)
     names = [
         f"tested on {TESTS[domain]}: {pair.arch}, {pair.epochs} epochs" for pair, domain in lines
     ]

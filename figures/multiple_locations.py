@@ -1,7 +1,6 @@
 """All the rectangles, from heatmaps that were trained on some."""
 
 import functools
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,13 +57,13 @@ def found_bits(text: str, number: int) -> np.ndarray:
 
 
 def measured(
-    summary: dict, runs: dict, threshold: int | None = None, seeds: Iterable[int] | None = None
+    summary: dict, runs: dict, threshold: int | None = None
 ) -> dict[Kind, dict[int, Measured]]:
     """What was found, by kind and domain; from each run's own threshold on, or from one."""
     rows: dict[tuple[Kind, int], list[dict]] = {}
     for row in summary["rows"]:
         wanted = row["chosen"] if threshold is None else threshold
-        if row["threshold"] == wanted and (seeds is None or row["seed"] in seeds):
+        if row["threshold"] == wanted:
             kind = Kind(row["training"], row["epochs"])
             rows.setdefault((kind, row["tested"]), []).append(row)
     made: dict[Kind, dict[int, Measured]] = {}

@@ -118,8 +118,9 @@ def spread(values: Iterable[float], digits: int, unit: str = "") -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """`+1.2` or `−1.2`, with a true minus sign."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """`+1.2` or `−1.2`, with a true minus sign; of what rounds to 0, `0.0`."""
+    text = f"{value:+.{digits}f}".replace("-", "−")
+    return text if float(text.replace("−", "-")) else text[1:]
 
 
 def interval(found: Interval, digits: int, unit: str = "", signs: bool = False) -> str:

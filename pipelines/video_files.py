@@ -53,16 +53,16 @@ class Video:
     is_cut: bool
 
 
-def open_video(path: Path, flag: str = "video") -> Video:
+def open_video(path: Path) -> Video:
     """Looks at a video: reads its packets once, and decodes none.
 
     Raises:
-        UserError: if it is missing, empty, or no video with pictures; names the flag.
+        UserError: if it is missing, empty, or no video with pictures; names --video.
     """
     try:
         return look_at(path)
     except ValueError as error:
-        raise UserError(f"--{flag}={path}: {error}") from error
+        raise UserError(f"--video={path}: {error}") from error
 
 
 def look_at(path: Path) -> Video:

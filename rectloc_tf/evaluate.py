@@ -7,7 +7,7 @@ import dataclasses
 
 from rectloc_tf import cli
 from rectloc_tf.config import MAX_DOMAIN
-from rectloc_tf.errors import ConfigError
+from rectloc_tf.experiments.plan import require_each
 from rectloc_tf.results.data_files import write_json
 from rectloc_tf.results.output_files import check_writable, message_stream
 from rectloc_tf.results.report import format_result
@@ -44,7 +44,7 @@ def evaluate() -> None:
     asked = dataclasses.replace(run, labels=labels)
     threshold = cli.threshold(folder, asked)
     if "domain" in run.unused:
-        domains = []  # from a flagfile, which serves all sources
+        domains = ()  # from a flagfile, which serves all sources
     files = open_files(run, folder, cli.option("data"), cli.option("images_root"))
     if output:
         check_output("output", output, folder, cli.option("data"), files)
@@ -67,16 +67,12 @@ def evaluate() -> None:
         write_json(output, report)
 
 
-def _domains() -> list[int]:
+def _domains() -> tuple[int, ...]:
     """The value of --domains as numbers, none if it is left out."""
-    given = cli.option("domains") or []
-    flag = f"--domains={','.join(given)}"
-    try:
-        domains = [int(text) for text in given]
-    except ValueError as error:
-        raise ConfigError(f"{flag}: must be numbers with commas, as 1,2,3") from error
-    if not all(1 <= domain <= MAX_DOMAIN for domain in domains):
-        raise ConfigError(f"{flag}: must be from 1 to {MAX_DOMAIN}")
+    if not cli.option("domains"):
+        return ()
+    domains = cli.numbers("domains", int)
+    require_each("domains", domains, lambda v: 1 <= v <= MAX_DOMAIN, f"from 1 to {MAX_DOMAIN}")
     return domains
 
 

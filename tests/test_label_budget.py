@@ -300,7 +300,7 @@ def test_table_has_a_row_for_each_size():
 
 def test_figure_shows_what_was_measured():
     measured = budget_report.collect(kept(falling), RUNS)
-    figure = budget_report.draw({"xy": measured}, ("nose", "tail"), 120, "xy")
+    figure = budget_report.draw({"xy": measured}, ("nose", "tail"), (120, 200), "xy")
     left, right = figure.axes
     points = left.containers[0].lines[0].get_xydata()
     np.testing.assert_allclose(points, [[n, falling(n)] for n in (10, 20, 40, 80)])
@@ -311,7 +311,8 @@ def test_figure_shows_what_was_measured():
 def test_figure_has_a_series_for_every_head(monkeypatch):
     measured = budget_report.collect(kept(falling), RUNS)
     monkeypatch.setattr(budget_report, "_COLORS", ("black",))
-    figure = budget_report.draw({"xy": measured, "dsnt": measured}, ("nose", "tail"), 120, "xy")
+    both = {"xy": measured, "dsnt": measured}
+    figure = budget_report.draw(both, ("nose", "tail"), (120, 200), "xy")
     assert len(figure.axes[0].containers) == 2
 
 

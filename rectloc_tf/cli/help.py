@@ -34,10 +34,13 @@ def help_text(name: str, values: flags.FlagValues, full: bool = False) -> str:
         full: with absl's own flags, such as --verbosity.
     """
     command = COMMANDS[name]
+    # Those without this flag take only what they need of a run's settings.
+    settings = [n for n in command.flags if n in RUN] if "depth" in command.flags else []
     find = " (used to find the run if --run_dir is not given)" if command.idle else ""
+    own = [n for n in command.flags if n not in (*settings, *EXECUTION)]
     groups = {
-        f"Flags of {name}": [n for n in command.flags if n not in (*RUN, *EXECUTION)],
-        f"Settings of the run{find}": [n for n in command.flags if n in RUN],
+        f"Flags of {name}": own,
+        f"Settings of the run{find}": settings,
         "Execution": [n for n in command.flags if n in EXECUTION],
     }
     if full:

@@ -37,8 +37,8 @@ class ImagesConfig:
         "with several CollectedData*.csv, or a comma-separated list.", later=True,
     )  # fmt: skip
     keypoints: str = setting(
-        Text("names with commas"), "", "Keypoints to use, comma-separated; default: all.",
-        later=True,
+        Text("names with commas"), "", "Keypoints to use, comma-separated; default: all. "
+        "suggest_frames: those to be labelled.", later=True,
     )  # fmt: skip
     individual: str = setting(
         Text("a name"), "", "Animal to use, if label files have several.", later=True

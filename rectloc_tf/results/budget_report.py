@@ -79,7 +79,7 @@ def write(
         },
     )
     write_text(folder / "label_budget.md", f"# Label budget\n\n{text}\n\n{rows}\n\n{how}\n")
-    figure = draw(measured, names, whole, best_head(heads))
+    figure = draw(measured, names, (whole, whole + more), best_head(heads))
     with atomic_path(folder / "label_budget.png") as temporary:
         figure.savefig(temporary, dpi=120)
     files = ", ".join(f"{folder}/label_budget.{end}" for end in ("png", "md", "json"))
@@ -292,19 +292,23 @@ def _px(row: Mapping[str, Any]) -> str:
 
 
 def draw(
-    measured: Mapping[str, MeasuredErrors], names: Sequence[str], whole: int, best: str
+    measured: Mapping[str, MeasuredErrors],
+    names: Sequence[str],
+    planned: tuple[int, int],
+    best: str,
 ) -> Figure:
     """Errors against labelled images: of each head with its curve, and of each keypoint.
 
     Args:
         measured: by head.
         names: of the keypoints.
-        whole: images that are labelled by now.
+        planned: images that are labelled by now, and with those that may be labelled next.
         best: the head whose keypoints are shown.
     """
     figure = new_figure(10.5, 4)
     left, right = figure.subplots(1, 2, sharey=True)
-    sizes: set[int] = {whole, 2 * whole}
+    whole, most = planned
+    sizes: set[int] = {whole, most}
     for color, (name, errors) in zip(itertools.cycle(_COLORS), measured.items(), strict=False):
         sizes |= {*errors.sizes.tolist()}
         spans = [errors.interval(m) for m in range(len(errors.sizes))]
@@ -313,16 +317,16 @@ def draw(
         left.errorbar(errors.sizes, errors.means, yerr=bars, **style)
         if _has_curve(errors):
             curve = fit_curve(errors)
-            largest = min(2 * whole, FARTHEST * errors.sizes[-1])
+            largest = min(most, FARTHEST * errors.sizes[-1])
             places = np.geomspace(errors.sizes[0], largest, 40)
             found = [curve.at(place) for place in places]
             left.plot(places, [f.value for f in found], color=color, linewidth=1)
             low, high = ([getattr(f, end) for f in found] for end in ("low", "high"))
             left.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
     left.axvline(whole, color="0.5", linestyle="--", linewidth=1, label=f"labelled now: {whole}")
-    left.set(title="Mean error, measured and predicted", ylabel="px of the file")
+    left.set(title="Mean error: measured, and the fitted curve (95 %)", ylabel="px of the file")
     chosen = measured[best]
-    for k, color in enumerate(keypoint_colors(len(names))):
+    for k, color in enumerate(0.75 * keypoint_colors(len(names))[:, :3]):  # darker, on white
         style = {"color": color, "marker": "o", "markersize": 3, "linewidth": 1}
         right.plot(chosen.sizes, chosen.keypoint_means[:, k], label=names[k], **style)
     right.set(title=f"Mean error of each keypoint, {HEADS[best].title}")

@@ -1,4 +1,4 @@
-"""Predictions on synthetic images, as training's pictures, experiments and `predict` show them."""
+"""Predictions on images of a source, as training's pictures, experiments and `predict` use them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

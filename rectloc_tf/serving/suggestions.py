@@ -84,13 +84,13 @@ def _fit(picture: np.ndarray, size: int) -> np.ndarray:
     return np.resize(picture, size)  # where the frames of a video are not all of one size
 
 
-def choose_frames(looks: Looks, count: int, seed: int = 0) -> list[int]:
+def choose_frames(looks: Looks, count: int) -> list[int]:
     """The numbers of the frames to label: half by confidence, where it is known.
 
     The others look as different as can be; where fewer do, they are far apart in time.
     """
     uncertain = count // 2 if looks.confidences is not None else 0
-    chosen = choose_varied(looks.pictures, count - uncertain, seed)
+    chosen = choose_varied(looks.pictures, count - uncertain)
     if looks.confidences is not None:
         chosen += choose_uncertain(looks.numbers, looks.confidences, uncertain, chosen)
     return looks.numbers[fill_up(looks.numbers, count, chosen)].tolist()
