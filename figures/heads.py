@@ -55,7 +55,8 @@ def _draw_errors(made: Runs) -> Figure:
     kinds = _made(made, "plain")
     curves = [(made.errors(who, "plain"), _line(who)) for who in kinds]
     draw_curves(left, curves)
-    left.legend(loc="center right", fontsize=7, frameon=False, handlelength=1.2)
+    look = {"fontsize": 7, "frameon": False, "handlelength": 1.2}
+    left.legend(loc="lower right", bbox_to_anchor=(1, 0.08), **look)
     rows = [(style.title_of(who), made.chosen(who, "plain")) for who in kinds]
     draw_choices(right, rows)
     return figure
