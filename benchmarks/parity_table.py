@@ -46,9 +46,9 @@ def complete(report: Report, folder: RunFolder, save: Callable[[], None]) -> Non
     """
     run = folder.run_config()
     about = {name: getattr(run, name) for name in KEPT}
-    kept = report.setdefault(Path(run.default_folder).name, {"cells": {}})
-    kept |= about
-    cells = kept["cells"]
+    entry = report.setdefault(Path(run.default_folder).name, {"cells": {}})
+    entry |= about
+    cells = entry["cells"]
     wanted = [(name, kept) for name, kept in CELLS if cell_name(name, kept) not in cells]
     for name, kept in wanted:
         if missing := FORMATS[name].missing(kept):

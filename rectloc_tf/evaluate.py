@@ -22,7 +22,7 @@ def evaluate() -> None:
     from pipelines.source import make_source
     from rectloc_tf.models import load_model, run_head
     from rectloc_tf.registry import UNORDERED
-    from rectloc_tf.results.evaluation import Evaluator, make_report, measure_detections
+    from rectloc_tf.results.evaluation import Evaluator, detect, make_report, measure_detections
     from rectloc_tf.training.progress import ProgressLine
     from rectloc_tf.training.run_files import check_output, open_files
 
@@ -58,8 +58,8 @@ def evaluate() -> None:
         indices = source.indices(split)
         found, _ = measure(source, indices, intervals=True)
         if labels == UNORDERED:
-            how = head.of(source.keypoints), source, indices, threshold, show
-            found["detections"] = measure_detections(model, *how)
+            detected = detect(model, head.of(source.keypoints), source, indices, show)
+            found["detections"] = measure_detections(detected, threshold)
         metrics[source.set_name] = found
     report = make_report(run, {split: metrics}, about)
     progress.print(format_result(report))

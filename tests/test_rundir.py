@@ -445,11 +445,14 @@ def test_damaged_contents_are_named(folder, text):
 
 
 def test_the_threshold_is_the_runs_own(folder):
-    assert folder.threshold() == 0.5
+    run = RunConfig(arch="deconv", labels="unordered")
+    assert folder.threshold(run) == 0.5
     folder.write_result({"schema": 2, "splits": {}, "epochs": 3})
-    assert folder.threshold() == 0.5
+    assert folder.threshold(run) == 0.5
     folder.write_result({"schema": 2, "splits": {}, "epochs": 3, "threshold": 0.074})
-    assert folder.threshold() == 0.074
+    assert folder.threshold(run) == 0.074
+    folder.result.write_text("{")
+    assert folder.threshold(RunConfig()) == 0.5  # other points need none
 
 
 @pytest.mark.parametrize("text", ["3", "{", "[{}]"])

@@ -132,7 +132,7 @@ def threshold(folder: RunFolder, run: config.RunConfig) -> float:
     """
     given = option("threshold")
     if given is None:
-        return folder.threshold()
+        return folder.threshold(run)
     if run.labels != UNORDERED:
         hint = f"--labels={run.labels} has no detections; leave it out"
         raise ConfigError(f"--threshold: is for --labels={UNORDERED}, and {hint}")

@@ -31,8 +31,13 @@ from rectloc_tf.models import load_model, run_head
 from rectloc_tf.processor import describe_machine
 from rectloc_tf.results.answers import read_answers, write_answers
 from rectloc_tf.results.decoding import measure_decoders
-from rectloc_tf.results.evaluation import Evaluator, detect, measure_locations
-from rectloc_tf.results.metrics import best_threshold, detection_metrics
+from rectloc_tf.results.evaluation import (
+    Evaluator,
+    count_detections,
+    detect,
+    measure_locations,
+)
+from rectloc_tf.results.metrics import best_threshold
 from rectloc_tf.results.pictures import Answer, answer_with, largest_errors, predict_scenes
 from rectloc_tf.results.rundir import RunFolder
 from rectloc_tf.training.interrupts import StopRequest
@@ -204,20 +209,16 @@ class Study:
         """Adds how well a model finds all points of one class."""
 
         def find(source: Source, split: str):
-            points, values, rectangles = detect(
-                model, head, source, source.indices(split), self._check_stop
-            )
-            return points, values, centers(rectangles)
+            return detect(model, head, source, source.indices(split), self._check_stop)
 
         kept = summary.setdefault("detections", {"domains": {}})
         if "threshold" not in kept:
-            kept["threshold"] = best_threshold(*find(make_source(task.run), "validation"))
+            points, values, rectangles = find(make_source(task.run), "validation")
+            kept["threshold"] = best_threshold(points, values, centers(rectangles))
         for domain in task.detected:
             if str(domain) not in kept["domains"]:
-                points, values, truths = find(_in_domain(task.run, domain), "test")
-                pairs = zip(points, values, strict=True)
-                found = [p[v >= kept["threshold"]] for p, v in pairs]
-                kept["domains"][str(domain)] = detection_metrics(found, truths)
+                found = find(_in_domain(task.run, domain), "test")
+                kept["domains"][str(domain)] = count_detections(found, kept["threshold"])
 
     def _decode(self, task: Task, model: keras.Model, head: Head, summary: dict[str, Any]) -> None:
         """Adds how finely each decoder reads a model's maps."""

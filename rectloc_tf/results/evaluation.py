@@ -33,6 +33,7 @@ SCHEMA = 2  # of result.json: splits[split][set], where 1 had splits[split][doma
 _TRUTH = ("points", "present", "others", "pixel_size")  # what answers are measured by
 
 OnBatch = Callable[[int, int], None]
+Detected = tuple[np.ndarray, np.ndarray, np.ndarray]  # what `detect` returns
 
 
 class Evaluator:
@@ -168,40 +169,35 @@ def measure_locations(
     return measured
 
 
-def measure_detections(
-    model: keras.Model,
-    head: Head,
-    source: Source,
-    indices: range,
-    threshold: float,
-    on_batch: OnBatch = lambda done, total: None,
-) -> dict[str, Any]:
-    """How well a model finds all points of one class, counting detections from a confidence on.
+def measure_detections(found: Detected, threshold: float) -> dict[str, Any]:
+    """How well all points of one class were found, counting detections from a confidence on.
 
     Args:
-        model, head, source, indices, on_batch: as in `measure_locations`.
+        found: what `detect` returns.
         threshold: minimum confidence, 0-1.
 
     Returns:
         `threshold`, and what `metrics.detection_metrics` says.
     """
-    points, values, rectangles = detect(model, head, source, indices, on_batch)
-    found = [p[v >= 255 * threshold] for p, v in zip(points, values, strict=True)]
-    return {"threshold": threshold, **detection_metrics(found, centers(rectangles))}
+    return {"threshold": threshold, **count_detections(found, 255 * threshold)}
 
 
-def choose_threshold(
-    model: keras.Model,
-    head: Head,
-    source: Source,
-    on_batch: OnBatch = lambda done, total: None,
-) -> float:
+def count_detections(found: Detected, least: float) -> dict[str, float]:
+    """As `measure_detections`, from a value of 0-255 on."""
+    points, values, rectangles = found
+    kept = [p[v >= least] for p, v in zip(points, values, strict=True)]
+    return detection_metrics(kept, centers(rectangles))
+
+
+def choose_threshold(found: Detected) -> float:
     """The minimum confidence of a detection, 0.001-1 in thousandths, that suits a model.
 
-    Of those that `metrics.best_threshold` tries on the validation images, the one with the
-    greatest F1, rounded down. Arguments as in `measure_locations`.
+    Of those that `metrics.best_threshold` tries, the one with the greatest F1, rounded down.
+
+    Args:
+        found: what `detect` returns for the validation images.
     """
-    points, values, rectangles = detect(model, head, source, source.indices("validation"), on_batch)
+    points, values, rectangles = found
     best = best_threshold(points, values, centers(rectangles))
     return min(max(math.floor(1000 * best / 255), 1), 1000) / 1000
 
@@ -212,7 +208,7 @@ def detect(
     source: Source,
     indices: range,
     on_batch: OnBatch = lambda done, total: None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Detected:
     """All places where a model sees a keypoint in scenes; arguments as `measure_locations`.
 
     Returns:

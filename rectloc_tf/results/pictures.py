@@ -60,7 +60,7 @@ def image_errors(source: Source, indices: range, answers: np.ndarray) -> np.ndar
 
 
 def predict_scenes(
-    answer: Answer, source: Source, indices: Sequence[int], threshold: float | None = None
+    answer: Answer, source: Source, indices: Sequence[int], threshold: float = DEFAULT_THRESHOLD
 ) -> dict[str, Any]:
     """Images of a source with a network's answers.
 
@@ -68,8 +68,7 @@ def predict_scenes(
         answer: images of the working size -> at least points_xy and, if there are maps, maps.
         source: where they come from.
         indices: which of them.
-        threshold: minimum confidence of a detection, for points of one class; by default
-            `DEFAULT_THRESHOLD`.
+        threshold: minimum confidence of a detection, for points of one class.
 
     Returns:
         images uint8 [N, S, S] or [N, S, S, 3]; truths float [N, T, 2], the labelled points, NaN
@@ -87,8 +86,7 @@ def predict_scenes(
         "points": answers["points_xy"],
     }
     if "detections_xy" in answers:
-        least = DEFAULT_THRESHOLD if threshold is None else threshold
-        shown = answers["detection_confidence"] >= least
+        shown = answers["detection_confidence"] >= threshold
         shown[:, 0] = True  # the first, however uncertain
         arrays["points"] = np.where(shown[..., None], answers["detections_xy"], np.nan)
     if "maps" in answers:

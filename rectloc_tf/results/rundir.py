@@ -28,6 +28,7 @@ import numpy as np
 
 from rectloc_tf.config import PRECISIONS, RunConfig
 from rectloc_tf.errors import BusyError, ConfigError, UserError, reason
+from rectloc_tf.registry import UNORDERED
 from rectloc_tf.results import lease
 from rectloc_tf.results.data_files import (
     MAX_CONTENTS,
@@ -235,16 +236,21 @@ class RunFolder:
             raise UserError(f"{self.result}: damaged, not the result of a run")
         return result
 
-    def threshold(self) -> float:
+    def threshold(self, run: RunConfig) -> float:
         """Minimum confidence of a detection, for points of one class: chosen on validation images.
 
-        DEFAULT_THRESHOLD where none was: before the run ends, and in runs of older versions.
+        DEFAULT_THRESHOLD where none was: before the run ends, in runs of older versions, and of
+        other points, whose result is not read.
+
+        Args:
+            run: what it is.
 
         Raises:
             UserError: as `read_result`.
         """
-        result = self.read_result() if self.is_finished() else {}
-        return result.get("threshold", DEFAULT_THRESHOLD)
+        if run.labels != UNORDERED or not self.is_finished():
+            return DEFAULT_THRESHOLD
+        return self.read_result().get("threshold", DEFAULT_THRESHOLD)
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Writes `result.json`: the run is finished."""

@@ -83,7 +83,7 @@ def open_served(
     source.check()
     model = load_model(folder.model_path(weights), run)
     place = SOURCES[run.source].place
-    return Served(model, run_head(run), place, folder.threshold()), source
+    return Served(model, run_head(run), place, folder.threshold(run)), source
 
 
 def export_checked(

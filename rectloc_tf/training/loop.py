@@ -24,11 +24,12 @@ from rectloc_tf.results import plots
 from rectloc_tf.results.evaluation import (
     Evaluator,
     choose_threshold,
+    detect,
     make_report,
     measure_detections,
 )
 from rectloc_tf.results.pictures import snapshot_epochs
-from rectloc_tf.results.rundir import History, RunFolder
+from rectloc_tf.results.rundir import DEFAULT_THRESHOLD, History, RunFolder
 from rectloc_tf.training import initial_weights, rows, run_warnings
 from rectloc_tf.training.board import Board
 from rectloc_tf.training.checkpoints import Checkpointer
@@ -236,10 +237,13 @@ class Trainer:
         folder.save_model(self.state.model, folder.final_model)
         with self.runtime.measuring.scope():
             model = load_model(folder.best_model)
-        threshold, asked = None, (model, self.head, self.source)
+        threshold, found = DEFAULT_THRESHOLD, {}
         if self.source.keypoints.kind == UNORDERED:
             self.progress.print("choosing the threshold of detections on validation images")
-            threshold = choose_threshold(*asked, self.while_measuring)
+            for split in ("validation", "test"):
+                asked = self.source, self.source.indices(split), self.while_measuring
+                found[split] = detect(model, self.head, *asked)
+            threshold = choose_threshold(found["validation"])
         self.pictures.draw(model, self.history, threshold)
         measure, splits = self.make_evaluator(model), {}
         for split in SPLITS:
@@ -247,9 +251,8 @@ class Trainer:
             indices = self.source.indices(split)
             intervals = split == "test"  # the only ones that are shown, and slow
             metrics, answers = measure.measure(self.source, indices, intervals)
-            if threshold is not None and split != "train":  # the largest, and the least telling
-                how = indices, threshold, self.while_measuring
-                metrics["detections"] = measure_detections(*asked, *how)
+            if split in found:
+                metrics["detections"] = measure_detections(found[split], threshold)
             splits[split] = {self.source.set_name: metrics}
             if split == "test":
                 self.pictures.draw_worst(model, indices, answers)
@@ -263,7 +266,7 @@ class Trainer:
             "seconds": float(self.state.seconds),
             "images_per_second": float(np.median(rates)) if rates else None,
         }
-        if threshold is not None:
+        if found:
             progress["threshold"] = threshold
         result = make_report(run, splits, progress)
         folder.write_result(result)

@@ -14,7 +14,7 @@ from rectloc_tf.registry import NAMED, SOURCES
 from rectloc_tf.results import plots
 from rectloc_tf.results.answers import Answers
 from rectloc_tf.results.pictures import answer_with, image_errors, predict_scenes
-from rectloc_tf.results.rundir import History, RunFolder
+from rectloc_tf.results.rundir import DEFAULT_THRESHOLD, History, RunFolder
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,10 @@ class RunPictures:
         return {"words": SOURCES[self.run.source].words, "names": names}
 
     def _predict(
-        self, model: keras.Model, indices: range | list[int], threshold: float | None = None
+        self,
+        model: keras.Model,
+        indices: range | list[int],
+        threshold: float = DEFAULT_THRESHOLD,
     ) -> dict[str, Any]:
         return predict_scenes(answer_with(model, self.head), self.source, indices, threshold)
 
@@ -52,7 +55,7 @@ class RunPictures:
         self.folder.write_snapshot(done, arrays, self.run.unit)
         return plots.prediction_grid(pictured, **self._style)
 
-    def draw(self, model: keras.Model, history: History, threshold: float | None = None) -> None:
+    def draw(self, model: keras.Model, history: History, threshold: float) -> None:
         """Writes predictions on validation images, the history, and how predictions developed.
 
         Args:

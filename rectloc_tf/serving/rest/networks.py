@@ -111,7 +111,7 @@ def open_network(
         "keypoints": list(head.keypoints.names),
         "kind": head.keypoints.kind,
         "ranks": list(run.scene.ranks) if run.source == "scenes" else None,
-        "threshold": folder.threshold() if threshold is None else threshold,
+        "threshold": folder.threshold(run) if threshold is None else threshold,
     }
     return Network(name, {**signatures, "keypoints": names}, endpoints, about, _picture)
 

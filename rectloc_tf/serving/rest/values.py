@@ -123,8 +123,7 @@ def _first_error(value: Any, level: int, shape: list[int], kind: str) -> str:
         if level != len(shape):
             place = f"found at incorrect level: {level + 1} in the JSON DOM. "
             return f"JSON Value: {debug_string(value)} {place}Expected at level: {len(shape)}"
-        wanted = KINDS[kind]
-        if type(value) in wanted.values and _in_bounds([value], wanted):
+        if _fits(value, KINDS[kind]):
             return ""
         about = f"Type: {_type_name(value)} is not of expected type: {kind}"
         return f"JSON Value: {debug_string(value)} {about}"
@@ -134,22 +133,13 @@ def _first_error(value: Any, level: int, shape: list[int], kind: str) -> str:
         size = f"unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
         return f"Encountered list at {size}"
     if level == len(shape) - 1:  # only values are here, or should be: the first that does not fit
-        value = _first_misfit(value, KINDS[kind])
+        value = itertools.islice((part for part in value if not _fits(part, KINDS[kind])), 1)
     errors = (_first_error(part, level + 1, shape, kind) for part in value)
     return next(filter(None, errors), "")
 
 
-def _first_misfit(values: list, kind: _Kind) -> list:
-    """The first of many values that is not of a kind, as a list; empty if all of them are."""
-    if kind.low == -np.inf:
-        misfits = (value for value in values if type(value) not in kind.values)
-    else:
-        misfits = (
-            value
-            for value in values
-            if type(value) not in kind.values or not kind.low <= value <= kind.high
-        )
-    return [*itertools.islice(misfits, 1)]
+def _fits(value: Any, kind: _Kind) -> bool:
+    return type(value) in kind.values and (kind.low == -np.inf or kind.low <= value <= kind.high)
 
 
 def _type_name(value: Any) -> str:
