@@ -118,9 +118,8 @@ def spread(values: Iterable[float], digits: int, unit: str = "") -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """`+1.2` or `−1.2`, with a true minus sign; of what rounds to 0, `0.0`."""
-    text = f"{value:+.{digits}f}".replace("-", "−")
-    return text if float(text.replace("−", "-")) else text[1:]
+    """`+1.2` or `−1.2`, with a true minus sign; `+0.0` of whatever rounds to 0."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")  # -0.0 + 0.0 is 0.0
 
 
 def interval(found: Interval, digits: int, unit: str = "", signs: bool = False) -> str:

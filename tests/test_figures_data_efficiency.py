@@ -44,7 +44,8 @@ def study(tmp_path):
                      "steps": 625, "final": metrics(error, right), "test": metrics(error + 1),
                      "train": metrics(error + 1 if (arch, size) == ("xy", 100) else 0.5)}
                 )  # fmt: skip
-    return {"rows": rows}, runs, tmp_path
+    lengths = {"updates": 625, "long_updates": 1500, "short_epochs": 5}
+    return {**lengths, "rows": rows}, runs, tmp_path
 
 
 def test_one_head_overtakes_another_between_two_sizes():

@@ -54,7 +54,7 @@ def study(tmp_path):
             cross.append({"run": f"{arch}-{name}", "arch": arch, "trained": 3, "in_matrix": True})
     cross.append({"run": "xy-not-read", "arch": "xy", "trained": 2, "in_matrix": True})
     (tmp_path / "cross_domain.json").write_text(json.dumps({"rows": cross}))
-    return {"centre": CENTRE, "rows": rows}, runs, tmp_path
+    return {"centre": CENTRE, "short_epochs": 5, "rows": rows}, runs, tmp_path
 
 
 def test_rates_are_read_where_they_were_measured(tmp_path):
