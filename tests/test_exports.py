@@ -406,7 +406,7 @@ def test_an_export_says_how_it_was_checked(tiny, tmp_path):
     assert json.loads((found.folder / "metadata.json").read_text())["format"] == "onnx"
 
 
-def test_a_network_in_half_precision_is_compared_in_both(tmp_path, monkeypatch):
+def test_a_network_in_half_precision_is_compared_in_both(tmp_path, monkeypatch, narrow_networks):
     import rectloc_tf.serving.exporting as exporting
 
     served = Served(*small_network("xy", precision="mixed_bfloat16"))
